@@ -1,0 +1,65 @@
+#!lua
+-- begin: the lease, the next fence, and the write-ahead of one exchange.
+--
+-- KEYS[1]  conn      HASH  {xx}:conn:<id>
+-- KEYS[2]  due       ZSET  {xx}:due, ids by next_at
+-- ARGV[1]  request   32 hex, digest of the request id; becomes the holder
+-- ARGV[2]  id        the connection
+-- ARGV[3]  owner     32 hex; empty: any
+-- ARGV[4]  lease     ms
+-- ARGV[5]  instance  which replica, for people
+--
+-- Returns  {"begun", request, fence, grant, connector, secret, token, attempts, undecided}
+--                                        undecided: ms since an earlier attempt, or -1
+--          {"held", request, ms}         another holder's lease is live for so long
+--          {"not_due", request, ms, attempts}
+--          {"not_refreshable", request}  no refresh token, or never to be refreshed
+--          {"inactive", request, status}
+--          {"absent", request}           no such connection, or another owner's
+--
+-- Why Lua: whether it is due is judged where the lease is taken, never on what a list said before.
+-- Not allow-oom: on a full Redis nothing new starts.
+local conn, due = KEYS[1], KEYS[2]
+local request, id, owner, lease, instance = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+
+local was = redis.call('HMGET', conn, 'owner', 'status', 'grant', 'connector', 'secret', 'token',
+  'next_at', 'lease', 'lease_ends_at', 'attempts', 'fence', 'att_token', 'att_at')
+redis.call('ZSCORE', due, id)
+local token, next_at = was[6], tonumber(was[7])
+if not was[1] then
+  redis.call('ZREM', due, id)
+  return {'absent', request}
+end
+if owner ~= '' and owner ~= was[1] then return {'absent', request} end
+if was[2] ~= 'active' then
+  redis.call('ZREM', due, id)
+  return {'inactive', request, was[2]}
+end
+if not token or not next_at then
+  redis.call('ZREM', due, id)
+  return {'not_refreshable', request}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local attempts, fence = tonumber(was[10]), tonumber(was[11]) or 0
+local leased = (tonumber(was[9]) or 0) - now
+local mine = was[8] == request and leased > 0
+if leased > 0 and not mine then return {'held', request, leased} end
+if not mine and next_at > now then
+  redis.call('ZADD', due, was[7], id)
+  return {'not_due', request, next_at - now, attempts}
+end
+
+-- The first presentation of a refresh token counts: a provider's grace begins there.
+local undecided = -1
+if was[12] == token and not mine then undecided = now - tonumber(was[13]) end
+if not mine then
+  fence = fence + 1
+  local ends = string.format('%d', now + lease)
+  redis.call('HSET', conn, 'fence', fence, 'lease', request, 'lease_by', instance,
+    'lease_ends_at', ends, 'att_fence', fence, 'att_token', token)
+  if undecided == -1 then redis.call('HSET', conn, 'att_at', string.format('%d', now)) end
+  redis.call('ZADD', due, ends, id)
+end
+return {'begun', request, fence, tonumber(was[3]), was[4], was[5], token, attempts, undecided}

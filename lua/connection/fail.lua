@@ -1,0 +1,50 @@
+#!lua flags=allow-oom
+-- fail: record a failed exchange, judged by its fence.
+--
+-- KEYS[1]  conn      HASH  {xx}:conn:<id>
+-- KEYS[2]  due       ZSET  {xx}:due, ids by next_at
+-- ARGV[1]  request   32 hex, digest of the request id
+-- ARGV[2]  id        the connection
+-- ARGV[3]  fence     of the attempt
+-- ARGV[4]  grant     that the attempt began under
+-- ARGV[5]  presented 32 hex, digest of the refresh token that was presented
+-- ARGV[6]  kind      transient | undecided | needs_reauth
+-- ARGV[7]  reason    sanitised, at most 200 characters
+-- ARGV[8]  backoff   ms until the next try
+--
+-- Returns  {"recorded", request, attempts}   also on a retry with the same request id
+--          {"stale", request}                a newer attempt, grant or secret judges
+--          {"gone", request}
+--
+-- Why Lua: a verdict on an old attempt must never condemn what a newer one has saved.
+local conn, due = KEYS[1], KEYS[2]
+local request, id, fence, grant, presented = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local kind, reason, backoff = ARGV[6], ARGV[7], tonumber(ARGV[8])
+
+local was = redis.call('HMGET', conn, 'status', 'grant', 'fence', 'token', 'attempts', 'failed')
+redis.call('ZSCORE', due, id)
+if not was[1] then return {'gone', request} end
+if was[6] == request then return {'recorded', request, tonumber(was[5])} end
+if was[1] ~= 'active' or was[2] ~= grant or was[3] ~= fence or was[4] ~= presented then
+  return {'stale', request}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local stamp = string.format('%d', now)
+-- A lost answer leaves the attempt on record: whoever begins next must know.
+if kind ~= 'undecided' then redis.call('HDEL', conn, 'att_token', 'att_fence', 'att_at') end
+redis.call('HDEL', conn, 'lease', 'lease_by', 'lease_ends_at')
+local attempts = redis.call('HINCRBY', conn, 'attempts', 1)
+redis.call('HSET', conn, 'failed', request, 'last_error', reason, 'error_at', stamp,
+  'updated_at', stamp)
+if kind == 'needs_reauth' then
+  redis.call('HDEL', conn, 'next_at')
+  redis.call('HSET', conn, 'status', 'needs_reauth', 'reason', reason, 'status_at', stamp)
+  redis.call('ZREM', due, id)
+else
+  local next_at = string.format('%d', now + backoff)
+  redis.call('HSET', conn, 'next_at', next_at)
+  redis.call('ZADD', due, next_at, id)
+end
+return {'recorded', request, attempts}

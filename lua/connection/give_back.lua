@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- give_back: a claimed connection that was not begun is due again at once.
+--
+-- KEYS[1]  conn      HASH  {xx}:conn:<id>
+-- KEYS[2]  due       ZSET  {xx}:due, ids by next_at
+-- ARGV[1]  request   32 hex, digest of the request id
+-- ARGV[2]  id        the connection
+--
+-- Returns  {"given_back", request}   due again
+--          {"left", request}         begun by somebody, gone, or not due before: left as it is
+--
+-- Why Lua: it must not disturb a lease that somebody took meanwhile.
+local conn, due = KEYS[1], KEYS[2]
+local request, id = ARGV[1], ARGV[2]
+
+local was = redis.call('HMGET', conn, 'next_at', 'lease_ends_at')
+local hidden = redis.call('ZSCORE', due, id)
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if not was[1] or not hidden or (tonumber(was[2]) or 0) > now then return {'left', request} end
+redis.call('ZADD', due, was[1], id)
+return {'given_back', request}

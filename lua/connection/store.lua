@@ -1,0 +1,51 @@
+#!lua
+-- store: a credential of a new connection, or a new grant of an existing one.
+--
+-- KEYS[1]  conn      HASH  {xx}:conn:<id>
+-- KEYS[2]  owned     ZSET  {xx}:owner:<digest of owner>, ids by creation
+-- KEYS[3]  due       ZSET  {xx}:due, ids by next_at
+-- ARGV[1]  request   32 hex, digest of the request id
+-- ARGV[2]  id        the connection
+-- ARGV[3]  owner     32 hex, digest of the owner
+-- ARGV[4]  connector slug
+-- ARGV[5]  secret    sealed
+-- ARGV[6]  token     32 hex, digest of the refresh token; empty: none
+-- ARGV[7]  expires   ms the access token lives; empty: undisclosed
+-- ARGV[8]  next      ms until it is to be refreshed; empty: never
+--
+-- Returns  {"stored", request, grant}   also on a retry with the same request id
+--          {"foreign", request}         another owner's or connector's; nothing written
+--
+-- Why Lua: the grant, the secret and two indexes change together, and a retry must not bump twice.
+local conn, owned, due = KEYS[1], KEYS[2], KEYS[3]
+local request, id, owner, connector = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local secret, token, expires, next_in = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+
+local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', 'created_at')
+redis.call('ZSCORE', owned, id)
+redis.call('ZSCORE', due, id)
+if was[1] and (was[1] ~= owner or was[2] ~= connector) then return {'foreign', request} end
+if was[3] == request then return {'stored', request, tonumber(was[4])} end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local stamp = string.format('%d', now)
+local grant = (tonumber(was[4]) or 0) + 1
+
+redis.call('HDEL', conn, 'base', 'reason', 'lease', 'lease_by', 'lease_ends_at', 'att_token',
+  'att_fence', 'att_at', 'last_error', 'error_at', 'answered_at', 'token', 'expires_at', 'next_at')
+redis.call('HINCRBY', conn, 'ver', 1)
+redis.call('HSET', conn, 'v', 1, 'status', 'active', 'status_at', stamp, 'owner', owner,
+  'connector', connector, 'grant', grant, 'secret', secret, 'attempts', 0, 'stored', request,
+  'created_at', was[5] or stamp, 'updated_at', stamp)
+if token ~= '' then redis.call('HSET', conn, 'token', token) end
+if expires ~= '' then redis.call('HSET', conn, 'expires_at', string.format('%d', now + expires)) end
+if next_in ~= '' then
+  local next_at = string.format('%d', now + next_in)
+  redis.call('HSET', conn, 'next_at', next_at)
+  redis.call('ZADD', due, next_at, id)
+else
+  redis.call('ZREM', due, id)
+end
+redis.call('ZADD', owned, 'NX', stamp, id)
+return {'stored', request, grant}

@@ -1,0 +1,45 @@
+#!lua flags=allow-oom
+-- take: hand a live state to exactly one caller; keep its receipt for the grace.
+--
+-- KEYS[1]  record    STRING  {xx}:pkce:<digest of state>
+-- ARGV[1]  request   16 bytes, digest of the taker's request id
+-- ARGV[2]  grace     ms a receipt lives; a live record has more than this left
+--
+-- Returns  {"taken", request, record}   yours; also on a retry with the same request id
+--          {"already", request, at}     somebody else's, at ms since 1970
+--          {"expired", request}         past its life, still in its grace
+--          {"absent", request}          never existed, or long gone
+--          {"corrupt", request}         not a record of this layout; left as it is
+--
+-- Why Lua: GETDEL loses the record when its reply is lost, and cannot tell a replay from a typo.
+local record, request, grace = KEYS[1], ARGV[1], tonumber(ARGV[2])
+
+local value = redis.call('GET', record)
+if not value then return {'absent', request} end
+
+-- The head is 60 bytes wide: version, state, created, ceiling, taken, offset of the binary part.
+local version, state, taken, offset = value:match('^(v1) (%l+) +%d+ %d+ (%d+) (%d%d%d%d)\n')
+offset = tonumber(offset)
+if not version or #value < offset + 48 then return {'corrupt', request} end
+
+-- State before life: a receipt lives within the grace.
+if state == 'taken' then
+  local taker = value:sub(offset + 17, offset + 32)
+  if taker == request then return {'taken', request, value} end
+  return {'already', request, tonumber(taken)}
+end
+if state ~= 'live' then return {'corrupt', request} end
+
+local left = redis.call('PTTL', record)
+if left <= grace then
+  -- No life at all was never written by this library: give it an end.
+  if left == -1 then redis.call('PEXPIRE', record, grace) end
+  return {'expired', request}
+end
+
+local time = redis.call('TIME')
+local now = string.format('%013d', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('SETRANGE', record, 3, 'taken    ' .. value:sub(13, 40) .. ' ' .. now)
+redis.call('SETRANGE', record, offset + 16, request)
+redis.call('PEXPIRE', record, grace)
+return {'taken', request, value}

@@ -1,0 +1,99 @@
+//! The port: atomic verbs on records, with every outcome a word of its own.
+//!
+//! Two implementations stand behind it. [`redis`] is the one for production: each verb that needs
+//! more than one command is one Lua script. [`memory`] lives in the process: the default for a
+//! first run, for a host's unit tests and for single-process deployments. It is also the
+//! executable specification: a property test drives random verb sequences, with time moving,
+//! against both and demands the same outcomes.
+//!
+//! **Retries.** Every mutating verb carries the digest of a [`RequestId`](crate::RequestId). The
+//! same one gets the same answer again for [`GRACE`], whatever was lost on the way; another one is
+//! somebody else. So a verb may be retried at any layer, and is.
+//!
+//! **Time.** The store decides it. Callers pass durations; absolute times appear in answers only.
+//!
+//! The port knows nothing of sealing: bodies and secrets are bytes to it.
+
+pub mod memory;
+mod error;
+mod living;
+mod one_shot;
+pub mod redis;
+mod shard;
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+
+pub use self::{
+    error::{Class, StoreError},
+    living::{
+        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
+        FailOutcome, FailureKind, InvalidConnectionId, NewCredential, Renewal, Status, Stored,
+    },
+    one_shot::{Kind, NewRecord, Put, RecordName, Take},
+    shard::Shard,
+};
+use crate::digest::Digest;
+
+/// How long a receipt answers a retry, and how long *expired* and *already taken* can be told
+/// from *absent*: a record's life in the store is its own life plus this.
+pub const GRACE: Duration = Duration::from_secs(60);
+
+/// The atomic verbs. See the [module](self) for the rules that all of them share.
+///
+/// # Errors
+///
+/// Every verb fails with a [`StoreError`], whose [`class`](StoreError::class) says whether the
+/// verb ran. Outcomes that a caller must tell apart are never errors.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    /// The configurable first part of every key; sealed bodies are bound to it.
+    fn prefix(&self) -> &str;
+
+    /// The store's time in milliseconds since 1970, from a calibrated offset: for margins and
+    /// for people. No yes/no that two replicas must agree on rests on it.
+    fn now_ms(&self) -> u64;
+
+    /// Answers if the store can be reached and serves writes.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Puts a one-shot record, unless its name is taken (by a live record or a tombstone).
+    async fn put(&self, record: NewRecord<'_>) -> Result<Put, StoreError>;
+
+    /// Hands a one-shot record to exactly one caller.
+    async fn take(&self, name: &RecordName, request: Digest) -> Result<Take, StoreError>;
+
+    /// Stores a connection's credential, creating the connection or, for the same owner and
+    /// connector, raising its grant: an exchange in flight under the old grant is refused later.
+    async fn store_credential(&self, credential: NewCredential<'_>) -> Result<Stored, StoreError>;
+
+    /// Reads a connection with its sealed credential; `None` if there is none.
+    async fn read_credential(&self, id: &ConnectionId) -> Result<Option<CredentialRow>, StoreError>;
+
+    /// Takes up to `limit` due connections of a shard off the index for `hide`.
+    async fn claim_due(&self, claim: Claim) -> Result<Vec<ConnectionId>, StoreError>;
+
+    /// Returns a claimed connection that was not begun: it is due again at once.
+    async fn give_back(&self, id: &ConnectionId, request: Digest) -> Result<(), StoreError>;
+
+    /// Starts an exchange: the lease, the next fence, and the write-ahead of the attempt.
+    async fn begin(&self, attempt: Attempt<'_>) -> Result<Begin, StoreError>;
+
+    /// Prolongs the lease that `holder` has, by `lease` from now.
+    async fn renew(
+        &self,
+        id: &ConnectionId,
+        holder: Digest,
+        lease: Duration,
+    ) -> Result<Renewal, StoreError>;
+
+    /// Stores what the provider answered, judged by grant and lineage.
+    async fn commit(&self, commit: Commit<'_>) -> Result<CommitOutcome, StoreError>;
+
+    /// Records that an exchange failed, judged by its fence.
+    async fn fail(&self, fail: Fail<'_>) -> Result<FailOutcome, StoreError>;
+
+    /// How many credentials are refresh-due now, over all shards. A bounded fan-out, not atomic.
+    async fn due_backlog(&self) -> Result<u64, StoreError>;
+}
