@@ -161,7 +161,10 @@ impl fmt::Debug for RequestId {
 /// `N` bytes from the operating system.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    #[expect(clippy::expect_used, reason = "without randomness nothing here is safe to go on with")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness nothing here is safe to go on with"
+    )]
     getrandom::fill(&mut bytes).expect("the operating system gives randomness");
     bytes
 }

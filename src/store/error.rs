@@ -9,7 +9,9 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum StoreError {
     /// Redis did not run it, and did not become able to within the deadline.
-    #[error("{verb}: not executed within {waited:?}: {cause}; nothing was changed, try again later")]
+    #[error(
+        "{verb}: not executed within {waited:?}: {cause}; nothing was changed, try again later"
+    )]
     NotExecuted {
         /// The verb.
         verb: &'static str,

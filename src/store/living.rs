@@ -17,7 +17,8 @@ impl ConnectionId {
     #[must_use]
     pub fn random(owner: Digest) -> Self {
         let shard = Shard::new(owner.as_bytes()[0]);
-        let unique = Digest::from_bytes(&crate::digest::random_bytes::<16>()).unwrap_or(Digest::NONE);
+        let unique =
+            Digest::from_bytes(&crate::digest::random_bytes::<16>()).unwrap_or(Digest::NONE);
         Self(format!("{shard}{unique}"))
     }
 
@@ -61,7 +62,9 @@ impl fmt::Debug for ConnectionId {
 
 /// Not a connection id. The text is not repeated: it came from outside.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a connection id is 34 lower-case hexadecimal digits; this has {length} bytes or other characters")]
+#[error(
+    "a connection id is 34 lower-case hexadecimal digits; this has {length} bytes or other characters"
+)]
 pub struct InvalidConnectionId {
     length: usize,
 }

@@ -14,9 +14,9 @@
 //!
 //! The port knows nothing of sealing: bodies and secrets are bytes to it.
 
-pub mod memory;
 mod error;
 mod living;
+pub mod memory;
 mod one_shot;
 pub mod redis;
 mod shard;
@@ -69,7 +69,8 @@ pub trait Store: Send + Sync + Debug {
     async fn store_credential(&self, credential: NewCredential<'_>) -> Result<Stored, StoreError>;
 
     /// Reads a connection with its sealed credential; `None` if there is none.
-    async fn read_credential(&self, id: &ConnectionId) -> Result<Option<CredentialRow>, StoreError>;
+    async fn read_credential(&self, id: &ConnectionId)
+    -> Result<Option<CredentialRow>, StoreError>;
 
     /// Takes up to `limit` due connections of a shard off the index for `hide`.
     async fn claim_due(&self, claim: Claim) -> Result<Vec<ConnectionId>, StoreError>;

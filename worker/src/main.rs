@@ -1,1 +1,30 @@
-fn main() {}
+//! The binary: parses, then hands over to the library beside it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use vestibule_worker::{
+    cli::{Cli, Command},
+    demo, keygen, run,
+};
+
+fn main() -> ExitCode {
+    // rustls panics without a provider, and libraries cannot install one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match Cli::parse().command {
+                Command::Run(options) => run::run(options).await,
+                Command::Keygen(options) => keygen::run(&options).map(|()| ExitCode::SUCCESS),
+                Command::Demo(options) => demo::run(options).await,
+                Command::DemoReplica(options) => {
+                    demo::replica::run(options).await.map(|()| ExitCode::SUCCESS)
+                }
+            }
+        })
+    });
+    result.unwrap_or_else(|error| {
+        eprintln!("vestibule-worker: {error:#}");
+        ExitCode::FAILURE
+    })
+}

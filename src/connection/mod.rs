@@ -1,0 +1,239 @@
+//! Connections: credentials of users at other people's systems, fresh, and refreshed once.
+//!
+//! A provider that rotates refresh tokens punishes a second use. So a refresh is four steps, and
+//! any replica may die in any of them:
+//!
+//! 1. **begin**: the lease, a fence, and the write-ahead of the attempt, in one script. The lease
+//!    only saves provider calls.
+//! 2. **exchange**, in a task of its own that outlives its caller and renews its lease.
+//! 3. **commit**, judged by grant and lineage: if the refresh token that was presented is the
+//!    current one, the answer is accepted however stale the fence, because throwing a freshly
+//!    rotated token away bricks the account.
+//! 4. or **fail**, judged by the fence.
+//!
+//! A crash leaves the attempt on record; whoever begins next sees it and applies the connector's
+//! [`ReplayPolicy`]: inside the provider's grace the same refresh token is presented again.
+
+mod connector;
+mod error;
+mod exchange;
+#[cfg(feature = "exchange")]
+mod http_exchange;
+mod refresh;
+mod schedule;
+mod secret;
+mod sign_in;
+mod vend;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::task::TaskTracker;
+
+#[cfg(feature = "exchange")]
+pub use self::http_exchange::{HttpExchange, HttpExchangeError};
+pub use self::{
+    connector::{ClientAuth, Connector, ConnectorError, Registry, ReplayPolicy},
+    error::ConnectionError,
+    exchange::{CodeGrant, ExchangeClass, ExchangeError, TokenAnswer, TokenExchange},
+    refresh::Refreshed,
+    secret::{AccessToken, AuthorizationCode, ClientSecret, CredentialSecret, RefreshToken},
+    sign_in::{Callback, Finished, SignIn, SignInError, Started},
+    vend::{VendPath, Vended},
+};
+use crate::{
+    digest::{Digest, RequestId},
+    foundation::Foundation,
+    pkce::PkceStates,
+    seal::Binding,
+    store::{ConnectionId, NewCredential, Stored},
+};
+
+/// What connections need besides the store.
+#[derive(Debug, Clone)]
+pub struct ConnectionsConfig {
+    /// The providers that are known, frozen.
+    pub registry: Registry,
+    /// How tokens are exchanged.
+    pub exchange: Arc<dyn TokenExchange>,
+    /// Which replica this is, for people: `[a-z0-9-]`, at most 32 characters; others are dropped.
+    pub instance: String,
+    /// How long a vend may wait for a refresh, its own or another replica's. Default 10 s.
+    pub vend_deadline: Duration,
+}
+
+impl ConnectionsConfig {
+    /// With the default deadline.
+    #[must_use]
+    pub fn new(registry: Registry, exchange: Arc<dyn TokenExchange>) -> Self {
+        let instance = "library".to_owned();
+        Self { registry, exchange, instance, vend_deadline: Duration::from_secs(10) }
+    }
+
+    /// Names this replica.
+    #[must_use]
+    pub fn with_instance(mut self, instance: &str) -> Self {
+        let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
+        self.instance = instance.chars().filter(fits).take(32).collect();
+        self
+    }
+}
+
+/// The connections of all owners. Clones are handles to the same.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    foundation: Arc<Foundation>,
+    config: ConnectionsConfig,
+    pkce: PkceStates,
+    /// The exchanges under way: they outlive their callers, and a graceful stop waits for them.
+    exchanges: TaskTracker,
+}
+
+impl Connections {
+    pub(crate) fn new(foundation: Arc<Foundation>, config: ConnectionsConfig) -> Self {
+        let pkce = PkceStates::new(foundation.clone());
+        let exchanges = TaskTracker::new();
+        Self { inner: Arc::new(Inner { foundation, config, pkce, exchanges }) }
+    }
+
+    /// Starts a sign-in: stores the state and builds the URL to send the user to.
+    ///
+    /// # Errors
+    ///
+    /// [`SignInError`]; nothing was stored then, or it expires by itself.
+    pub async fn start(&self, sign_in: SignIn<'_>) -> Result<Started, SignInError> {
+        self.inner.start(sign_in).await
+    }
+
+    /// Finishes a sign-in, on whichever replica its callback lands: takes the state, exchanges the
+    /// code, stores the credential.
+    ///
+    /// The state is consumed first, whatever the callback says then: a provider's error, another
+    /// session or a missing code ends the sign-in (RFC 9700 section 4.7.1).
+    ///
+    /// # Errors
+    ///
+    /// [`SignInError`]; what may be shown outside is in its `Display`.
+    pub async fn finish(&self, callback: Callback<'_>) -> Result<Finished, SignInError> {
+        Inner::finish(&self.inner, callback).await
+    }
+
+    /// Stores a credential that was obtained elsewhere, under a new connection or, with `id`, as
+    /// the new grant of an existing one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionError::UnknownConnector`], [`ConnectionError::InvalidOwner`],
+    /// [`ConnectionError::NotFound`] if `id` is another owner's or connector's, or a failure of
+    /// the store or the seal.
+    pub async fn store(
+        &self,
+        owner: &str,
+        connector: &str,
+        id: Option<&ConnectionId>,
+        answer: &TokenAnswer,
+    ) -> Result<ConnectionId, ConnectionError> {
+        self.inner.store(&RequestId::random(), owner, connector, id, answer).await
+    }
+
+    /// Gives the owner an access token that is valid for at least the connector's serve margin.
+    ///
+    /// Warm, this is one read and one open. Inside the refresh lead the token is served while its
+    /// refresh runs; past the serve margin the caller waits for the refresh, whoever runs it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionError::NotFound`] for another owner's connection, as for none;
+    /// [`ConnectionError::NeedsReauth`], [`ConnectionError::Revoked`];
+    /// [`ConnectionError::BackingOff`] or [`ConnectionError::TimedOut`] if no fresh token could be
+    /// had in time.
+    pub async fn vend(&self, owner: &str, id: &ConnectionId) -> Result<Vended, ConnectionError> {
+        Inner::vend(&self.inner, owner, id).await
+    }
+
+    /// Refreshes a connection if it is due and nobody else does: what the worker calls.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store before the exchange began. What came of the exchange is the outcome.
+    pub async fn refresh(&self, id: &ConnectionId) -> Result<Refreshed, ConnectionError> {
+        Inner::refresh(&self.inner, id, None).await
+    }
+
+    /// Waits until no exchange is under way in this process. New ones may still start: stop the
+    /// callers first.
+    pub async fn drained(&self) {
+        self.inner.exchanges.close();
+        self.inner.exchanges.wait().await;
+        self.inner.exchanges.reopen();
+    }
+
+    pub(crate) fn foundation(&self) -> &Foundation {
+        &self.inner.foundation
+    }
+}
+
+impl Inner {
+    /// The owner's digest: what is stored of an owner.
+    fn owner(&self, owner: &str) -> Result<Digest, ConnectionError> {
+        if owner.is_empty() || owner.len() > 512 {
+            return Err(ConnectionError::InvalidOwner { length: owner.len() });
+        }
+        Ok(self.foundation.naming.digest("owner", &[owner.as_bytes()]))
+    }
+
+    fn refresh_token_digest(&self, refresh_token: &RefreshToken) -> Digest {
+        self.foundation.naming.digest("refresh-token", &[refresh_token.secret().as_bytes()])
+    }
+
+    fn binding<'a>(&'a self, id: &'a ConnectionId) -> Binding<'a> {
+        Binding {
+            purpose: "credential",
+            prefix: self.foundation.store.prefix(),
+            name: id.as_str().as_bytes(),
+        }
+    }
+
+    async fn store(
+        &self,
+        request: &RequestId,
+        owner: &str,
+        connector: &str,
+        id: Option<&ConnectionId>,
+        answer: &TokenAnswer,
+    ) -> Result<ConnectionId, ConnectionError> {
+        let owner = self.owner(owner)?;
+        let connector = self.config.registry.lookup(connector)?;
+        let id = id.cloned().unwrap_or_else(|| ConnectionId::random(owner));
+        if id.shard().number() != owner.as_bytes()[0] {
+            // Another owner's: its index would be out of reach.
+            return Err(ConnectionError::NotFound);
+        }
+        let secret = CredentialSecret::from_answer(answer, None);
+        let sealed = self.foundation.seal.seal_long(self.binding(&id), &secret).await?;
+        let refresh_token = secret.refresh_token.as_ref().map(|rt| self.refresh_token_digest(rt));
+        let new = NewCredential {
+            id: &id,
+            request: request.digest(),
+            owner,
+            connector: &connector.slug,
+            secret: &sealed,
+            refresh_token,
+            expires_in: answer.expires_in,
+            next_in: refresh_token
+                .and(answer.expires_in)
+                .map(|life| schedule::next_refresh(life, connector.refresh_lead, &id)),
+        };
+        match self.foundation.store.store_credential(new).await? {
+            Stored::Stored { grant } => {
+                tracing::info!(connection = %id, connector = %connector.slug, grant, "credential stored");
+                Ok(id)
+            }
+            Stored::Foreign => Err(ConnectionError::NotFound),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Vending: an access token for its owner, warm wherever possible.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use super::{AccessToken, ConnectionError, Connector, CredentialSecret, Inner, Refreshed};
+use crate::{
+    digest::Digest,
+    store::{ConnectionId, CredentialRow, Status},
+};
+
+/// How often a caller that waits for another replica's refresh looks.
+const FIRST_LOOK: Duration = Duration::from_millis(25);
+const LAST_LOOK: Duration = Duration::from_millis(250);
+
+/// An access token, and how it came about.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Vended {
+    /// The token.
+    pub access_token: AccessToken,
+    /// How long it still lives, as far as is known.
+    pub expires_in: Option<Duration>,
+    /// Which way it came.
+    pub path: VendPath,
+}
+
+/// Which way a token came to its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum VendPath {
+    /// One read, one open.
+    Warm,
+    /// Still valid, and served while its refresh runs.
+    StaleServed,
+    /// This caller's own refresh.
+    Refreshed,
+    /// Another replica's refresh, waited for.
+    Waited,
+}
+
+impl VendPath {
+    /// The path's word, for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::StaleServed => "stale_served",
+            Self::Refreshed => "refreshed",
+            Self::Waited => "waited",
+        }
+    }
+}
+
+impl Inner {
+    pub(super) async fn vend(
+        inner: &Arc<Self>,
+        owner: &str,
+        id: &ConnectionId,
+    ) -> Result<Vended, ConnectionError> {
+        let vended = Self::vend_by_deadline(inner, inner.owner(owner)?, id).await;
+        let word = vended.as_ref().map_or("error", |vended| vended.path.as_str());
+        metrics::counter!("vestibule_vends_total", "path" => word).increment(1);
+        vended
+    }
+
+    async fn vend_by_deadline(
+        inner: &Arc<Self>,
+        owner: Digest,
+        id: &ConnectionId,
+    ) -> Result<Vended, ConnectionError> {
+        let started = Instant::now();
+        let mut waited = false;
+        let mut look = FIRST_LOOK;
+        loop {
+            let row = inner.foundation.store.read_credential(id).await?;
+            let row = row.filter(|row| row.owner == owner).ok_or(ConnectionError::NotFound)?;
+            match row.status {
+                Status::Active => {}
+                Status::Revoked => return Err(ConnectionError::Revoked),
+                Status::NeedsReauth => {
+                    let reason = row.reason.unwrap_or_default();
+                    return Err(ConnectionError::NeedsReauth { reason });
+                }
+            }
+            let connector = inner.config.registry.lookup(&row.connector)?;
+            let now_ms = inner.foundation.store.now_ms();
+            if is_served(&row, connector, now_ms) {
+                let due = row.next_at_ms.is_some_and(|next| next <= now_ms);
+                let path = match (due, waited) {
+                    (true, _) => VendPath::StaleServed,
+                    (false, true) => VendPath::Waited,
+                    (false, false) => VendPath::Warm,
+                };
+                if due && row.lease_ends_at_ms.is_none_or(|ends| ends <= now_ms) {
+                    Self::refresh_behind(inner, id, owner);
+                }
+                return inner.open(id, &row, now_ms, path).await;
+            }
+            let pause = match Self::refresh(inner, id, Some(owner)).await? {
+                Refreshed::Fresh { access_token, expires_in } => {
+                    return Ok(Vended { access_token, expires_in, path: VendPath::Refreshed });
+                }
+                Refreshed::Failed(error) => return Err(ConnectionError::Exchange(error)),
+                Refreshed::NotDue { due_in, attempts } if attempts > 0 => {
+                    let last_error = row.last_error.unwrap_or_default();
+                    return Err(ConnectionError::BackingOff { retry_in: due_in, last_error });
+                }
+                // It ran out before it was due: nothing more can be had for it.
+                Refreshed::Not("not_refreshable") => return Err(ConnectionError::RanOut),
+                // Refreshed or changed meanwhile: look again.
+                Refreshed::NotDue { .. } | Refreshed::Not(_) => FIRST_LOOK,
+                Refreshed::Held { remaining } => look.min(remaining.max(FIRST_LOOK)),
+            };
+            waited = true;
+            if started.elapsed() + pause > inner.config.vend_deadline {
+                return Err(ConnectionError::TimedOut { waited: started.elapsed() });
+            }
+            sleep(pause).await;
+            look = (look * 2).min(LAST_LOOK);
+        }
+    }
+
+    /// Starts a refresh that nobody waits for.
+    fn refresh_behind(inner: &Arc<Self>, id: &ConnectionId, owner: Digest) {
+        let (task, id) = (inner.clone(), id.clone());
+        inner.exchanges.spawn(async move {
+            if let Err(error) = Self::refresh(&task, &id, Some(owner)).await {
+                tracing::warn!(connection = %id, %error, "a refresh behind a vend did not begin");
+            }
+        });
+    }
+
+    async fn open(
+        &self,
+        id: &ConnectionId,
+        row: &CredentialRow,
+        now_ms: u64,
+        path: VendPath,
+    ) -> Result<Vended, ConnectionError> {
+        let secret: CredentialSecret =
+            self.foundation.seal.open_long(self.binding(id), &row.secret).await.inspect_err(
+                |error| {
+                    tracing::error!(connection = %id, %error, "a credential does not open");
+                },
+            )?;
+        let left = |at: u64| Duration::from_millis(at.saturating_sub(now_ms));
+        let expires_in = row.expires_at_ms.map(left);
+        Ok(Vended { access_token: secret.access_token, expires_in, path })
+    }
+}
+
+/// An undisclosed expiry is trusted: there is nothing to judge it by.
+fn is_served(row: &CredentialRow, connector: &Connector, now_ms: u64) -> bool {
+    let margin = u64::try_from(connector.serve_margin.as_millis()).unwrap_or(u64::MAX);
+    row.expires_at_ms.is_none_or(|at| at > now_ms.saturating_add(margin))
+}

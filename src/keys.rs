@@ -1,0 +1,222 @@
+//! The key file: everything secret that a process needs, in one file.
+//!
+//! ```toml
+//! naming_key = "…"            # names records; never rotates
+//! token_pepper = ["…"]        # the first mints temp tokens, the others still validate
+//! ring = ["…"]                # the first seals, the others only open
+//! ```
+//!
+//! Each value is 32 bytes in base64. `vestibule-worker keygen` makes such a file.
+
+use std::path::Path;
+
+use base64ct::{Base64, Encoding};
+use serde::Deserialize;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::{
+    digest::{NamingKey, random_bytes},
+    seal::{KeyRing, KeyRingError, SealingKey},
+};
+
+/// What a key file holds.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Names records.
+    pub naming: NamingKey,
+    /// Make the digests of temp tokens: the first mints, the others still validate.
+    pub peppers: Vec<TokenPepper>,
+    /// Seals records.
+    pub ring: KeyRing,
+}
+
+/// The secret in the digests of temp tokens.
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct TokenPepper([u8; 32]);
+
+impl std::fmt::Debug for TokenPepper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenPepper([redacted])")
+    }
+}
+
+impl TokenPepper {
+    /// Takes 32 secret bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn secret(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Why a key file cannot be used. Never repeats any of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// The file cannot be read.
+    #[error(
+        "the key file {path} cannot be read: {source}; make one with `vestibule-worker keygen`"
+    )]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML, or an entry is missing, unknown or of another type.
+    #[error(
+        "the key material is not of the expected form{at}; \
+         it has naming_key, token_pepper and ring, as `vestibule-worker keygen` writes them"
+    )]
+    Form {
+        /// Where: ` (line N)`, or empty.
+        at: String,
+    },
+    /// A value is not 32 bytes in base64.
+    #[error("{entry} in the key material is not 32 bytes in base64")]
+    Value {
+        /// Which entry.
+        entry: &'static str,
+    },
+    /// A list has too few or too many values.
+    #[error("{entry} in the key material needs {wants}")]
+    Count {
+        /// Which entry.
+        entry: &'static str,
+        /// How many it may have.
+        wants: &'static str,
+    },
+    /// The ring's keys do not make a ring.
+    #[error(transparent)]
+    Ring(#[from] KeyRingError),
+}
+
+impl Keys {
+    /// Reads the text of a key file.
+    pub fn from_toml(text: &str) -> Result<Self, KeysError> {
+        let file: KeyFile = toml::from_str(text).map_err(|error| KeysError::Form {
+            at: error.span().map_or_else(String::new, |span| {
+                let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+                format!(" (line {line})")
+            }),
+        })?;
+        if !(1..=2).contains(&file.token_pepper.len()) {
+            return Err(KeysError::Count { entry: "token_pepper", wants: "one or two values" });
+        }
+        let peppers = file
+            .token_pepper
+            .iter()
+            .map(|text| secret("token_pepper", text).map(TokenPepper))
+            .collect::<Result<_, _>>()?;
+        let keys = file
+            .ring
+            .iter()
+            .map(|text| secret("ring", text).map(SealingKey::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            naming: NamingKey::new(secret("naming_key", &file.naming_key)?),
+            peppers,
+            ring: KeyRing::new(keys)?,
+        })
+    }
+
+    /// Reads a key file.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeysError> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| KeysError::File { path: path.display().to_string(), source })?;
+        Self::from_toml(&Zeroizing::new(text))
+    }
+
+    /// Fresh random keys, for tests and for [`Vestibule::in_memory`](crate::Vestibule::in_memory).
+    #[must_use]
+    pub fn random() -> Self {
+        let key = SealingKey::new(random_bytes());
+        #[expect(clippy::expect_used, reason = "one key is a ring")]
+        let ring = KeyRing::new(vec![key]).expect("one key is a ring");
+        Self {
+            naming: NamingKey::new(random_bytes()),
+            peppers: vec![TokenPepper(random_bytes())],
+            ring,
+        }
+    }
+
+    /// The text of a new key file with fresh random keys. It is a secret as a whole.
+    #[must_use]
+    pub fn generate_toml() -> Zeroizing<String> {
+        let fresh =
+            || Zeroizing::new(Base64::encode_string(&*Zeroizing::new(random_bytes::<32>())));
+        Zeroizing::new(format!(
+            "# vestibule key file. Whoever reads it can open every record: keep it as you keep a\n\
+             # password, give every replica and worker the same one, and keep a copy: without it\n\
+             # nothing opens.\n\n\
+             # Names records. Never change it.\n\
+             naming_key = \"{}\"\n\n\
+             # Makes the digests of temp tokens. To rotate: put a new one in front, and drop the\n\
+             # old one once the longest token has expired.\n\
+             token_pepper = [\"{}\"]\n\n\
+             # Seals records. To rotate: put a new one in front; the others only open.\n\
+             ring = [\"{}\"]\n",
+            *fresh(),
+            *fresh(),
+            *fresh()
+        ))
+    }
+}
+
+#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    naming_key: String,
+    token_pepper: Vec<String>,
+    ring: Vec<String>,
+}
+
+fn secret(entry: &'static str, text: &str) -> Result<[u8; 32], KeysError> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    match Base64::decode(text, &mut *bytes) {
+        Ok(decoded) if decoded.len() == 32 => Ok(*bytes),
+        _ => Err(KeysError::Value { entry }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_file_is_read_back() {
+        let text = Keys::generate_toml();
+        let (one, two) = (Keys::from_toml(&text).unwrap(), Keys::from_toml(&text).unwrap());
+        assert_eq!(one.naming.check(), two.naming.check());
+        assert_ne!(one.naming.check(), Keys::random().naming.check());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_no_value_is_repeated() {
+        let good = Keys::generate_toml();
+        let ring = |value: &str| {
+            let at = good.find("ring = ").unwrap();
+            format!("{}ring = {value}\n", &good[..at])
+        };
+        for (bad, says) in [
+            (String::new(), "naming_key, token_pepper and ring"),
+            ("naming_key = 5".to_owned(), "line 1"),
+            (format!("{}hunter2 = 1", *good), "expected form"),
+            (ring("[\"hunter2\"]"), "ring in the key material is not 32 bytes"),
+            (ring("[]"), "at least one key"),
+            (ring(&format!("[\"{0}\", \"{0}\"]", "A".repeat(43) + "=")), "twice"),
+            (good.replace("token_pepper = [", "token_pepper = [] #"), "one or two"),
+        ] {
+            let error = Keys::from_toml(&bad).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        assert!(Keys::from_file("/nowhere/keys.toml").unwrap_err().to_string().contains("keygen"));
+    }
+}

@@ -1,0 +1,237 @@
+//! Sealing: nothing that is secret reaches the store in the open.
+//!
+//! * **Short-lived records** (PKCE states, …) are sealed by the [`KeyRing`] itself.
+//! * **Long-lived secrets** (credentials) are sealed under a random data key each, and the data
+//!   key is wrapped by a [`Sealer`]: the ring again, or a KMS of yours.
+//!
+//! XSalsa20-Poly1305 takes no associated data, so every record has a sub-key: keyed BLAKE3 over
+//! its purpose, its place, the key's id and the format's version. A ciphertext that is moved to
+//! another record, purpose or prefix does not open. What sealing cannot show is a rollback: whoever
+//! may write to Redis can put an older ciphertext of the *same* record back.
+
+mod codec;
+mod envelope;
+mod key_ring;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+pub use self::{
+    codec::CodecError,
+    envelope::DataKey,
+    key_ring::{KeyId, KeyRing, KeyRingError, SealingKey},
+};
+use crate::wall_clock::WallClock;
+
+/// How far a local clock may be ahead of the one that stamped `not_after`.
+const TOLERANCE_MS: u64 = 2_000;
+/// The first byte of what [`Seal::passthrough_for_development`] wrote.
+const OPEN: u8 = 0;
+
+/// What a sealed body belongs to: it opens nowhere else.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding<'a> {
+    /// What it is for.
+    pub purpose: &'static str,
+    /// The prefix of all keys: a changed one makes records unopenable.
+    pub prefix: &'a str,
+    /// The record.
+    pub name: &'a [u8],
+}
+
+/// The port for wrapping data keys: the [`KeyRing`] is the default, a KMS fits.
+///
+/// An implementation over a network must bound its waits and cache what it unwrapped, or a warm
+/// vend is as slow as it is.
+#[async_trait]
+pub trait Sealer: Send + Sync {
+    /// Names the key that wraps now.
+    fn key_id(&self) -> String;
+
+    /// Wraps a data key for the record that it is bound to.
+    async fn wrap(&self, key: &DataKey, binding: Binding<'_>) -> Result<Vec<u8>, SealError>;
+
+    /// Unwraps what [`wrap`](Self::wrap) made, now or under an older key.
+    async fn unwrap(&self, wrapped: &[u8], binding: Binding<'_>) -> Result<DataKey, SealError>;
+}
+
+/// Seals and opens what the stores hold.
+#[derive(Clone)]
+pub struct Seal {
+    ring: Option<KeyRing>,
+    sealer: Option<Arc<dyn Sealer>>,
+    wall_clock: WallClock,
+}
+
+impl Seal {
+    /// Seals with this ring, data keys included.
+    #[must_use]
+    pub fn new(ring: KeyRing) -> Self {
+        let sealer = Some(Arc::new(ring.clone()) as Arc<dyn Sealer>);
+        Self { ring: Some(ring), sealer, wall_clock: WallClock::default() }
+    }
+
+    /// Wraps the data keys of long-lived secrets with another sealer than the ring.
+    #[must_use]
+    pub fn with_sealer(mut self, sealer: Arc<dyn Sealer>) -> Self {
+        self.sealer = Some(sealer);
+        self
+    }
+
+    /// Seals nothing: **everybody who can read Redis reads every secret**. For development only;
+    /// says so in the log, at error level, each time it is made.
+    #[must_use]
+    pub fn passthrough_for_development() -> Self {
+        tracing::error!(
+            "SECRETS ARE NOT SEALED: the passthrough sealer is for development; \
+             make a key file with `vestibule-worker keygen`"
+        );
+        Self { ring: None, sealer: None, wall_clock: WallClock::default() }
+    }
+
+    /// Moves the local wall clock that `not_after` is judged by. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_wall_clock_shift(mut self, shift_ms: i64) -> Self {
+        self.wall_clock = WallClock { shift_ms };
+        self
+    }
+
+    /// Seals a record that lives for `life` at the most: past that it does not open, whatever the
+    /// clock of Redis says.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Codec`] if `value` is over 64 KiB or cannot be encoded.
+    pub fn seal_short<T: Serialize>(
+        &self,
+        binding: Binding<'_>,
+        life: std::time::Duration,
+        value: &T,
+    ) -> Result<Vec<u8>, SealError> {
+        let life_ms = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+        let not_after = self.wall_clock.now_ms().saturating_add(life_ms);
+        let encoded = Zeroizing::new(codec::encode(value)?);
+        let prefix = not_after.to_le_bytes();
+        match &self.ring {
+            Some(ring) => ring.seal(binding, &[&prefix, &encoded]),
+            None => Ok([&[OPEN][..], &prefix, &encoded].concat()),
+        }
+    }
+
+    /// Opens what [`seal_short`](Self::seal_short) made.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::PastItsLife`] on the same clock rule, and as [`KeyRing`] says for the rest.
+    pub fn open_short<T: DeserializeOwned>(
+        &self,
+        binding: Binding<'_>,
+        sealed: &[u8],
+    ) -> Result<T, SealError> {
+        let plain = match (&self.ring, sealed.first()) {
+            (None, Some(&OPEN)) => Zeroizing::new(sealed[1..].to_vec()),
+            (None, _) => return Err(SealError::SealedByARing),
+            (Some(_), Some(&OPEN)) => return Err(SealError::NotSealed),
+            (Some(ring), _) => ring.open(binding, sealed)?,
+        };
+        let Some((not_after, encoded)) = plain.split_first_chunk::<8>() else {
+            return Err(SealError::Damaged);
+        };
+        let not_after = u64::from_le_bytes(*not_after);
+        if self.wall_clock.now_ms() > not_after.saturating_add(TOLERANCE_MS) {
+            return Err(SealError::PastItsLife);
+        }
+        Ok(codec::decode(encoded)?)
+    }
+
+    /// Seals a secret without a known end under a data key of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Codec`] as above; whatever the [`Sealer`] fails with.
+    pub async fn seal_long<T: Serialize + Sync>(
+        &self,
+        binding: Binding<'_>,
+        value: &T,
+    ) -> Result<Vec<u8>, SealError> {
+        let encoded = Zeroizing::new(codec::encode(value)?);
+        let Some(sealer) = &self.sealer else {
+            return Ok([&[OPEN][..], &encoded].concat());
+        };
+        let key = DataKey::random();
+        let wrapped = sealer.wrap(&key, binding).await?;
+        envelope::seal_under(&key, &wrapped, binding, &encoded)
+    }
+
+    /// Opens what [`seal_long`](Self::seal_long) made.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_short`](Self::open_short), and whatever the [`Sealer`] fails with.
+    pub async fn open_long<T: DeserializeOwned>(
+        &self,
+        binding: Binding<'_>,
+        sealed: &[u8],
+    ) -> Result<T, SealError> {
+        let plain = match (&self.sealer, sealed.first()) {
+            (None, Some(&OPEN)) => Zeroizing::new(sealed[1..].to_vec()),
+            (None, _) => return Err(SealError::SealedByARing),
+            (Some(_), Some(&OPEN)) => return Err(SealError::NotSealed),
+            (Some(sealer), _) => {
+                let wrapped = envelope::wrapped_key(sealed)?;
+                let key = sealer.unwrap(wrapped, binding).await?;
+                envelope::open_under(&key, binding, sealed)?
+            }
+        };
+        Ok(codec::decode(&plain)?)
+    }
+
+    /// The id of the ring's key that a short-lived body names, readable or not: for the log line
+    /// of a body that does not open.
+    #[must_use]
+    pub fn key_id_of(sealed: &[u8]) -> Option<KeyId> {
+        envelope::key_id(sealed)
+    }
+}
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seal").field("ring", &self.ring).finish_non_exhaustive()
+    }
+}
+
+/// Why something does not seal or open. No variant carries key material or plaintext.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The ring has no key of this id: it was retired too early, or the key file is another's.
+    #[error("sealed under key {0}, which is not in the key ring; add it back as a retired key")]
+    UnknownKey(KeyId),
+    /// The key is right, the body is not: altered, truncated, or another record's.
+    #[error(
+        "it does not open under key {0}: altered, truncated, or moved from another record or prefix"
+    )]
+    DoesNotOpen(KeyId),
+    /// The bytes are not an envelope of this version.
+    #[error("it is not a sealed body of this version: damaged or truncated")]
+    Damaged,
+    /// Its `not_after` has passed on this machine's clock.
+    #[error("its sealed life is over by this machine's clock")]
+    PastItsLife,
+    /// It was written by the passthrough sealer, which production must not trust.
+    #[error("it was written without sealing, by a development process; delete it")]
+    NotSealed,
+    /// It was sealed, and this process has no ring.
+    #[error("it is sealed, and this process has only the passthrough sealer; give it the key file")]
+    SealedByARing,
+    /// The value cannot be encoded or decoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The key service behind a [`Sealer`] failed.
+    #[error("key service: {0}")]
+    KeyService(String),
+}

@@ -1,0 +1,120 @@
+//! What a new connection must show before any verb runs on it.
+//!
+//! The server is recent enough, does not evict, and holds records of this layout under this naming
+//! key. Checked on every connect: after a reconnect it may be another server.
+
+use redis::{Cmd, Value, aio::ConnectionLike, cmd, from_redis_value};
+
+use super::{fault::Fault, link::Link};
+use crate::{digest::NamingKey, store::Shard};
+
+/// The layout that this version reads and writes.
+const LAYOUT: u32 = 1;
+
+#[derive(Debug)]
+pub(super) struct Handshake {
+    meta_key: String,
+    /// What the meta key must hold.
+    meta: String,
+}
+
+impl Handshake {
+    pub(super) fn new(meta_key: String, naming: &NamingKey) -> Self {
+        let meta = format!("v{LAYOUT} shards={} naming={}", Shard::COUNT, naming.check());
+        Self { meta_key, meta }
+    }
+
+    /// Returns the server's time in ms since 1970.
+    pub(super) async fn shake(&self, link: &mut Link) -> Result<u64, Fault> {
+        version(link).await?;
+        eviction(link).await?;
+        self.meta(link).await?;
+        let (seconds, micros): (u64, u64) =
+            parse(ask(link, &cmd("TIME")).await.map_err(|error| Fault::of(&error))?)?;
+        Ok(seconds * 1000 + micros / 1000)
+    }
+
+    /// One command both claims an empty database and reads a used one.
+    async fn meta(&self, link: &mut Link) -> Result<(), Fault> {
+        let mut claim = cmd("SET");
+        claim.arg(&self.meta_key).arg(&self.meta).arg("NX").arg("GET");
+        let found = ask(link, &claim).await.map_err(|error| Fault::of(&error))?;
+        let Some(found) = parse::<Option<String>>(found)? else { return Ok(()) };
+        if found == self.meta {
+            return Ok(());
+        }
+        let same_layout = found.split(" naming=").next() == self.meta.split(" naming=").next();
+        Err(if same_layout {
+            Fault::operator(
+                "the naming key is not the one that this database was made with",
+                "use the key file that made it, or another prefix or database",
+            )
+        } else {
+            Fault::operator(
+                "this database has another layout version",
+                "use the library version that made it, or another prefix or database",
+            )
+        })
+    }
+}
+
+async fn version(link: &mut Link) -> Result<(), Fault> {
+    let hello = ask(link, &cmd("HELLO")).await.map_err(|error| {
+        let fault = Fault::of(&error);
+        if fault.cause.contains("unknown command") {
+            Fault::wrong_version("5 or older")
+        } else {
+            fault
+        }
+    })?;
+    let fields: std::collections::HashMap<String, Value> = parse(hello)?;
+    let version: String =
+        fields.get("version").cloned().map(parse).transpose()?.unwrap_or_default();
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major >= 7) { Ok(()) } else { Err(Fault::wrong_version(&version)) }
+}
+
+/// Every key here has a TTL, so any policy but `noeviction` evicts live records first.
+async fn eviction(link: &mut Link) -> Result<(), Fault> {
+    let mut info = cmd("INFO");
+    info.arg("memory");
+    let found = match ask(link, &info).await {
+        Ok(found) => texts(found),
+        Err(error) => {
+            let fault = Fault::of(&error);
+            if fault.class != crate::store::Class::Operator {
+                return Err(fault);
+            }
+            tracing::warn!("INFO is not allowed to this user: cannot check the eviction policy");
+            return Ok(());
+        }
+    };
+    let policies = found.lines().filter_map(|line| line.trim().strip_prefix("maxmemory_policy:"));
+    for policy in policies {
+        if policy != "noeviction" {
+            return Err(Fault::operator(
+                format!("its eviction policy is {policy}, which would evict live records"),
+                "set maxmemory-policy noeviction",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A Cluster answers INFO once per node.
+fn texts(value: Value) -> String {
+    match value {
+        Value::Map(nodes) => nodes.into_iter().map(|(_, text)| texts(text)).collect(),
+        Value::Array(parts) => parts.into_iter().map(texts).collect(),
+        Value::VerbatimString { text, .. } => text,
+        other => from_redis_value(other).unwrap_or_default(),
+    }
+}
+
+async fn ask(link: &mut Link, command: &Cmd) -> redis::RedisResult<Value> {
+    link.req_packed_command(command).await.and_then(Value::extract_error)
+}
+
+fn parse<T: redis::FromRedisValue>(value: Value) -> Result<T, Fault> {
+    from_redis_value(value).map_err(|_| Fault::ambiguous("the reply cannot be read"))
+}

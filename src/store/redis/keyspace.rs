@@ -1,0 +1,144 @@
+//! Every key name, in one place. `docs/keyspace.md` tells what is behind each; golden tests pin them.
+
+use std::fmt;
+
+use crate::{
+    digest::Digest,
+    store::{ConnectionId, RecordName, Shard, StoreError},
+};
+
+/// The first part of every key: `[a-z0-9-]{1,32}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl Prefix {
+    /// Checks the text.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Config`] if it is empty, longer than 32 characters, or has others than
+    /// `a-z`, `0-9` and `-`.
+    pub fn new(text: impl Into<String>) -> Result<Self, StoreError> {
+        let text = text.into();
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=32).contains(&text.len()) && text.bytes().all(fits) {
+            Ok(Self(text))
+        } else {
+            Err(StoreError::Config(
+                "a key prefix is 1 to 32 of the characters a-z, 0-9 and -".to_owned(),
+            ))
+        }
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self("vst".to_owned())
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names keys under a prefix. Everything a script touches has the same `{xx}`, so it is in one slot.
+#[derive(Debug, Clone, Default)]
+pub struct Keyspace {
+    prefix: Prefix,
+}
+
+impl Keyspace {
+    /// The key names under this prefix.
+    #[must_use]
+    pub fn new(prefix: Prefix) -> Self {
+        Self { prefix }
+    }
+
+    /// The prefix.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        self.prefix.as_str()
+    }
+
+    /// STRING: layout version, shard count, check value of the naming key.
+    #[must_use]
+    pub fn meta(&self) -> String {
+        format!("{}:meta", self.prefix)
+    }
+
+    /// STRING: a one-shot record.
+    #[must_use]
+    pub fn one_shot(&self, name: &RecordName) -> String {
+        format!("{}:{{{}}}:{}:{}", self.prefix, name.shard, name.kind.as_str(), name.digest)
+    }
+
+    /// HASH: a connection and its sealed credential.
+    #[must_use]
+    pub fn connection(&self, id: &ConnectionId) -> String {
+        format!("{}:{{{}}}:conn:{}", self.prefix, id.shard(), id)
+    }
+
+    /// ZSET: the connections of an owner, by creation.
+    #[must_use]
+    pub fn owner(&self, shard: Shard, owner: Digest) -> String {
+        format!("{}:{{{}}}:owner:{}", self.prefix, shard, owner)
+    }
+
+    /// ZSET: connections by the time of their next refresh.
+    #[must_use]
+    pub fn due(&self, shard: Shard) -> String {
+        format!("{}:{{{}}}:due", self.prefix, shard)
+    }
+
+    /// STRING: what a verb over several records answered, for its retries.
+    #[must_use]
+    pub fn receipt(&self, shard: Shard, request: Digest) -> String {
+        format!("{}:{{{}}}:rcpt:{}", self.prefix, shard, request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Kind;
+
+    #[test]
+    fn key_names_are_part_of_the_layout() {
+        let keys = Keyspace::default();
+        let digest = Digest::from_hex("c3000102030405060708090a0b0c0d0e").unwrap();
+        let id: ConnectionId = "c3ffffffffffffffffffffffffffffffff".parse().unwrap();
+        let golden = [
+            (keys.meta(), "vst:meta"),
+            (
+                keys.one_shot(&RecordName::alone(Kind::Pkce, digest)),
+                "vst:{c3}:pkce:c3000102030405060708090a0b0c0d0e",
+            ),
+            (keys.connection(&id), "vst:{c3}:conn:c3ffffffffffffffffffffffffffffffff"),
+            (keys.owner(id.shard(), digest), "vst:{c3}:owner:c3000102030405060708090a0b0c0d0e"),
+            (keys.due(Shard::new(10)), "vst:{0a}:due"),
+            (
+                keys.receipt(Shard::new(255), digest),
+                "vst:{ff}:rcpt:c3000102030405060708090a0b0c0d0e",
+            ),
+        ];
+        for (made, pinned) in golden {
+            assert_eq!(made, pinned);
+        }
+    }
+
+    #[test]
+    fn a_prefix_cannot_forge_a_key() {
+        for bad in ["", "a:b", "{x}", "UP", "é", "a b", &"x".repeat(33)] {
+            assert!(Prefix::new(bad).is_err(), "{bad}");
+        }
+        assert!(Prefix::new("my-app-2").is_ok());
+    }
+}

@@ -1,0 +1,189 @@
+//! Opening connections: one deadpool manager for all three topologies.
+//!
+//! deadpool-redis's own managers for Cluster and Sentinel leave the client's timeouts and retries
+//! at their defaults (up to 655 s), so only the standalone one serves here.
+
+use std::{sync::Arc, time::Instant};
+
+use deadpool::managed::{self, Metrics, RecycleError};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, Pipeline, RedisFuture, TlsCertificates,
+    TlsMode, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cluster::ClusterClient,
+    cluster_async::ClusterConnection,
+    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
+};
+use tokio::sync::Mutex;
+
+use super::{
+    clock::ServerClock,
+    fault::Fault,
+    handshake::Handshake,
+    url::{RedisConfig, Topology, tcp},
+};
+
+/// A connection that many verbs share: a clone is a handle.
+#[derive(Clone)]
+pub(super) enum Link {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Link {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(link) => link.req_packed_command(cmd),
+            Self::Cluster(link) => link.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(link) => link.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(link) => link.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(link) => link.get_db(),
+            Self::Cluster(link) => link.get_db(),
+        }
+    }
+}
+
+/// Opens links, and lets none out that failed its handshake.
+pub(super) struct Manager {
+    opener: Opener,
+    handshake: Handshake,
+    clock: Arc<ServerClock>,
+}
+
+enum Opener {
+    Standalone(deadpool_redis::Manager),
+    /// With a CA of its own, which deadpool-redis's manager cannot be given.
+    StandaloneTls {
+        client: Client,
+        config: AsyncConnectionConfig,
+    },
+    Cluster(ClusterClient),
+    Sentinel {
+        client: Box<Mutex<SentinelClient>>,
+        config: AsyncConnectionConfig,
+    },
+}
+
+impl Manager {
+    pub(super) fn new(
+        config: &RedisConfig,
+        handshake: Handshake,
+        clock: Arc<ServerClock>,
+    ) -> Result<Self, Fault> {
+        let opener = opener(config).map_err(|error| Fault::of_opening(&error))?;
+        Ok(Self { opener, handshake, clock })
+    }
+}
+
+impl managed::Manager for Manager {
+    type Type = Link;
+    type Error = Fault;
+
+    async fn create(&self) -> Result<Link, Fault> {
+        let mut link = self.opener.open().await.map_err(|error| Fault::of_opening(&error))?;
+        let sent = Instant::now();
+        let server_ms = self.handshake.shake(&mut link).await?;
+        self.clock.calibrate(server_ms, sent);
+        Ok(link)
+    }
+
+    /// Never reached in practice: links are held, not checked out and returned.
+    async fn recycle(&self, _: &mut Link, _: &Metrics) -> managed::RecycleResult<Fault> {
+        Err(RecycleError::message("links are not reused"))
+    }
+}
+
+impl Opener {
+    async fn open(&self) -> redis::RedisResult<Link> {
+        match self {
+            Self::Standalone(manager) => managed::Manager::create(manager).await.map(Link::Single),
+            Self::StandaloneTls { client, config } => {
+                client.get_multiplexed_async_connection_with_config(config).await.map(Link::Single)
+            }
+            Self::Cluster(client) => client.get_async_connection().await.map(Link::Cluster),
+            Self::Sentinel { client, config } => {
+                // Asked under the lock, opened outside it: a dead primary must not block the rest.
+                let primary = client.lock().await.async_get_client().await?;
+                primary.get_multiplexed_async_connection_with_config(config).await.map(Link::Single)
+            }
+        }
+    }
+}
+
+fn opener(config: &RedisConfig) -> redis::RedisResult<Opener> {
+    let timeouts = config.timeouts;
+    let link_config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(timeouts.connect))
+        .set_response_timeout(Some(timeouts.response));
+    let certificates =
+        config.ca_pem.clone().map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
+    Ok(match &config.topology {
+        Topology::Standalone(info) => match certificates {
+            None => Opener::Standalone(deadpool_redis::Manager::new_with_config(
+                info.clone(),
+                link_config,
+            )?),
+            Some(certificates) => Opener::StandaloneTls {
+                client: Client::build_with_tls(info.clone(), certificates)?,
+                config: link_config,
+            },
+        },
+        Topology::Cluster(nodes) => {
+            let mut builder = ClusterClient::builder(nodes.clone())
+                // The defaults are 16 retries, 1.3 to 655 s apart, and no deadline.
+                .retries(4)
+                .min_retry_wait(20)
+                .max_retry_wait(500)
+                .connection_timeout(timeouts.connect)
+                .response_timeout(timeouts.response)
+                .overall_response_timeout(Some(timeouts.response * 3))
+                .connection_concurrency_limit(256)
+                .tcp_settings(tcp());
+            if let Some(certificates) = certificates {
+                builder = builder.certs(certificates);
+            }
+            Opener::Cluster(builder.build()?)
+        }
+        Topology::Sentinel { sentinels, service, node } => {
+            let addresses: Vec<ConnectionAddr> =
+                sentinels.iter().map(|info| info.addr().clone()).collect();
+            let mut builder =
+                SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?
+                    .set_client_to_redis_tcp_settings(tcp())
+                    .set_client_to_sentinel_tcp_settings(tcp())
+                    .set_client_to_redis_db(node.redis_settings().db());
+            if let Some(user) = node.redis_settings().username() {
+                builder = builder.set_client_to_redis_username(user);
+            }
+            if let Some(password) = node.redis_settings().password() {
+                builder = builder.set_client_to_redis_password(password);
+            }
+            if matches!(node.addr(), ConnectionAddr::TcpTls { .. }) {
+                builder = builder
+                    .set_client_to_redis_tls_mode(TlsMode::Secure)
+                    .set_client_to_sentinel_tls_mode(TlsMode::Secure);
+                if let Some(certificates) = certificates {
+                    builder = builder
+                        .set_client_to_redis_certificates(certificates.clone())
+                        .set_client_to_sentinel_certificates(certificates);
+                }
+            }
+            Opener::Sentinel { client: Box::new(Mutex::new(builder.build()?)), config: link_config }
+        }
+    })
+}

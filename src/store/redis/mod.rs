@@ -1,0 +1,181 @@
+//! The store for production: Redis 7.0 or newer, or Valkey 7.2 or newer.
+//!
+//! One record, one shard, one slot: every verb is atomic on a Cluster too. While one primary
+//! serves, a record is linearizable. On failover at most the unreplicated suffix is undone: an
+//! acknowledged take may be takeable again, an acknowledged put may vanish.
+//!
+//! Every verb runs on one shared multiplexed connection. What Redis refuses before running is
+//! retried with jitter until the overall deadline; a lost reply is asked for again with the same
+//! request id.
+
+mod clock;
+mod fault;
+mod handshake;
+mod keyspace;
+mod link;
+mod living;
+mod one_shot;
+mod record;
+mod reply;
+mod scripts;
+mod session;
+mod url;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use redis::{Cmd, Value, cmd, from_redis_value};
+
+use self::{
+    clock::ServerClock, handshake::Handshake, link::Manager, reply::Reply, scripts::Verb,
+    session::Session,
+};
+pub use self::{
+    keyspace::{Keyspace, Prefix},
+    url::{RedisConfig, Timeouts},
+};
+use crate::{
+    digest::{Digest, NamingKey},
+    store::{
+        Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
+        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Store, StoreError, Stored,
+        Take,
+    },
+};
+
+/// The [`Store`] on Redis. Cheap to share behind an `Arc`; one per process is enough.
+#[derive(Debug)]
+pub struct RedisStore {
+    keys: Keyspace,
+    clock: Arc<ServerClock>,
+    session: Session,
+}
+
+impl RedisStore {
+    /// Connects, checks the server and claims or recognises the database: version, eviction
+    /// policy, layout, naming key. The same is checked again on every reconnect.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Operator`] if the server, the login or the naming key is wrong;
+    /// [`StoreError::NotExecuted`] if it cannot be reached within the overall deadline.
+    pub async fn connect(config: RedisConfig, naming: &NamingKey) -> Result<Self, StoreError> {
+        let keys = Keyspace::new(config.prefix.clone());
+        let clock = Arc::new(ServerClock::new());
+        let handshake = Handshake::new(keys.meta(), naming);
+        let manager = Manager::new(&config, handshake, clock.clone())
+            .map_err(|fault| StoreError::Config(format!("{}; {}", fault.cause, fault.fix)))?;
+        let store = Self { keys, clock, session: Session::new(manager, &config)? };
+        store.run_plain("connect", &cmd("PING")).await?;
+        Ok(store)
+    }
+
+    /// The names of its keys.
+    #[must_use]
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keys
+    }
+
+    async fn run_plain(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
+        self.session.run(verb, command, None).await
+    }
+
+    async fn run_script<const K: usize, const A: usize>(
+        &self,
+        verb: &'static Verb<K, A>,
+        keys: [&str; K],
+        argv: [scripts::Arg<'_>; A],
+        request: &[u8],
+    ) -> Result<Reply, StoreError> {
+        let command = verb.command(keys, argv);
+        let value = self.session.run(verb.name, &command, Some(&verb.script)).await?;
+        Reply::read(verb.name, value, request)
+    }
+
+    /// Renews the clock's calibration, at most every half minute, on the way of a verb.
+    async fn keep_time(&self) -> Result<(), StoreError> {
+        if !self.clock.is_stale() {
+            return Ok(());
+        }
+        let sent = Instant::now();
+        let reply = self.run_plain("time", &cmd("TIME")).await?;
+        let (seconds, micros): (u64, u64) =
+            from_redis_value(reply).map_err(|_| reply::unreadable("time"))?;
+        self.clock.calibrate(seconds * 1000 + micros / 1000, sent);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    fn prefix(&self) -> &str {
+        self.keys.prefix()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.run_plain("ping", &cmd("PING")).await.map(drop)
+    }
+
+    async fn put(&self, record: NewRecord<'_>) -> Result<Put, StoreError> {
+        one_shot::put(self, record).await
+    }
+
+    async fn take(&self, name: &RecordName, request: Digest) -> Result<Take, StoreError> {
+        one_shot::take(self, name, request).await
+    }
+
+    async fn store_credential(&self, credential: NewCredential<'_>) -> Result<Stored, StoreError> {
+        living::store(self, credential).await
+    }
+
+    async fn read_credential(
+        &self,
+        id: &ConnectionId,
+    ) -> Result<Option<CredentialRow>, StoreError> {
+        living::read(self, id).await
+    }
+
+    async fn claim_due(&self, claim: Claim) -> Result<Vec<ConnectionId>, StoreError> {
+        living::claim(self, claim).await
+    }
+
+    async fn give_back(&self, id: &ConnectionId, request: Digest) -> Result<(), StoreError> {
+        living::give_back(self, id, request).await
+    }
+
+    async fn begin(&self, attempt: Attempt<'_>) -> Result<Begin, StoreError> {
+        living::begin(self, attempt).await
+    }
+
+    async fn renew(
+        &self,
+        id: &ConnectionId,
+        holder: Digest,
+        lease: Duration,
+    ) -> Result<Renewal, StoreError> {
+        living::renew(self, id, holder, lease).await
+    }
+
+    async fn commit(&self, commit: Commit<'_>) -> Result<CommitOutcome, StoreError> {
+        living::commit(self, commit).await
+    }
+
+    async fn fail(&self, fail: Fail<'_>) -> Result<FailOutcome, StoreError> {
+        living::fail(self, fail).await
+    }
+
+    async fn due_backlog(&self) -> Result<u64, StoreError> {
+        living::due_backlog(self).await
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

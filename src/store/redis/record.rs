@@ -1,0 +1,125 @@
+//! The bytes of a one-shot record.
+//!
+//! What a person reads comes first: a fixed-width ASCII head, then one display line; then the
+//! digests in slots of 16 raw bytes, then the sealed body. Scripts patch the fixed slots in place.
+//!
+//! ```text
+//! v1 live      1763697824123 1763698424123 0000000000000 0104
+//! kind=mcp connection=github
+//! <put's request id 16> <taker's 16> <subject 16> <sealed body>
+//! ```
+
+use std::fmt::Write;
+
+use crate::{digest::Digest, store::NewRecord};
+
+/// The head's width.
+const HEAD: usize = 60;
+/// The three digests.
+const SLOTS: usize = 48;
+/// The display line's cap: what is past it is cut.
+const DISPLAY: usize = 200;
+
+/// Writes a live record.
+pub(super) fn write(record: &NewRecord<'_>, now_ms: u64, ttl_ms: u64) -> Vec<u8> {
+    let mut line = String::with_capacity(64);
+    for (word, value) in record.display {
+        let before = line.len();
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        line.push('=');
+        encode(value, &mut line);
+        if line.len() >= DISPLAY {
+            line.truncate(before);
+            break;
+        }
+    }
+    let offset = HEAD + line.len() + 1;
+    let mut bytes = String::with_capacity(offset + SLOTS + record.body.len());
+    let ceiling = now_ms.saturating_add(ttl_ms);
+    let _ = writeln!(bytes, "v1 live      {now_ms:013} {ceiling:013} {:013} {offset:04}", 0);
+    bytes.push_str(&line);
+    bytes.push('\n');
+    let mut bytes = bytes.into_bytes();
+    bytes.extend_from_slice(record.request.as_bytes());
+    bytes.extend_from_slice(Digest::NONE.as_bytes());
+    bytes.extend_from_slice(Digest::NONE.as_bytes());
+    bytes.extend_from_slice(record.body);
+    bytes
+}
+
+/// The request id that put a record, and where its body begins; `None` if this is not a record.
+pub(super) fn read(bytes: &[u8]) -> Option<(Digest, usize)> {
+    let head = bytes.get(..HEAD)?;
+    let version = head.starts_with(b"v1 ") && head[HEAD - 1] == b'\n';
+    let offset: usize = std::str::from_utf8(&head[55..59]).ok()?.parse().ok()?;
+    let slots = bytes.get(offset..offset + SLOTS)?;
+    (version && offset > HEAD)
+        .then(|| Digest::from_bytes(&slots[..16]))?
+        .map(|d| (d, offset + SLOTS))
+}
+
+/// Percent-encodes all but the characters that need no quoting anywhere.
+fn encode(value: &str, line: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            line.push(char::from(byte));
+        } else {
+            let _ = write!(line, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Kind, RecordName};
+
+    fn record<'a>(display: &'a [(&'static str, &'a str)], body: &'a [u8]) -> NewRecord<'a> {
+        NewRecord {
+            name: RecordName::alone(Kind::Pkce, Digest::NONE),
+            request: Digest::from_bytes(&[9; 16]).unwrap(),
+            ttl: std::time::Duration::from_secs(600),
+            display,
+            body,
+        }
+    }
+
+    #[test]
+    fn the_head_is_part_of_the_layout() {
+        let bytes = write(
+            &record(&[("kind", "mcp"), ("at", "a b\n")], b"BODY"),
+            1_763_697_824_123,
+            600_000,
+        );
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.starts_with(
+            "v1 live      1763697824123 1763698424123 0000000000000 0082\nkind=mcp at=a%20b%0A\n"
+        ), "{text}");
+        let (request, body) = read(&bytes).unwrap();
+        assert_eq!(request.as_bytes(), &[9; 16]);
+        assert_eq!(&bytes[body..], b"BODY");
+    }
+
+    #[test]
+    fn a_display_line_is_capped_at_a_whole_word() {
+        let long = "x".repeat(500);
+        let bytes = write(&record(&[("kind", "mcp"), ("long", &long), ("b", "c")], b""), 1, 1);
+        assert_eq!(&bytes[60..69], b"kind=mcp\n");
+    }
+
+    #[test]
+    fn damaged_bytes_are_not_a_record() {
+        let whole = write(&record(&[("kind", "mcp")], b"BODY"), 1, 1);
+        for end in 0..whole.len() - 4 {
+            assert!(read(&whole[..end]).is_none(), "{end}");
+        }
+        for (at, byte) in [(0, b'x'), (1, b'2'), (55, b'9'), (59, b' '), (58, b'-')] {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            assert!(read(&bytes).is_none(), "{at}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The Lua files as typed calls: the compiler counts their keys and arguments.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script, ToRedisArgs};
+
+/// Declares one script: its file, and how many KEYS and ARGV it takes.
+macro_rules! script {
+    ($name:ident, $file:literal, keys: $keys:literal, argv: $argv:literal) => {
+        pub(super) static $name: LazyLock<Verb<$keys, $argv>> = LazyLock::new(|| Verb {
+            name: $file,
+            script: Script::new(include_str!(concat!("../../../lua/", $file, ".lua"))),
+        });
+    };
+}
+
+script!(PKCE_TAKE, "pkce/take", keys: 1, argv: 2);
+script!(CONNECTION_STORE, "connection/store", keys: 3, argv: 8);
+script!(CONNECTION_CLAIM, "connection/claim", keys: 2, argv: 4);
+script!(CONNECTION_GIVE_BACK, "connection/give_back", keys: 2, argv: 2);
+script!(CONNECTION_BEGIN, "connection/begin", keys: 2, argv: 5);
+script!(CONNECTION_RENEW, "connection/renew", keys: 2, argv: 3);
+script!(CONNECTION_COMMIT, "connection/commit", keys: 2, argv: 10);
+script!(CONNECTION_FAIL, "connection/fail", keys: 2, argv: 8);
+
+/// One script with its hash, which is made once.
+pub(super) struct Verb<const KEYS: usize, const ARGV: usize> {
+    pub(super) name: &'static str,
+    pub(super) script: Script,
+}
+
+/// One argument of a script.
+pub(super) enum Arg<'a> {
+    Bytes(&'a [u8]),
+    Number(u64),
+    /// A number, or the empty string for none.
+    Optional(Option<u64>),
+}
+
+impl<const KEYS: usize, const ARGV: usize> Verb<KEYS, ARGV> {
+    /// The command that runs it: built once, however often it is sent.
+    pub(super) fn command(&self, keys: [&str; KEYS], argv: [Arg<'_>; ARGV]) -> Cmd {
+        let mut cmd = Cmd::with_capacity(3 + KEYS + ARGV, 64 * (1 + KEYS + ARGV));
+        cmd.arg("EVALSHA").arg(self.script.get_hash()).arg(KEYS);
+        for key in keys {
+            cmd.arg(key);
+        }
+        for arg in argv {
+            cmd.arg(arg);
+        }
+        cmd
+    }
+}
+
+impl ToRedisArgs for Arg<'_> {
+    fn write_redis_args<W: ?Sized + redis::RedisWrite>(&self, out: &mut W) {
+        match self {
+            Self::Bytes(bytes) => bytes.write_redis_args(out),
+            Self::Number(number) | Self::Optional(Some(number)) => number.write_redis_args(out),
+            Self::Optional(None) => "".write_redis_args(out),
+        }
+    }
+
+    fn num_of_args(&self) -> usize {
+        1
+    }
+}

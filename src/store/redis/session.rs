@@ -1,0 +1,237 @@
+//! Running verbs: one shared connection, one retry loop, one deadline.
+//!
+//! Every verb carries a request id in its receipt, so the loop may send any of them again: it is
+//! told the same answer. What it cannot do is forget that a lost reply may have been a success, so
+//! a deadline that passes after one is [`StoreError::Unknown`], never *absent*.
+
+use std::{
+    sync::{
+        RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use deadpool::managed::{Object, Pool, PoolError, Timeouts};
+use redis::{Cmd, Script, Value, aio::ConnectionLike};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{
+    fault::Fault,
+    link::{Link, Manager},
+    url::RedisConfig,
+};
+use crate::store::{Class, StoreError};
+
+/// Pauses between retries and between connects: full jitter, so that replicas do not march in step.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(20))
+    .with_max_delay(Duration::from_millis(500))
+    .without_max_times();
+
+pub(super) struct Session {
+    pool: Pool<Manager>,
+    held: RwLock<Option<Held>>,
+    /// One connect at a time, however many verbs wait for it.
+    connecting: Mutex<Breaker>,
+    generations: AtomicU64,
+    overall: Duration,
+    response: Duration,
+}
+
+/// The link that verbs share. deadpool made it and counts it; it is not returned until poisoned.
+struct Held {
+    generation: u64,
+    link: Link,
+    object: Object<Manager>,
+}
+
+/// After a failed connect nobody tries again before `not_before`: an outage is not hammered.
+#[derive(Default)]
+struct Breaker {
+    failures: u32,
+    not_before: Option<Instant>,
+    last: Option<Fault>,
+}
+
+impl Session {
+    pub(super) fn new(manager: Manager, config: &RedisConfig) -> Result<Self, StoreError> {
+        let timeouts = config.timeouts;
+        // Held for its life, so one is enough: two or four shared ones measured slower.
+        let pool = Pool::builder(manager)
+            .max_size(1)
+            .runtime(deadpool::Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(timeouts.overall),
+                create: Some(timeouts.connect + timeouts.response * 2),
+                recycle: Some(Duration::from_millis(200)),
+            })
+            .build()
+            .map_err(|error| StoreError::Config(error.to_string()))?;
+        Ok(Self {
+            pool,
+            held: RwLock::new(None),
+            connecting: Mutex::new(Breaker::default()),
+            generations: AtomicU64::new(0),
+            overall: timeouts.overall,
+            response: timeouts.response,
+        })
+    }
+
+    /// Sends a command until it is answered, refused for good, or out of time.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future may still execute on the server; the same request id learns its outcome.
+    pub(super) async fn run(
+        &self,
+        verb: &'static str,
+        command: &Cmd,
+        script: Option<&Script>,
+    ) -> Result<Value, StoreError> {
+        let started = Instant::now();
+        let deadline = started + self.overall;
+        let mut pauses = PAUSES.with_jitter().build();
+        let mut may_have_run = false;
+        loop {
+            let fault = match self.attempt(command, script, deadline).await {
+                Ok(value) => return Ok(value),
+                Err(fault) => fault,
+            };
+            may_have_run |= fault.class == Class::Ambiguous;
+            let pause = pauses.next().unwrap_or_default();
+            let retries = matches!(fault.class, Class::NotExecuted | Class::Ambiguous);
+            if !retries || Instant::now() + pause >= deadline {
+                metrics::counter!("vestibule_redis_errors_total", "class" => fault.class.as_str())
+                    .increment(1);
+                return Err(verdict(verb, fault, may_have_run, started.elapsed()));
+            }
+            tracing::debug!(verb, class = fault.class.as_str(), cause = %fault.cause, "retrying");
+            sleep(pause).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        command: &Cmd,
+        script: Option<&Script>,
+        deadline: Instant,
+    ) -> Result<Value, Fault> {
+        let (generation, mut link) = self.link(deadline).await?;
+        let until = deadline.min(Instant::now() + self.response * 4);
+        let mut answer = send(&mut link, command, until).await;
+        if let (Err(fault), Some(script)) = (&answer, script)
+            && fault.no_script
+        {
+            answer = match timeout_at(until, script.load_async(&mut link)).await {
+                Ok(Ok(_)) => send(&mut link, command, until).await,
+                Ok(Err(error)) => Err(Fault::of_opening(&error)),
+                Err(_) => Err(Fault::not_executed("the script could not be loaded in time")),
+            };
+        }
+        if let Err(fault) = &answer
+            && fault.poisons
+        {
+            self.poison(generation);
+        }
+        answer
+    }
+
+    /// The shared link, opened if there is none.
+    async fn link(&self, deadline: Instant) -> Result<(u64, Link), Fault> {
+        if let Some(found) = self.current() {
+            return Ok(found);
+        }
+        let Ok(mut breaker) = timeout_at(deadline, self.connecting.lock()).await else {
+            return Err(Fault::not_executed("no connection in time"));
+        };
+        if let Some(found) = self.current() {
+            return Ok(found);
+        }
+        if let (Some(not_before), Some(last)) = (breaker.not_before, &breaker.last)
+            && Instant::now() < not_before
+        {
+            return Err(last.clone());
+        }
+        let opened = match timeout_at(deadline, self.pool.get()).await {
+            Ok(Ok(object)) => Ok(object),
+            Ok(Err(PoolError::Backend(fault))) => Err(fault),
+            Ok(Err(error)) => Err(Fault::not_executed(format!("no connection: {error}"))),
+            Err(_) => Err(Fault::not_executed("no connection in time")),
+        };
+        match opened {
+            Ok(object) => {
+                *breaker = Breaker::default();
+                let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
+                let link = Link::clone(&object);
+                let held = Held { generation, link: link.clone(), object };
+                *self.held.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(held);
+                metrics::counter!("vestibule_redis_connects_total", "outcome" => "opened")
+                    .increment(1);
+                Ok((generation, link))
+            }
+            Err(fault) => {
+                let pause = PAUSES
+                    .with_jitter()
+                    .build()
+                    .nth(breaker.failures.min(8) as usize)
+                    .unwrap_or_default();
+                breaker.failures += 1;
+                breaker.not_before = Some(Instant::now() + pause);
+                breaker.last = Some(fault.clone());
+                metrics::counter!("vestibule_redis_connects_total", "outcome" => "failed")
+                    .increment(1);
+                Err(fault)
+            }
+        }
+    }
+
+    fn current(&self) -> Option<(u64, Link)> {
+        let held = self.held.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        held.as_ref().map(|held| (held.generation, held.link.clone()))
+    }
+
+    /// Drops the link of this generation, once: those who fail later on it change nothing.
+    fn poison(&self, generation: u64) {
+        let mut held = self.held.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if held.as_ref().is_some_and(|held| held.generation == generation)
+            && let Some(held) = held.take()
+        {
+            drop(Object::take(held.object));
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("overall", &self.overall).finish_non_exhaustive()
+    }
+}
+
+async fn send(link: &mut Link, command: &Cmd, until: Instant) -> Result<Value, Fault> {
+    match timeout_at(until, link.req_packed_command(command)).await {
+        Ok(Ok(value)) => value.extract_error().map_err(|error| Fault::of(&error)),
+        Ok(Err(error)) => Err(Fault::of(&error)),
+        Err(_) => Err(Fault::ambiguous("no reply in time")),
+    }
+}
+
+fn verdict(verb: &'static str, fault: Fault, may_have_run: bool, waited: Duration) -> StoreError {
+    let Fault { class, cause, fix, .. } = fault;
+    match class {
+        Class::Ambiguous => StoreError::Unknown { verb, waited, cause },
+        Class::NotExecuted if may_have_run => StoreError::Unknown { verb, waited, cause },
+        Class::NotExecuted => StoreError::NotExecuted { verb, waited, cause },
+        Class::Resource => StoreError::Resource { verb, cause },
+        Class::Operator => StoreError::Operator { verb, cause, fix },
+        Class::Corrupt => StoreError::Corrupt {
+            verb,
+            key: "one of its keys".to_owned(),
+            what: "it has another type than this library writes",
+        },
+    }
+}

@@ -1,0 +1,79 @@
+//! The handle that a host keeps: it joins the store, the seal and the naming key.
+
+use std::sync::Arc;
+
+use crate::{
+    connection::{Connections, ConnectionsConfig},
+    foundation::Foundation,
+    keys::Keys,
+    pkce::PkceStates,
+    seal::Seal,
+    store::{
+        Store, StoreError,
+        memory::MemoryStore,
+        redis::{RedisConfig, RedisStore},
+    },
+};
+
+/// One per process; clones are handles to the same.
+#[derive(Debug, Clone)]
+pub struct Vestibule {
+    foundation: Arc<Foundation>,
+}
+
+impl Vestibule {
+    /// On Redis, sealed with the ring of `keys`.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisStore::connect`].
+    pub async fn connect(config: RedisConfig, keys: &Keys) -> Result<Self, StoreError> {
+        let store = RedisStore::connect(config, &keys.naming).await?;
+        Ok(Self::assemble(Arc::new(store), Seal::new(keys.ring.clone()), keys))
+    }
+
+    /// In this process, with fresh keys: for a first run, for tests, and for one process alone.
+    /// Everything is gone when it ends.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let keys = Keys::random();
+        Self::assemble(Arc::new(MemoryStore::new()), Seal::new(keys.ring.clone()), &keys)
+    }
+
+    /// From parts: another store, another seal.
+    #[must_use]
+    pub fn assemble(store: Arc<dyn Store>, seal: Seal, keys: &Keys) -> Self {
+        let naming = keys.naming.clone();
+        Self { foundation: Arc::new(Foundation { store, seal, naming }) }
+    }
+
+    /// The PKCE states.
+    #[must_use]
+    pub fn pkce(&self) -> PkceStates {
+        PkceStates::new(self.foundation.clone())
+    }
+
+    /// The connections and their credentials.
+    #[must_use]
+    pub fn connections(&self, config: ConnectionsConfig) -> Connections {
+        Connections::new(self.foundation.clone(), config)
+    }
+
+    /// Answers if the store can be reached.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store`] says.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.foundation.store.ping().await
+    }
+
+    /// How many credentials are refresh-due now: a fan-out over all shards, for metrics.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store`] says.
+    pub async fn due_backlog(&self) -> Result<u64, StoreError> {
+        self.foundation.store.due_backlog().await
+    }
+}

@@ -1,0 +1,13 @@
+//! The integration tests: one binary, on a Redis of its own.
+#![allow(
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: a panic is a failed test, and tests may read clocks and spawn"
+)]
+
+mod support;
+mod support_works;
+mod tidy;

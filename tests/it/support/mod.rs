@@ -1,0 +1,22 @@
+//! What the tests stand on: real servers, a proxy that breaks connections, and child processes.
+//!
+//! Shared by the integration tests and by `tests/prove`; each uses a part of it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: a panic is a failed test, and every binary uses only a part of this"
+)]
+
+pub mod children;
+pub mod logs;
+pub mod process;
+pub mod proxy;
+pub mod roles;
+pub mod sentinel;
+pub mod server;
+pub mod stores;
+pub mod tls;

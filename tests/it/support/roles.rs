@@ -1,0 +1,35 @@
+//! What child processes can do. A new role is one more arm here, and a function of its own.
+
+use serde_json::Value;
+
+use super::{children::Parent, server::TestServer};
+
+/// Plays `role`; the process ends when this returns.
+pub async fn play(role: &str, args: Value, parent: Parent) {
+    match role {
+        "echo" => echo(args, parent).await,
+        "serve" => serve(parent).await,
+        _ => panic!("there is no role {role}"),
+    }
+}
+
+/// Says its arguments after the start, then what it hears.
+async fn echo(args: Value, mut parent: Parent) {
+    parent.ready().await;
+    parent.say(args);
+    loop {
+        let heard = parent.hear().await;
+        if heard == "END" {
+            return;
+        }
+        parent.say(heard);
+    }
+}
+
+/// Owns a server until it is killed itself.
+async fn serve(mut parent: Parent) {
+    let server = TestServer::builder().start().await;
+    parent.say(server.pid());
+    parent.say(server.dir().display().to_string());
+    parent.hear().await;
+}

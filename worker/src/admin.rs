@@ -1,0 +1,71 @@
+//! The admin port: `/metrics`, `/healthz`, `/readyz`.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context;
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Whether the worker does its duty: Redis answers, and it is not stopping.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Says so.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+        metrics::gauge!("vestibule_worker_ready").set(if ready { 1.0 } else { 0.0 });
+    }
+
+    /// What was said last.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+///
+/// If the address cannot be bound.
+pub async fn serve(
+    address: SocketAddr,
+    metrics: PrometheusHandle,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("--admin: cannot listen on {address}; give another, or off"))?;
+    tracing::info!(address = %listener.local_addr()?, "admin port");
+    let routes = Router::new()
+        .route("/metrics", get(render))
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .with_state((metrics, readiness));
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    Ok(())
+}
+
+async fn render(State((metrics, _)): State<(PrometheusHandle, Readiness)>) -> String {
+    metrics.render()
+}
+
+async fn ready(
+    State((_, readiness)): State<(PrometheusHandle, Readiness)>,
+) -> (StatusCode, &'static str) {
+    if readiness.get() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}

@@ -1,0 +1,226 @@
+//! Configuration: the only reader of the environment.
+//!
+//! Flags come first, then the environment, then the TOML file. The file alone holds connectors.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use url::Url;
+use vestibule::{
+    Keys,
+    connection::{ClientAuth, ClientSecret, Connector, Registry, ReplayPolicy},
+    store::redis::RedisConfig,
+};
+
+/// Where things are: what every command that talks to Redis takes.
+#[derive(Debug, Clone, Args)]
+pub struct Connect {
+    /// Where Redis is: redis://…, redis-cluster://…, redis-sentinel://…, or rediss… for TLS
+    #[arg(long, env = "VESTIBULE_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis: Option<String>,
+    /// The key file, as `keygen` makes it
+    #[arg(long, env = "VESTIBULE_KEYS_FILE", value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// The configuration file (TOML)
+    #[arg(long, env = "VESTIBULE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The first part of every key in Redis
+    #[arg(long, env = "VESTIBULE_PREFIX", value_name = "TEXT")]
+    pub prefix: Option<String>,
+}
+
+/// What `run` takes.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// Where things are.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Which replica this is, for people: a-z, 0-9 and -
+    #[arg(long, env = "VESTIBULE_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Milliseconds between two passes of the refresh-due sweep
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
+    pub interval_ms: u64,
+    /// How many exchanges run at a time
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallel: u16,
+    /// Where /metrics, /healthz and /readyz are served; `off` for nowhere
+    #[arg(long, default_value = "127.0.0.1:9464", value_name = "ADDR|off", value_parser = admin_address)]
+    pub admin: Admin,
+    /// Seconds that a graceful stop may take
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub grace_s: u64,
+    /// How to log, to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Plain)]
+    pub log: LogFormat,
+}
+
+/// Where the admin port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Plain,
+    /// One object a line.
+    Json,
+}
+
+/// What was found, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// How to reach Redis.
+    pub redis: RedisConfig,
+    /// The keys.
+    pub keys: Keys,
+    /// The connectors.
+    pub registry: Registry,
+}
+
+impl Settings {
+    /// Reads flags, environment and file.
+    ///
+    /// # Errors
+    ///
+    /// Names what is missing or wrong, where it may be set, and never a value.
+    pub fn load(connect: &Connect) -> anyhow::Result<Self> {
+        let file = match &connect.config {
+            Some(path) => ConfigFile::read(path)?,
+            None => ConfigFile::default(),
+        };
+        let url = connect.redis.clone().or(file.redis).ok_or_else(|| {
+            anyhow!("no Redis URL: give --redis, VESTIBULE_REDIS_URL, or `redis` in the config file")
+        })?;
+        let mut redis = RedisConfig::new(&url)?;
+        if let Some(prefix) = connect.prefix.clone().or(file.prefix) {
+            redis = redis.with_prefix(prefix)?;
+        }
+        if let Some(path) = &file.redis_ca_file {
+            let pem = std::fs::read(path)
+                .with_context(|| format!("`redis_ca_file`: cannot read {}", path.display()))?;
+            redis = redis.with_ca_pem(pem);
+        }
+        let keys = match (connect.keys.clone().or(file.keys_file), variable("VESTIBULE_KEYS")) {
+            (Some(path), _) => Keys::from_file(path)?,
+            (None, Some(text)) => Keys::from_toml(&text)?,
+            (None, None) => bail!(
+                "no keys: give --keys, VESTIBULE_KEYS_FILE, VESTIBULE_KEYS (the text of a key \
+                 file), or `keys_file` in the config file; `vestibule-worker keygen` makes one"
+            ),
+        };
+        let connectors = file
+            .connectors
+            .into_iter()
+            .map(ConnectorEntry::connector)
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self { redis, keys, registry: Registry::new(connectors)? })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    redis: Option<String>,
+    redis_ca_file: Option<PathBuf>,
+    prefix: Option<String>,
+    keys_file: Option<PathBuf>,
+    #[serde(default)]
+    connectors: Vec<ConnectorEntry>,
+}
+
+impl ConfigFile {
+    fn read(path: &std::path::Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the config file {}", path.display()))?;
+        // Not the parser's own text: it repeats the line, which may hold a password.
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            anyhow!("{} line {line}: {}", path.display(), error.message())
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConnectorEntry {
+    slug: String,
+    authorize_url: Url,
+    token_url: Url,
+    client_id: String,
+    client_secret_env: Option<String>,
+    client_secret_file: Option<PathBuf>,
+    #[serde(default)]
+    client_auth: ClientAuthEntry,
+    #[serde(default)]
+    scopes: Vec<String>,
+    issuer: Option<String>,
+    refresh_lead_s: Option<u64>,
+    serve_margin_s: Option<u64>,
+    replay_grace_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ClientAuthEntry {
+    #[default]
+    Basic,
+    Post,
+}
+
+impl ConnectorEntry {
+    fn connector(self) -> anyhow::Result<Connector> {
+        let slug = self.slug.clone();
+        let secret = match (self.client_secret_env, self.client_secret_file) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                bail!("connector {slug}: give client_secret_env or client_secret_file, not both")
+            }
+            (Some(name), None) => Some(variable(&name).ok_or_else(|| {
+                anyhow!("connector {slug}: client_secret_env names {name}, which is not set")
+            })?),
+            (None, Some(path)) => Some(std::fs::read_to_string(&path).with_context(|| {
+                format!("connector {slug}: client_secret_file: cannot read {}", path.display())
+            })?),
+        };
+        let mut connector =
+            Connector::new(self.slug, self.authorize_url, self.token_url, self.client_id)?;
+        connector.client_secret = secret.map(|text| ClientSecret::new(text.trim_end()));
+        connector.client_auth = match self.client_auth {
+            ClientAuthEntry::Basic => ClientAuth::Basic,
+            ClientAuthEntry::Post => ClientAuth::Post,
+        };
+        connector.scopes = self.scopes;
+        connector.issuer = self.issuer;
+        if let Some(seconds) = self.refresh_lead_s {
+            connector.refresh_lead = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = self.serve_margin_s {
+            connector.serve_margin = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = self.replay_grace_s.filter(|seconds| *seconds > 0) {
+            connector.replay = ReplayPolicy::Grace(Duration::from_secs(seconds));
+        }
+        Ok(connector)
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this module is where the environment is read")]
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn admin_address(text: &str) -> Result<Admin, String> {
+    if text == "off" {
+        return Ok(Admin::Off);
+    }
+    text.parse().map(Admin::At).map_err(|_| "expected ADDRESS:PORT or off".to_owned())
+}

@@ -1,0 +1,12 @@
+//! The worker beside `vestibule`: what its binary is made of, and the loopback provider that the
+//! demo and the tests run against.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod keygen;
+pub mod logs;
+pub mod provider;
+pub mod run;
+pub mod sweeper;

@@ -1,0 +1,159 @@
+//! `run`: sweeps until told to stop.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use vestibule::{
+    Keys, Vestibule,
+    connection::{ConnectionsConfig, HttpExchange},
+    store::{Class, redis::RedisConfig},
+    sweep::RefreshDue,
+};
+
+use crate::{
+    admin::{self, Readiness},
+    config::{Admin, RunOptions, Settings},
+    logs,
+    sweeper::Sweeper,
+};
+
+/// Runs until SIGTERM or SIGINT. Exit code 0 after a graceful stop, 1 if it could not start or did
+/// not end within its grace, 130 after a second signal.
+///
+/// # Errors
+///
+/// What only an operator can mend: configuration, login, layout, keys. A Redis that is away is
+/// waited for.
+pub async fn run(options: RunOptions) -> anyhow::Result<ExitCode> {
+    logs::install(options.log);
+    let settings = Settings::load(&options.connect)?;
+    let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
+    let stop = CancellationToken::new();
+    let signals = Signals::watch(stop.clone())?;
+
+    let readiness = Readiness::default();
+    readiness.set(false);
+    // The admin port outlives the sweeper: a stopping worker is alive and not ready.
+    let ended = CancellationToken::new();
+    let port = match options.admin {
+        Admin::Off => None,
+        Admin::At(address) => {
+            let serving = admin::serve(address, metrics.clone(), readiness.clone(), ended.clone());
+            #[expect(clippy::disallowed_methods, reason = "the admin port lives beside the sweeper")]
+            Some(tokio::spawn(serving))
+        }
+    };
+    let upkeep = async {
+        loop {
+            sleep(Duration::from_secs(5)).await;
+            metrics.run_upkeep();
+        }
+    };
+
+    let sweeping = sweep(&options, settings, readiness, &stop);
+    tokio::pin!(sweeping);
+    let code = tokio::select! {
+        result = &mut sweeping => result.map(|()| ExitCode::SUCCESS),
+        () = upkeep => Ok(ExitCode::FAILURE),
+        () = async {
+            stop.cancelled().await;
+            sleep(Duration::from_secs(options.grace_s)).await;
+        } => {
+            tracing::error!(grace_s = options.grace_s, "not stopped within the grace: giving up");
+            Ok(ExitCode::FAILURE)
+        }
+        () = signals.second() => Ok(ExitCode::from(130)),
+    };
+    ended.cancel();
+    if let Some(port) = port {
+        match timeout(Duration::from_secs(1), port).await {
+            Ok(Ok(result)) => result?,
+            Ok(Err(_)) | Err(_) => tracing::debug!("the admin port did not close in time"),
+        }
+    }
+    code
+}
+
+async fn sweep(
+    options: &RunOptions,
+    settings: Settings,
+    readiness: Readiness,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(vestibule) = connect(settings.redis, &settings.keys, stop).await? else {
+        return Ok(());
+    };
+    let instance = options.instance.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
+    let connectors = settings.registry.list().count();
+    tracing::info!(instance, connectors, "sweeping");
+    if connectors == 0 {
+        tracing::warn!("no connector is configured: every due credential will fail");
+    }
+    let exchange = Arc::new(HttpExchange::new()?);
+    let config = ConnectionsConfig::new(settings.registry, exchange).with_instance(&instance);
+    let sweeper = Sweeper {
+        connections: vestibule.connections(config),
+        vestibule,
+        sweep: RefreshDue { parallel: options.parallel.into(), ..RefreshDue::default() },
+        interval: Duration::from_millis(options.interval_ms),
+        readiness,
+    };
+    sweeper.run(stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for a Redis that is away; `None` if told to stop meanwhile.
+async fn connect(
+    redis: RedisConfig,
+    keys: &Keys,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Vestibule>> {
+    while !stop.is_cancelled() {
+        match Vestibule::connect(redis.clone(), keys).await {
+            Ok(vestibule) => return Ok(Some(vestibule)),
+            Err(error) if error.class() == Class::Operator => return Err(error.into()),
+            Err(error) => tracing::warn!(%error, "redis is away: will try again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The first signal stops gracefully, the second at once.
+struct Signals(CancellationToken);
+
+impl Signals {
+    fn watch(stop: CancellationToken) -> anyhow::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let second = CancellationToken::new();
+        let told = second.clone();
+        let watch = async move {
+            for heard in [stop, told] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                tracing::info!("told to stop");
+                heard.cancel();
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "signals are heard beside everything else")]
+        tokio::spawn(watch);
+        Ok(Self(second))
+    }
+
+    async fn second(&self) {
+        self.0.cancelled().await;
+    }
+}

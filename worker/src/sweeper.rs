@@ -1,0 +1,94 @@
+//! The loop around a sweep: it outlives errors, and keeps the passes of a fleet apart.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use vestibule::{Vestibule, connection::Connections, sweep::RefreshDue};
+
+use crate::admin::Readiness;
+
+/// How often the backlog is counted: it asks all shards.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// Drives the refresh-due sweep.
+pub struct Sweeper {
+    /// What is swept.
+    pub connections: Connections,
+    /// For what a pass does not tell.
+    pub vestibule: Vestibule,
+    /// The budget of a pass.
+    pub sweep: RefreshDue,
+    /// Between two passes, give or take a fifth.
+    pub interval: Duration,
+    /// Told after every pass.
+    pub readiness: Readiness,
+}
+
+impl Sweeper {
+    /// Sweeps until `stop`, then waits for the exchanges under way.
+    pub async fn run(&self, stop: &CancellationToken) {
+        let mut counted: Option<Instant> = None;
+        while !stop.is_cancelled() {
+            let ready = match self.vestibule.ping().await {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(%error, "redis does not answer: will try again");
+                    false
+                }
+            };
+            self.readiness.set(ready && !stop.is_cancelled());
+            if ready {
+                self.pass(stop).await;
+                if counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
+                    counted = Some(Instant::now());
+                    self.count().await;
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep(self.pause()) => {}
+            }
+        }
+        self.readiness.set(false);
+        self.connections.drained().await;
+    }
+
+    async fn pass(&self, stop: &CancellationToken) {
+        let started = Instant::now();
+        let pass = self.sweep.pass(&self.connections, stop).await;
+        metrics::histogram!("vestibule_sweep_seconds", "sweep" => "refresh_due")
+            .record(started.elapsed().as_secs_f64());
+        for (outcome, count) in [
+            ("refreshed", pass.refreshed),
+            ("failed", pass.failed),
+            ("skipped", pass.skipped),
+            ("given_back", pass.given_back),
+            ("error", pass.errors),
+        ] {
+            metrics::counter!("vestibule_swept_total", "sweep" => "refresh_due", "outcome" => outcome)
+                .increment(count as u64);
+        }
+        if pass.claimed > 0 {
+            let took_ms = started.elapsed().as_millis();
+            tracing::info!(claimed = pass.claimed, refreshed = pass.refreshed, failed = pass.failed,
+                skipped = pass.skipped, given_back = pass.given_back, took_ms, "refresh-due pass");
+        }
+    }
+
+    async fn count(&self) {
+        match self.vestibule.due_backlog().await {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge of a backlog may round")]
+            Ok(due) => metrics::gauge!("vestibule_due_backlog").set(due as f64),
+            Err(error) => tracing::warn!(%error, "the backlog is not counted"),
+        }
+    }
+
+    /// A fifth more or less each time: workers that started together drift apart.
+    fn pause(&self) -> Duration {
+        let mut byte = [128_u8];
+        // Without randomness the pause is the interval itself.
+        let _ = getrandom::fill(&mut byte);
+        self.interval.mul_f64(0.8 + 0.4 * f64::from(byte[0]) / 255.0)
+    }
+}
