@@ -110,7 +110,8 @@ impl Inner {
                 // It ran out before it was due: nothing more can be had for it.
                 Refreshed::Not("not_refreshable") => return Err(ConnectionError::RanOut),
                 // Refreshed or changed meanwhile: look again.
-                Refreshed::NotDue { .. } | Refreshed::Not(_) => FIRST_LOOK,
+                Refreshed::NotDue { due_in, .. } => due_in.clamp(FIRST_LOOK, LAST_LOOK),
+                Refreshed::Not(_) => FIRST_LOOK,
                 Refreshed::Held { remaining } => look.min(remaining.max(FIRST_LOOK)),
             };
             waited = true;

@@ -40,7 +40,7 @@ async fn a_server_restarts_with_what_it_had_written() {
     assert_eq!(kept, "kept");
 
     server.stop();
-    let mut ping = redis::cmd("PING");
+    let ping = redis::cmd("PING");
     assert!(timeout(Duration::from_millis(50), ping.query_async::<()>(&mut raw)).await.is_err());
     server.cont();
     ping.query_async::<()>(&mut raw).await.unwrap();

@@ -1,0 +1,246 @@
+//! The store in the process: no server, no replicas, gone when the process ends.
+//!
+//! The default for a first run, for a host's unit tests and for single-process deployments. It is
+//! also the executable specification: what the scripts must answer is written here in plain Rust.
+//! It knows verbs, not Redis commands. Each runs under one lock at one reading of the clock, which
+//! is what makes it atomic.
+
+mod due;
+mod fading;
+mod living;
+mod one_shot;
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+
+use self::{living::Connections, one_shot::OneShots};
+use crate::{
+    digest::Digest,
+    store::{
+        Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
+        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Store, StoreError, Stored,
+        Take,
+    },
+    wall_clock::WallClock,
+};
+
+/// The [`Store`] in memory. Cheap to share behind an `Arc`; nothing outlives it.
+///
+/// ```
+/// # use std::time::Duration;
+/// use vestibule::store::{Store, memory::MemoryStore};
+///
+/// let store = MemoryStore::new();
+/// let before = store.now_ms();
+/// store.advance(Duration::from_secs(60));
+/// assert!(store.now_ms() >= before + 60_000);
+/// ```
+pub struct MemoryStore {
+    prefix: String,
+    clock: Clock,
+    /// The std one: no verb awaits while it holds it.
+    state: Mutex<State>,
+}
+
+impl MemoryStore {
+    /// An empty store under the default prefix, `vst`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { prefix: "vst".to_owned(), clock: Clock::start(), state: Mutex::default() }
+    }
+
+    /// Another prefix. It names nothing here, but sealed bodies are bound to it.
+    #[must_use]
+    pub fn with_prefix(self, prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), ..self }
+    }
+
+    /// Moves the store's time forward, for a host's tests: what would end within `by` ends now.
+    /// Time that is sealed into a body is not the store's, and stays.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advanced_ms.fetch_add(millis(by), Ordering::Relaxed);
+    }
+
+    /// The state, and the time that the verb runs at: read under the lock, so that a later verb
+    /// never has an earlier time.
+    fn enter(&self) -> (MutexGuard<'_, State>, u64) {
+        // A verb that panicked is a bug in that verb; the other records are still whole.
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now_ms();
+        (state, now)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The records are left out: they are secrets, if sealed ones.
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn put(&self, record: NewRecord<'_>) -> Result<Put, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.one_shots.put(&record, now))
+    }
+
+    async fn take(&self, name: &RecordName, request: Digest) -> Result<Take, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.one_shots.take(name, request, now))
+    }
+
+    async fn store_credential(&self, credential: NewCredential<'_>) -> Result<Stored, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.store(&credential, now))
+    }
+
+    async fn read_credential(
+        &self,
+        id: &ConnectionId,
+    ) -> Result<Option<CredentialRow>, StoreError> {
+        Ok(self.enter().0.connections.read(id))
+    }
+
+    async fn claim_due(&self, claim: Claim) -> Result<Vec<ConnectionId>, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.claim(&claim, now))
+    }
+
+    async fn give_back(&self, id: &ConnectionId, _request: Digest) -> Result<(), StoreError> {
+        let (mut state, now) = self.enter();
+        state.connections.give_back(id, now);
+        Ok(())
+    }
+
+    async fn begin(&self, attempt: Attempt<'_>) -> Result<Begin, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.begin(&attempt, now))
+    }
+
+    async fn renew(
+        &self,
+        id: &ConnectionId,
+        holder: Digest,
+        lease: Duration,
+    ) -> Result<Renewal, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.renew(id, holder, lease, now))
+    }
+
+    async fn commit(&self, commit: Commit<'_>) -> Result<CommitOutcome, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.commit(&commit, now))
+    }
+
+    async fn fail(&self, fail: Fail<'_>) -> Result<FailOutcome, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.fail(&fail, now))
+    }
+
+    async fn due_backlog(&self) -> Result<u64, StoreError> {
+        let (state, now) = self.enter();
+        Ok(state.connections.backlog(now))
+    }
+}
+
+#[derive(Default)]
+struct State {
+    one_shots: OneShots,
+    connections: Connections,
+}
+
+/// The wall clock once, then monotonic time: it never runs backwards.
+struct Clock {
+    base_ms: u64,
+    started: Instant,
+    advanced_ms: AtomicU64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            base_ms: WallClock::default().now_ms(),
+            started: Instant::now(),
+            advanced_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        after(self.base_ms, self.started.elapsed()) + self.advanced_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// The time that is `wait` later.
+fn after(now_ms: u64, wait: Duration) -> u64 {
+    now_ms.saturating_add(millis(wait))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{GRACE, Kind};
+
+    #[test]
+    fn what_is_past_its_grace_is_gone_even_if_nobody_asks() {
+        let store = MemoryStore::new();
+        for n in 0..100 {
+            assert_eq!(put(&store, n), Put::Stored);
+        }
+        store.advance(Duration::from_secs(10) + GRACE);
+        for n in 100..150 {
+            assert_eq!(put(&store, n), Put::Stored);
+        }
+        assert_eq!(store.enter().0.one_shots.len(), 50);
+    }
+
+    #[test]
+    fn debug_shows_no_record() {
+        let store = MemoryStore::new().with_prefix("mine");
+        assert_eq!(put(&store, 1), Put::Stored);
+        assert_eq!(format!("{store:?}"), r#"MemoryStore { prefix: "mine", .. }"#);
+    }
+
+    fn put(store: &MemoryStore, n: u8) -> Put {
+        let digest = Digest::from_bytes(&[n; 16]).unwrap();
+        let (mut state, now) = store.enter();
+        let record = NewRecord {
+            name: RecordName::alone(Kind::Pkce, digest),
+            request: digest,
+            ttl: Duration::from_secs(10),
+            display: &[],
+            body: b"sealed",
+        };
+        state.one_shots.put(&record, now)
+    }
+}
