@@ -23,6 +23,7 @@ bench: setup ## Compare with the plain commands; ONLY=pkce picks an area
 lint: ## Check the format, and the lints
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@cargo clippy --test prove --locked -- -D warnings # not a target of `cargo test`
 
 fmt: ## Format all code
 	@cargo fmt --all

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use vestibule::{
     Vestibule,
     connection::{
-        AccessToken, CodeGrant, Connector, ConnectionsConfig, ExchangeError, RefreshToken,
+        AccessToken, CodeGrant, ConnectionsConfig, Connector, ExchangeError, RefreshToken,
         Registry, TokenAnswer, TokenExchange,
     },
     pkce::{OauthState, PkceError, PkceState, PkceVerifier},

@@ -8,6 +8,10 @@
     reason = "test code: a panic is a failed test, and tests may read clocks and spawn"
 )]
 
+mod prove_small;
 mod support;
 mod support_works;
 mod tidy;
+
+#[path = "../prove/properties/mod.rs"]
+mod properties;

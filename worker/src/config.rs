@@ -98,7 +98,9 @@ impl Settings {
             None => ConfigFile::default(),
         };
         let url = connect.redis.clone().or(file.redis).ok_or_else(|| {
-            anyhow!("no Redis URL: give --redis, VESTIBULE_REDIS_URL, or `redis` in the config file")
+            anyhow!(
+                "no Redis URL: give --redis, VESTIBULE_REDIS_URL, or `redis` in the config file"
+            )
         })?;
         let mut redis = RedisConfig::new(&url)?;
         if let Some(prefix) = connect.prefix.clone().or(file.prefix) {

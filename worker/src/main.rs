@@ -14,11 +14,12 @@ fn main() -> ExitCode {
     let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match Cli::parse().command {
-                Command::Run(options) => run::run(options).await,
+                // Boxed: these futures are deep.
+                Command::Run(options) => Box::pin(run::run(options)).await,
                 Command::Keygen(options) => keygen::run(&options).map(|()| ExitCode::SUCCESS),
-                Command::Demo(options) => demo::run(options).await,
+                Command::Demo(options) => Box::pin(demo::run(options)).await,
                 Command::DemoReplica(options) => {
-                    demo::replica::run(options).await.map(|()| ExitCode::SUCCESS)
+                    Box::pin(demo::replica::run(options)).await.map(|()| ExitCode::SUCCESS)
                 }
             }
         })

@@ -45,7 +45,10 @@ pub async fn run(options: RunOptions) -> anyhow::Result<ExitCode> {
         Admin::Off => None,
         Admin::At(address) => {
             let serving = admin::serve(address, metrics.clone(), readiness.clone(), ended.clone());
-            #[expect(clippy::disallowed_methods, reason = "the admin port lives beside the sweeper")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the admin port lives beside the sweeper"
+            )]
             Some(tokio::spawn(serving))
         }
     };
@@ -89,7 +92,8 @@ async fn sweep(
     let Some(vestibule) = connect(settings.redis, &settings.keys, stop).await? else {
         return Ok(());
     };
-    let instance = options.instance.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
+    let instance =
+        options.instance.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
     let connectors = settings.registry.list().count();
     tracing::info!(instance, connectors, "sweeping");
     if connectors == 0 {

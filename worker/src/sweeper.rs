@@ -71,8 +71,15 @@ impl Sweeper {
         }
         if pass.claimed > 0 {
             let took_ms = started.elapsed().as_millis();
-            tracing::info!(claimed = pass.claimed, refreshed = pass.refreshed, failed = pass.failed,
-                skipped = pass.skipped, given_back = pass.given_back, took_ms, "refresh-due pass");
+            tracing::info!(
+                claimed = pass.claimed,
+                refreshed = pass.refreshed,
+                failed = pass.failed,
+                skipped = pass.skipped,
+                given_back = pass.given_back,
+                took_ms,
+                "refresh-due pass"
+            );
         }
     }
 

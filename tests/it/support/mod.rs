@@ -11,6 +11,7 @@
     reason = "test code: a panic is a failed test, and every binary uses only a part of this"
 )]
 
+pub mod ageing;
 pub mod children;
 pub mod logs;
 pub mod process;

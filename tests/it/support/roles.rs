@@ -3,12 +3,15 @@
 use serde_json::Value;
 
 use super::{children::Parent, server::TestServer};
+use crate::properties::{connections, pkce};
 
 /// Plays `role`; the process ends when this returns.
 pub async fn play(role: &str, args: Value, parent: Parent) {
     match role {
         "echo" => echo(args, parent).await,
         "serve" => serve(parent).await,
+        "race" => pkce::racer(args, parent).await,
+        "refresh" => connections::refresher(args, parent).await,
         _ => panic!("there is no role {role}"),
     }
 }

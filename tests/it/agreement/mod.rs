@@ -1,0 +1,92 @@
+//! The two stores agree: whatever is asked of one, in whatever order, and however much time passes
+//! between, the other answers the same.
+//!
+//! Left out are fence values and generated ids; times are compared as spans, with a tolerance.
+
+mod ask;
+mod play;
+mod side;
+mod step;
+mod wrong;
+
+use std::{collections::BTreeMap, env};
+
+use proptest::test_runner::{
+    Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
+};
+use tokio::runtime::Runtime;
+
+use self::{play::play, side::Side, wrong::Wrong};
+use crate::support::server;
+
+/// How often each outcome was seen.
+type Tally = BTreeMap<String, u32>;
+
+/// Compares the stores over `cases` random sequences, and panics with the shortest one over which
+/// they differ. `AGREEMENT_SEED` repeats a run.
+///
+/// Not from within a runtime: it has one of its own.
+pub fn run(cases: u32) {
+    let seed = match env::var("AGREEMENT_SEED") {
+        Ok(seed) => seed.parse().expect("a number"),
+        Err(_) => server::random(),
+    };
+    let tally = compare(cases, seed, async || [Side::memory(), Side::redis().await])
+        .unwrap_or_else(|difference| panic!("AGREEMENT_SEED={seed}\n{difference}"));
+    println!("AGREEMENT_SEED={seed}: {cases} sequences, {tally:#?}");
+}
+
+/// The outcomes, or the shortest sequence that tells the two sides apart.
+fn compare(
+    cases: u32,
+    seed: u64,
+    sides: impl AsyncFn() -> [Side; 2],
+) -> Result<Tally, String> {
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 1000, ..Config::default() };
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
+    let runtime = Runtime::new().unwrap();
+    let tally = std::cell::RefCell::new(Tally::new());
+
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let outcome = runner.run(&step::sequence(), |steps| {
+        runtime.block_on(async {
+            let mut sides = sides().await;
+            let played = play(&steps, &mut sides, &mut tally.borrow_mut()).await;
+            for side in sides {
+                side.wipe().await;
+            }
+            played.map_err(TestCaseError::fail)
+        })
+    });
+    match outcome {
+        Ok(()) => Ok(tally.into_inner()),
+        Err(TestError::Fail(difference, steps)) => Err(format!("{difference}\n{steps:#?}")),
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
+}
+
+#[test]
+fn memory_and_redis_agree() {
+    run(64);
+}
+
+/// A comparison that cannot fail proves nothing.
+#[test]
+fn a_store_that_is_wrong_is_found_out() {
+    for wrong in Wrong::ALL {
+        compare(500, 1, async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
+}
+
+/// Nor does one that misses outcomes, or one that fails by itself.
+#[test]
+fn a_right_store_is_not_and_every_outcome_comes_up() {
+    let tally = compare(64, 1, async || [Side::memory(), Side::memory()]).unwrap();
+    for outcome in play::OUTCOMES {
+        assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
+    }
+}

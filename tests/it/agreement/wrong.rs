@@ -1,0 +1,211 @@
+//! Stores with one mistake each, of the kind that the comparison is for.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use vestibule::{
+    Digest,
+    store::{
+        Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
+        FailOutcome, FailureKind, NewCredential, NewRecord, Put, RecordName, Renewal, Store,
+        StoreError, Stored, Take, memory::MemoryStore,
+    },
+};
+
+/// The mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    PutForgetsItsRetry,
+    TakeIsForAnybody,
+    StoreForgetsItsRetry,
+    ClaimForgetsItsRetry,
+    GiveBackDoesNothing,
+    BeginForgetsItsHolder,
+    BeginServesAnyOwner,
+    RenewIsForAnybody,
+    CommitIgnoresTheGrant,
+    CommitIgnoresWhatWasPresented,
+    CommitOfTheLastToArriveWins,
+    FailIgnoresTheFence,
+    FailForgetsTheUndecided,
+}
+
+impl Wrong {
+    pub(super) const ALL: [Self; 13] = [
+        Self::PutForgetsItsRetry,
+        Self::TakeIsForAnybody,
+        Self::StoreForgetsItsRetry,
+        Self::ClaimForgetsItsRetry,
+        Self::GiveBackDoesNothing,
+        Self::BeginForgetsItsHolder,
+        Self::BeginServesAnyOwner,
+        Self::RenewIsForAnybody,
+        Self::CommitIgnoresTheGrant,
+        Self::CommitIgnoresWhatWasPresented,
+        Self::CommitOfTheLastToArriveWins,
+        Self::FailIgnoresTheFence,
+        Self::FailForgetsTheUndecided,
+    ];
+}
+
+#[derive(Debug)]
+pub(super) struct WrongStore {
+    inner: Arc<MemoryStore>,
+    how: Wrong,
+    notes: Mutex<Notes>,
+}
+
+/// What it must know to get things wrong.
+#[derive(Debug, Default)]
+struct Notes {
+    requests: u128,
+    takers: HashMap<RecordName, Digest>,
+    begun: HashMap<ConnectionId, Begun>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    holder: Digest,
+    fence: u64,
+    presented: Digest,
+}
+
+impl WrongStore {
+    pub(super) fn new(inner: Arc<MemoryStore>, how: Wrong) -> Self {
+        Self { inner, how, notes: Mutex::default() }
+    }
+
+    /// The request, or one that was never seen if this is the mistake.
+    fn fresh_if(&self, wrong: Wrong, request: Digest) -> Digest {
+        if self.how != wrong {
+            return request;
+        }
+        let mut notes = self.notes.lock().unwrap();
+        notes.requests += 1;
+        Digest::from_bytes(&notes.requests.to_be_bytes()).unwrap()
+    }
+
+    fn begun(&self, id: &ConnectionId) -> Option<Begun> {
+        self.notes.lock().unwrap().begun.get(id).copied()
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for WrongStore {
+    fn prefix(&self) -> &str {
+        self.inner.prefix()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.inner.now_ms()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+
+    async fn put(&self, record: NewRecord<'_>) -> Result<Put, StoreError> {
+        let request = self.fresh_if(Wrong::PutForgetsItsRetry, record.request);
+        self.inner.put(NewRecord { request, ..record }).await
+    }
+
+    async fn take(&self, name: &RecordName, request: Digest) -> Result<Take, StoreError> {
+        let take = self.inner.take(name, request).await?;
+        let taker = self.notes.lock().unwrap().takers.get(name).copied();
+        match (&take, taker) {
+            (Take::Taken(_), _) => {
+                self.notes.lock().unwrap().takers.insert(*name, request);
+            }
+            (Take::AlreadyTaken { .. }, Some(taker)) if self.how == Wrong::TakeIsForAnybody => {
+                return self.inner.take(name, taker).await;
+            }
+            _ => {}
+        }
+        Ok(take)
+    }
+
+    async fn store_credential(&self, credential: NewCredential<'_>) -> Result<Stored, StoreError> {
+        let request = self.fresh_if(Wrong::StoreForgetsItsRetry, credential.request);
+        self.inner.store_credential(NewCredential { request, ..credential }).await
+    }
+
+    async fn read_credential(
+        &self,
+        id: &ConnectionId,
+    ) -> Result<Option<CredentialRow>, StoreError> {
+        self.inner.read_credential(id).await
+    }
+
+    async fn claim_due(&self, claim: Claim) -> Result<Vec<ConnectionId>, StoreError> {
+        let request = self.fresh_if(Wrong::ClaimForgetsItsRetry, claim.request);
+        self.inner.claim_due(Claim { request, ..claim }).await
+    }
+
+    async fn give_back(&self, id: &ConnectionId, request: Digest) -> Result<(), StoreError> {
+        if self.how == Wrong::GiveBackDoesNothing {
+            return Ok(());
+        }
+        self.inner.give_back(id, request).await
+    }
+
+    async fn begin(&self, mut attempt: Attempt<'_>) -> Result<Begin, StoreError> {
+        attempt.holder = self.fresh_if(Wrong::BeginForgetsItsHolder, attempt.holder);
+        if self.how == Wrong::BeginServesAnyOwner {
+            attempt.owner = None;
+        }
+        let begin = self.inner.begin(attempt.clone()).await?;
+        if let Begin::Begun(begun) = &begin {
+            let (holder, fence, presented) = (attempt.holder, begun.fence, begun.refresh_token);
+            let begun = Begun { holder, fence, presented };
+            self.notes.lock().unwrap().begun.insert(attempt.id.clone(), begun);
+        }
+        Ok(begin)
+    }
+
+    async fn renew(
+        &self,
+        id: &ConnectionId,
+        mut holder: Digest,
+        lease: Duration,
+    ) -> Result<Renewal, StoreError> {
+        if let (Wrong::RenewIsForAnybody, Some(begun)) = (self.how, self.begun(id)) {
+            holder = begun.holder;
+        }
+        self.inner.renew(id, holder, lease).await
+    }
+
+    async fn commit(&self, mut commit: Commit<'_>) -> Result<CommitOutcome, StoreError> {
+        match self.how {
+            Wrong::CommitIgnoresTheGrant => {
+                if let Some(row) = self.inner.read_credential(commit.id).await? {
+                    commit.grant = row.grant;
+                }
+            }
+            Wrong::CommitIgnoresWhatWasPresented => {
+                if let Some(begun) = self.begun(commit.id) {
+                    commit.presented = begun.presented;
+                }
+            }
+            Wrong::CommitOfTheLastToArriveWins => commit.answered_ago = Duration::ZERO,
+            _ => {}
+        }
+        self.inner.commit(commit).await
+    }
+
+    async fn fail(&self, mut fail: Fail<'_>) -> Result<FailOutcome, StoreError> {
+        if let (Wrong::FailIgnoresTheFence, Some(begun)) = (self.how, self.begun(fail.id)) {
+            fail.fence = begun.fence;
+        }
+        if self.how == Wrong::FailForgetsTheUndecided && fail.kind == FailureKind::Undecided {
+            fail.kind = FailureKind::Transient;
+        }
+        self.inner.fail(fail).await
+    }
+
+    async fn due_backlog(&self) -> Result<u64, StoreError> {
+        self.inner.due_backlog().await
+    }
+}

@@ -1,0 +1,175 @@
+//! Credentials under SIGKILL: refreshed by whoever is left, and never lost.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use vestibule::{
+    Vestibule,
+    connection::{
+        Callback, ClientSecret, Connections, ConnectionsConfig, Connector, HttpExchange, Registry,
+        ReplayPolicy, SignIn,
+    },
+    store::{ConnectionId, redis::RedisConfig},
+    sweep::RefreshDue,
+};
+use vestibule_worker::provider::{Provider, Settings};
+
+use super::{Progress, Verdict, pkce::shared_keys, verdict};
+use crate::support::{
+    ageing::age,
+    children::{self, Parent},
+    server::{TestServer, random},
+    stores::fresh_prefix,
+};
+
+const CREDENTIALS: usize = 8;
+const REDIRECT: &str = "http://127.0.0.1:9/callback";
+
+/// The provider's connector, as a host would configure it.
+pub fn connector(issuer: &str, replay: ReplayPolicy) -> Connector {
+    let url = |path: &str| format!("{issuer}{path}").parse().unwrap();
+    let settings = Settings::default();
+    let mut connector =
+        Connector::new("demo", url("/authorize"), url("/token"), settings.client_id).unwrap();
+    connector.client_secret = Some(ClientSecret::new(settings.client_secret));
+    connector.issuer = Some(issuer.to_owned());
+    connector.replay = replay;
+    connector
+}
+
+pub async fn connections(url: &str, prefix: &str, issuer: &str) -> Connections {
+    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
+    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    connections_of(&vestibule, connector(issuer, ReplayPolicy::Grace(Duration::from_secs(30))))
+}
+
+pub fn connections_of(vestibule: &Vestibule, connector: Connector) -> Connections {
+    install_tls();
+    let registry = Registry::new([connector]).unwrap();
+    let exchange = Arc::new(HttpExchange::new().unwrap());
+    vestibule.connections(ConnectionsConfig::new(registry, exchange).with_instance("test"))
+}
+
+/// What the worker does in its `main`.
+pub fn install_tls() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// A person's browser: goes to the provider, and says what it is sent back with.
+pub async fn consent(authorize_url: &str) -> Vec<(String, String)> {
+    install_tls();
+    let client =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let answer = client.get(authorize_url).send().await.unwrap();
+    let location = answer.headers()["location"].to_str().unwrap();
+    let location = url::Url::parse(location).unwrap();
+    location.query_pairs().into_owned().collect()
+}
+
+/// A parameter of what the provider sent back.
+pub fn param<'a>(params: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// A whole sign-in.
+pub async fn sign_in(connections: &Connections, owner: &str) -> ConnectionId {
+    let started = connections.start(SignIn::new(owner, "demo", "s", REDIRECT)).await.unwrap();
+    let params = consent(started.authorize_url.as_str()).await;
+    let callback = Callback {
+        state: param(&params, "state").unwrap(),
+        code: param(&params, "code"),
+        error: param(&params, "error"),
+        iss: param(&params, "iss"),
+        session: "s",
+    };
+    connections.finish(callback).await.unwrap().connection
+}
+
+/// A process that refreshes is killed anywhere in it; the next one takes over, and every
+/// credential ends with a token that the provider accepts.
+pub async fn survive_kills(server: &TestServer, kills: u64, progress: Progress) -> Verdict {
+    let (seed, prefix) = (random(), fresh_prefix());
+    let provider = Provider::start(Settings::default()).await.unwrap();
+    provider.set_answer_delay(Duration::from_millis(15));
+    let connections = connections(&server.url(), &prefix, &provider.issuer()).await;
+    let mut ids = Vec::new();
+    for owner in 0..CREDENTIALS {
+        let owner = format!("owner-{owner}");
+        ids.push((sign_in(&connections, &owner).await, owner));
+    }
+
+    let mut raw = server.raw().await;
+    let args = json!({ "url": server.url(), "prefix": prefix, "issuer": provider.issuer() });
+    let (mut hit, mut stuck, mut dead) = (0, 0, 0);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..kills {
+        age(&mut raw, &prefix, Duration::from_secs(300)).await;
+        let mut victim = children::spawn("refresh", &args).await;
+        assert_eq!(victim.next().await, Some(Value::from("READY")));
+        victim.tell("GO").await;
+        sleep(Duration::from_micros(random() % 60_000)).await;
+        victim.kill9().await;
+        let in_flight = leased(&mut raw, &prefix, &ids).await;
+        hit += u64::from(in_flight > 0);
+
+        // Past the dead process's lease, without waiting for it.
+        age(&mut raw, &prefix, Duration::from_secs(13)).await;
+        let started = Instant::now();
+        let stop = CancellationToken::new();
+        RefreshDue::default().pass(&connections, &stop).await;
+        slowest = slowest.max(started.elapsed());
+        stuck += leased(&mut raw, &prefix, &ids).await;
+        for (id, owner) in &ids {
+            let live = match connections.vend(owner, id).await {
+                Ok(vended) => provider.is_access_token_live(vended.access_token.secret()),
+                Err(_) => false,
+            };
+            dead += u64::from(!live);
+        }
+        progress(1);
+    }
+    let counts = provider.counts();
+    verdict(
+        format!(
+            "{kills} kills, {hit} inside an exchange; {} refreshes, {} second presentations inside \
+             the grace, slowest takeover pass {} ms; seed {seed}",
+            counts.refreshes,
+            counts.reused_presentations,
+            slowest.as_millis()
+        ),
+        &[
+            ("credentials without a live token", dead),
+            ("leases left behind", stuck),
+            ("families revoked", counts.family_revocations),
+            ("runs in which no kill hit an exchange", u64::from(kills > 10 && hit == 0)),
+        ],
+    )
+}
+
+/// How many of these have a lease.
+async fn leased(
+    raw: &mut redis::aio::MultiplexedConnection,
+    prefix: &str,
+    ids: &[(ConnectionId, String)],
+) -> u64 {
+    let mut leased = 0;
+    for (id, _) in ids {
+        let key = format!("{prefix}:{{{}}}:conn:{id}", id.shard());
+        let holder: Option<String> =
+            redis::cmd("HGET").arg(key).arg("lease").query_async(raw).await.unwrap();
+        leased += u64::from(holder.is_some());
+    }
+    leased
+}
+
+/// Refreshes until it is killed; see [`survive_kills`].
+pub async fn refresher(args: Value, mut parent: Parent) {
+    let text = |name: &str| args[name].as_str().unwrap().to_owned();
+    let connections = connections(&text("url"), &text("prefix"), &text("issuer")).await;
+    parent.ready().await;
+    loop {
+        RefreshDue::default().pass(&connections, &CancellationToken::new()).await;
+    }
+}

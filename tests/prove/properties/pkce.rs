@@ -1,0 +1,278 @@
+//! One winner of every state, whatever happens to processes, replies and futures.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+use tokio::{sync::Barrier, task::JoinSet, time::Instant};
+use vestibule::{
+    Keys, RequestId, Vestibule,
+    pkce::{NotFound, OauthState, PkceError, PkceState, PkceStates, PkceVerifier},
+    store::redis::RedisConfig,
+};
+
+use super::{Progress, Verdict, verdict};
+use crate::support::{
+    children::{self, Parent},
+    proxy::Proxy,
+    server::{TestServer, random},
+    stores::fresh_prefix,
+};
+
+const PROCESSES: usize = 4;
+const RACERS: usize = 64;
+const BATCH: u64 = 100;
+
+/// The states of a host with these keys, at a URL.
+pub async fn states(url: &str, prefix: &str, keys: &Keys) -> PkceStates {
+    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
+    Vestibule::connect(config, keys).await.unwrap_or_else(|error| panic!("{error}")).pkce()
+}
+
+/// The keys of all tests, so that processes agree on them.
+pub fn shared_keys() -> Keys {
+    let secret = |byte: &str| format!("{}=", byte.repeat(43));
+    Keys::from_toml(&format!(
+        "naming_key = \"{}\"\ntoken_pepper = [\"{}\"]\nring = [\"{}\"]",
+        secret("A"),
+        secret("B").replace("B=", "A="),
+        secret("C").replace("C=", "A="),
+    ))
+    .unwrap()
+}
+
+pub fn state(seed: u64, number: u64) -> OauthState {
+    OauthState::new(format!("state-{seed:x}-{number}"))
+}
+
+pub fn record(number: u64) -> PkceState {
+    PkceState::new(format!("c{number}"), PkceVerifier::random())
+}
+
+/// 64 racers in four processes take each state: one wins, the others learn that it was taken.
+pub async fn one_winner(server: &TestServer, count: u64, progress: Progress) -> Verdict {
+    let (seed, prefix) = (random(), fresh_prefix());
+    let states = states(&server.url(), &prefix, &shared_keys()).await;
+    let args = json!({ "url": server.url(), "prefix": prefix, "seed": seed });
+    let mut racers = children::spawn_many(PROCESSES, "race", &args).await;
+    children::start_together(&mut racers).await;
+
+    let (mut none, mut several, mut other) = (0, 0, 0);
+    for first in (0..count).step_by(BATCH as usize) {
+        let batch = BATCH.min(count - first);
+        for number in first..first + batch {
+            states.put(&state(seed, number), &record(number)).await.unwrap();
+        }
+        for racer in &mut racers {
+            racer.tell(&format!("{first} {batch}")).await;
+        }
+        let mut winners = vec![0; batch as usize];
+        for racer in &mut racers {
+            let said = racer.next().await.expect("a racer lives");
+            for number in said["won"].as_array().unwrap() {
+                winners[(number.as_u64().unwrap() - first) as usize] += 1;
+            }
+            other += said["other"].as_u64().unwrap();
+        }
+        none += winners.iter().filter(|won| **won == 0).count() as u64;
+        several += winners.iter().filter(|won| **won > 1).count() as u64;
+        progress(batch);
+    }
+    verdict(
+        format!(
+            "{count} states x {RACERS} racers in {PROCESSES} processes, one winner each; seed {seed}"
+        ),
+        &[("without a winner", none), ("with several", several), ("other outcomes", other)],
+    )
+}
+
+/// The racers of one process; see [`one_winner`].
+pub async fn racer(args: Value, mut parent: Parent) {
+    let text = |name: &str| args[name].as_str().unwrap().to_owned();
+    let states = states(&text("url"), &text("prefix"), &shared_keys()).await;
+    let seed = args["seed"].as_u64().unwrap();
+    parent.ready().await;
+    loop {
+        let heard = parent.hear().await;
+        let (first, batch) = heard.split_once(' ').unwrap();
+        let (first, batch): (u64, u64) = (first.parse().unwrap(), batch.parse().unwrap());
+        let barrier = Arc::new(Barrier::new(RACERS / PROCESSES));
+        let mut tasks = JoinSet::new();
+        for _ in 0..RACERS / PROCESSES {
+            let (states, barrier) = (states.clone(), barrier.clone());
+            tasks.spawn(async move {
+                let (mut won, mut other) = (Vec::new(), 0);
+                for number in first..first + batch {
+                    barrier.wait().await;
+                    match states.take(&state(seed, number)).await {
+                        Ok(found) if found.connection == format!("c{number}") => won.push(number),
+                        Err(PkceError::StateNotFound(NotFound::Replayed { .. })) => {}
+                        _ => other += 1,
+                    }
+                }
+                (won, other)
+            });
+        }
+        let (mut won, mut other) = (Vec::new(), 0_u64);
+        for (more, others) in tasks.join_all().await {
+            won.extend(more);
+            other += others;
+        }
+        parent.say(json!({ "won": won, "other": other }));
+    }
+}
+
+/// How a take is done under [`lost_replies`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taker {
+    /// Ours, on one server.
+    Vestibule,
+    /// Ours, through the cluster client, which re-sends by itself.
+    VestibuleOnCluster,
+    /// What everybody writes first: GETDEL, and once more when the connection broke. Kept to show
+    /// that the property can fail.
+    PlainGetdel,
+}
+
+/// A proxy swallows the replies of a fifth of all commands, which Redis has executed: the value is
+/// delivered all the same.
+pub async fn lost_replies(taker: Taker, count: u64, progress: Progress) -> Verdict {
+    let seed = random();
+    let server = TestServer::builder().cluster(taker == Taker::VestibuleOnCluster).start().await;
+    let proxy = Proxy::start(server.port());
+    let url = if taker == Taker::VestibuleOnCluster {
+        proxy.announce_on(&server).await;
+        proxy.cluster_url()
+    } else {
+        proxy.url()
+    };
+    let keys = shared_keys();
+    let direct = states(&server.url(), "vst", &keys).await;
+    let through = states(&url, "vst", &keys).await;
+    let plain = redis::Client::open(proxy.url()).unwrap();
+    let mut raw = server.raw().await;
+    for number in 0..count {
+        if taker == Taker::PlainGetdel {
+            let _: () = raw.set(format!("plain-{number}"), number).await.unwrap();
+        } else {
+            direct.put(&state(seed, number), &record(number)).await.unwrap();
+        }
+    }
+
+    proxy.drop_reply(0.2, seed);
+    let (next, lost, wrong, unknown) =
+        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let slowest = AtomicU64::new(0);
+    // Few at a time: a swallowed reply takes all that are in flight on the connection with it.
+    futures_util::future::join_all((0..4).map(|_| async {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return;
+            }
+            if taker == Taker::PlainGetdel {
+                if !plain_take(&plain, number).await {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+                continue;
+            }
+            let (request, state) = (RequestId::random(), state(seed, number));
+            let started = Instant::now();
+            let mut outcome = through.take_as(&request, &state).await;
+            while started.elapsed() < Duration::from_secs(5)
+                && matches!(&outcome, Err(PkceError::Take { .. }))
+            {
+                unknown.fetch_add(1, Ordering::Relaxed);
+                outcome = through.take_as(&request, &state).await;
+            }
+            slowest.fetch_max(started.elapsed().as_millis() as u64, Ordering::Relaxed);
+            match outcome {
+                Ok(found) if found.connection == format!("c{number}") => {}
+                Ok(_) => drop(wrong.fetch_add(1, Ordering::Relaxed)),
+                Err(_) => drop(lost.fetch_add(1, Ordering::Relaxed)),
+            }
+            progress(1);
+        }
+    }))
+    .await;
+    let dropped = proxy.dropped_replies();
+    let unknown = unknown.into_inner();
+    verdict(
+        format!(
+            "{count} takes ({taker:?}), {dropped} replies lost, {unknown} unknown to the caller \
+             and resolved by the same request id, slowest {} ms; seed {seed}",
+            slowest.into_inner()
+        ),
+        &[
+            ("values lost", lost.into_inner()),
+            ("wrong values", wrong.into_inner()),
+            ("unknown outcomes above 0.1 %", u64::from(unknown > count.div_ceil(1000))),
+            ("runs in which no reply was lost", u64::from(dropped < count / 20)),
+        ],
+    )
+}
+
+/// Whether the value was delivered.
+async fn plain_take(client: &redis::Client, number: u64) -> bool {
+    for _ in 0..20 {
+        let Ok(mut link) = client.get_multiplexed_async_connection().await else { continue };
+        let taken: Result<Option<u64>, _> =
+            redis::cmd("GETDEL").arg(format!("plain-{number}")).query_async(&mut link).await;
+        if let Ok(value) = taken {
+            return value == Some(number);
+        }
+    }
+    false
+}
+
+/// Takes whose futures are dropped somewhere in their first 5 ms, then asked for again.
+pub async fn dropped_futures(server: &TestServer, count: u64, progress: Progress) -> Verdict {
+    let (seed, prefix) = (random(), fresh_prefix());
+    let states = states(&server.url(), &prefix, &shared_keys()).await;
+    let (next, lost, wrong, dropped) =
+        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    futures_util::future::join_all((0..32).map(|_| async {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return;
+            }
+            let state = state(seed, number);
+            states.put(&state, &record(number)).await.unwrap();
+            let request = RequestId::random();
+            let patience = Duration::from_micros(random() % 5_000);
+            let first = tokio::time::timeout(patience, states.take_as(&request, &state)).await;
+            let outcome = match first {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                    states.take_as(&request, &state).await
+                }
+            };
+            match outcome {
+                Ok(found) if found.connection == format!("c{number}") => {}
+                Ok(_) => drop(wrong.fetch_add(1, Ordering::Relaxed)),
+                Err(_) => drop(lost.fetch_add(1, Ordering::Relaxed)),
+            }
+            progress(1);
+        }
+    }))
+    .await;
+    let dropped = dropped.into_inner();
+    verdict(
+        format!(
+            "{count} takes, {dropped} futures dropped at 0-5 ms, all values delivered; seed {seed}"
+        ),
+        &[
+            ("values lost", lost.into_inner()),
+            ("replies mixed up", wrong.into_inner()),
+            ("runs in which no future was dropped", u64::from(dropped == 0)),
+        ],
+    )
+}

@@ -1,0 +1,126 @@
+//! What a person sees while it runs, and what stays of it in `docs/results.md`.
+
+use std::{
+    fmt::Write as _,
+    io::IsTerminal,
+    panic::AssertUnwindSafe,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::properties::{Progress, Verdict};
+
+pub struct Report {
+    only: Option<String>,
+    scale: f64,
+    lines: Vec<Line>,
+    started: Instant,
+}
+
+struct Line {
+    area: &'static str,
+    name: &'static str,
+    verdict: Verdict,
+    took: Duration,
+}
+
+impl Report {
+    pub fn new(only: Option<String>, scale: f64) -> Self {
+        Self { only, scale, lines: Vec::new(), started: Instant::now() }
+    }
+
+    /// Runs one property at `full` size times the scale, unless another area was asked for.
+    pub async fn property<F>(
+        &mut self,
+        area: &'static str,
+        name: &'static str,
+        full: u64,
+        property: impl FnOnce(u64, Progress) -> F,
+    ) where
+        F: Future<Output = Verdict>,
+    {
+        if self.only.as_deref().is_some_and(|only| only != area) {
+            return;
+        }
+        let size = ((full as f64 * self.scale) as u64).max(1);
+        let bar = ProgressBar::new(size).with_style(
+            ProgressStyle::with_template("{msg:44} {wide_bar} {pos}/{len} {eta}").unwrap(),
+        );
+        bar.set_message(format!("{area}: {name}"));
+        if !std::io::stderr().is_terminal() {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+        let watched = bar.clone();
+        let progress: Progress = Arc::new(move |done| watched.inc(done));
+        let started = Instant::now();
+        // A property that panics has failed; the others still run.
+        let verdict = AssertUnwindSafe(property(size, progress)).catch_unwind().await;
+        let verdict = verdict.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            Err(format!("panicked: {}", text.unwrap_or_else(|| "see above".to_owned())))
+        });
+        bar.finish_and_clear();
+        let took = started.elapsed();
+        let (word, text) = match &verdict {
+            Ok(figure) => ("PASS", figure),
+            Err(found) => ("FAIL", found),
+        };
+        println!("{word}  {area:11}  {name}: {text} ({:.1} s)", took.as_secs_f64());
+        self.lines.push(Line { area, name, verdict, took });
+    }
+
+    /// Writes the results, prints the summary line, and says whether all passed.
+    pub fn finish(self) -> bool {
+        let failed = self.lines.iter().filter(|line| line.verdict.is_err()).count();
+        if self.lines.is_empty() {
+            println!("no area is called {}", self.only.as_deref().unwrap_or_default());
+        }
+        // Only a whole run may speak for the project.
+        if self.only.is_none() && (self.scale - 1.0).abs() < f64::EPSILON {
+            write_section("prove", &self.table());
+        }
+        println!("{} passed, {failed} failed", self.lines.len() - failed);
+        failed == 0 && !self.lines.is_empty()
+    }
+
+    fn table(&self) -> String {
+        let mut table = format!(
+            "Full size, {:.0} s in all, on {} cores.\n\n| area | property | figure | | s |\n|---|---|---|---|---|\n",
+            self.started.elapsed().as_secs_f64(),
+            std::thread::available_parallelism().map_or(0, usize::from)
+        );
+        for line in &self.lines {
+            let (word, text) = match &line.verdict {
+                Ok(figure) => ("PASS", figure),
+                Err(found) => ("**FAIL**", found),
+            };
+            let seconds = line.took.as_secs_f64();
+            let text = text.replace('|', "/");
+            let _ = writeln!(
+                table,
+                "| {} | {} | {text} | {word} | {seconds:.1} |",
+                line.area, line.name
+            );
+        }
+        table
+    }
+}
+
+/// Replaces one section of `docs/results.md`.
+fn write_section(name: &str, body: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/results.md");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->\n"));
+    let section = format!("{open}{body}{close}");
+    let text = match (text.find(&open), text.find(&close)) {
+        (Some(from), Some(to)) => {
+            format!("{}{section}{}", &text[..from], &text[to + close.len()..])
+        }
+        _ => format!("{text}\n{section}"),
+    };
+    std::fs::write(&path, text).expect("docs/results.md can be written");
+}
