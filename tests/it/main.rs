@@ -8,6 +8,9 @@
     reason = "test code: a panic is a failed test, and tests may read clocks and spawn"
 )]
 
+mod agreement;
+mod connection;
+mod pkce;
 mod prove_small;
 mod support;
 mod support_works;

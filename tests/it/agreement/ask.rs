@@ -87,7 +87,8 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
     Ok(match step {
         Step::Put { name, request: by, ttl } => {
             let (name, request, ttl) = (record(*name), request(*by), *ttl);
-            let record = NewRecord { name, request, ttl, display: &[("kind", "test")], body: content };
+            let record =
+                NewRecord { name, request, ttl, display: &[("kind", "test")], body: content };
             Answer::new(format!("put {:?}", store.put(record).await?))
         }
         Step::Take { name, request: by } => {
@@ -100,8 +101,9 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
             }
         }
         Step::Store { id, request: by, owner: of, connector, granted } => {
-            let stored = store.store_credential(NewCredential {
-                id: &connection(*id),
+            let id = &connection(*id);
+            let credential = NewCredential {
+                id,
                 request: request(*by),
                 owner: owner(*of),
                 connector,
@@ -109,8 +111,8 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
                 refresh_token: granted.refresh_token.map(refresh_token),
                 expires_in: granted.expires_in,
                 next_in: granted.next_in.map(|next| next + apart(at)),
-            });
-            outcome("store", stored.await?)
+            };
+            outcome("store", store.store_credential(credential).await?)
         }
         Step::Read { id } => match store.read_credential(&connection(*id)).await? {
             Some(row) => read(row, store),
@@ -130,9 +132,7 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
             let lease = *lease + apart(at);
             outcome("renew", store.renew(&connection(*id), request(*holder), lease).await?)
         }
-        Step::Backlog => {
-            Answer::new("backlog").detail(store.due_backlog().await?.to_string())
-        }
+        Step::Backlog => Answer::new("backlog").detail(store.due_backlog().await?.to_string()),
         other => unreachable!("{other:?}"),
     })
 }
@@ -198,25 +198,26 @@ async fn decide(
     Decided { id, fence, grant, presented }: Decided,
 ) -> Result<Answer, StoreError> {
     let id = &connection(id);
+    let secret = format!("sealed at {at}");
     Ok(match step {
         Step::Commit { request: by, answered_ago, granted, .. } => {
-            let commit = store.commit(Commit {
+            let commit = Commit {
                 id,
                 request: request(*by),
                 fence,
                 grant,
                 presented,
-                secret: format!("sealed at {at}").as_bytes(),
+                secret: secret.as_bytes(),
                 refresh_token: granted.refresh_token.map(refresh_token),
                 expires_in: granted.expires_in,
                 next_in: granted.next_in.map(|next| next + apart(at)),
                 // The later step has the later answer, if nothing else tells them apart.
                 answered_ago: *answered_ago + Duration::from_millis(500) - apart(at),
-            });
-            outcome("commit", commit.await?)
+            };
+            outcome("commit", store.commit(commit).await?)
         }
         Step::Fail { request: by, kind, backoff, .. } => {
-            let fail = store.fail(Fail {
+            let fail = Fail {
                 id,
                 request: request(*by),
                 fence,
@@ -225,8 +226,8 @@ async fn decide(
                 kind: *kind,
                 reason: &format!("failed at {at}"),
                 backoff: *backoff + apart(at),
-            });
-            outcome("fail", fail.await?)
+            };
+            outcome("fail", store.fail(fail).await?)
         }
         other => unreachable!("{other:?}"),
     })

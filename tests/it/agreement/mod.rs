@@ -11,9 +11,7 @@ mod wrong;
 
 use std::{collections::BTreeMap, env};
 
-use proptest::test_runner::{
-    Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
-};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tokio::runtime::Runtime;
 
 use self::{play::play, side::Side, wrong::Wrong};
@@ -37,11 +35,7 @@ pub fn run(cases: u32) {
 }
 
 /// The outcomes, or the shortest sequence that tells the two sides apart.
-fn compare(
-    cases: u32,
-    seed: u64,
-    sides: impl AsyncFn() -> [Side; 2],
-) -> Result<Tally, String> {
+fn compare(cases: u32, seed: u64, sides: impl AsyncFn() -> [Side; 2]) -> Result<Tally, String> {
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 1000, ..Config::default() };
     let mut key = [0; 32];
@@ -88,5 +82,12 @@ fn a_right_store_is_not_and_every_outcome_comes_up() {
     let tally = compare(64, 1, async || [Side::memory(), Side::memory()]).unwrap();
     for outcome in play::OUTCOMES {
         assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
+    }
+}
+#[test]
+fn zz_measure() {
+    for wrong in Wrong::ALL {
+        let hit = (0..20).filter(|seed| compare(64, 100 + seed, async || [Side::memory(), Side::wrong(wrong)]).is_err()).count();
+        println!("{wrong:?}: {hit}/20 runs of 64");
     }
 }

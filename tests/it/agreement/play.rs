@@ -65,7 +65,8 @@ impl Game<'_> {
         if let Step::Commit { of, .. } | Step::Fail { of, .. } = &mut step
             && let Which::Back(back) = of.which
         {
-            of.which = Which::Number(self.made.len().saturating_sub(back + 1));
+            let begun = self.made.len() - 1;
+            of.which = Which::Number(if begun == 0 { 0 } else { begun - back % begun });
         }
         if !matches!(step, Step::Wait(_)) {
             self.sent.push(step.clone());
@@ -95,10 +96,14 @@ impl Game<'_> {
             return differ();
         }
         let mut outcome = left.outcome.clone();
-        if let (Step::Begin { id, .. }, Answer { begun: Some(l), .. }, Answer { begun: Some(r), .. }) =
-            (step, &left, &right)
+        if let (
+            Step::Begin { id, .. },
+            Answer { begun: Some(l), .. },
+            Answer { begun: Some(r), .. },
+        ) = (step, &left, &right)
         {
-            let before = [(0, l), (1, r)].map(|(side, begun)| self.position(*id, side, begun.fence));
+            let before =
+                [(0, l), (1, r)].map(|(side, begun)| self.position(*id, side, begun.fence));
             if before[0] != before[1] {
                 return differ();
             }

@@ -1,0 +1,176 @@
+//! The verbs of the port, with what does not matter to a test filled in.
+
+use std::time::Duration;
+
+use vestibule::{
+    Digest, RequestId,
+    store::{
+        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome,
+        FailureKind, Kind, NewCredential, NewRecord, Put, RecordName, Renewal, Shard, Store,
+        StoreError, Stored, Take,
+    },
+};
+
+/// What [`put`] stores.
+pub const BODY: &[u8] = b"a sealed body, as far as a store can tell";
+/// What [`due`] stores.
+pub const SECRET: &[u8] = b"a sealed secret";
+/// What [`commit`] stores.
+pub const NEW_SECRET: &[u8] = b"the next sealed secret";
+pub const LEASE: Duration = Duration::from_secs(12);
+
+pub fn request() -> Digest {
+    RequestId::random().digest()
+}
+
+/// A name that no other record has.
+pub fn name() -> RecordName {
+    RecordName::alone(Kind::Pkce, request())
+}
+
+pub async fn put(store: &dyn Store, name: &RecordName) -> Result<Put, StoreError> {
+    put_as(store, name, request()).await
+}
+
+pub async fn put_as(
+    store: &dyn Store,
+    name: &RecordName,
+    request: Digest,
+) -> Result<Put, StoreError> {
+    let ttl = Duration::from_secs(600);
+    store.put(NewRecord { name: *name, request, ttl, display: &[("kind", "test")], body: BODY }).await
+}
+
+/// A record that is there.
+pub async fn live(store: &dyn Store) -> RecordName {
+    let name = name();
+    assert_eq!(put(store, &name).await.unwrap(), Put::Stored);
+    name
+}
+
+pub fn body() -> Take {
+    Take::Taken(BODY.to_vec())
+}
+
+pub async fn store_credential(store: &dyn Store, id: &ConnectionId) -> Result<Stored, StoreError> {
+    let credential = NewCredential {
+        id,
+        request: request(),
+        owner: owner_of(id),
+        connector: "demo",
+        secret: SECRET,
+        refresh_token: Some(Digest::NONE),
+        expires_in: Some(Duration::from_secs(3600)),
+        next_in: Some(Duration::ZERO),
+    };
+    store.store_credential(credential).await
+}
+
+pub fn connection() -> ConnectionId {
+    ConnectionId::random(request())
+}
+
+/// A connection that is due, in a shard of its own choice.
+pub async fn due(store: &dyn Store) -> ConnectionId {
+    let id = connection();
+    assert_eq!(store_credential(store, &id).await.unwrap(), Stored::Stored { grant: 1 });
+    id
+}
+
+pub async fn begin(
+    store: &dyn Store,
+    id: &ConnectionId,
+    holder: Digest,
+) -> Result<Begin, StoreError> {
+    store.begin(Attempt { id, holder, owner: None, lease: LEASE, instance: "test" }).await
+}
+
+/// A connection whose exchange is under way.
+pub async fn begun(store: &dyn Store, holder: Digest) -> (ConnectionId, Begun) {
+    let id = due(store).await;
+    match begin(store, &id, holder).await.unwrap() {
+        Begin::Begun(begun) => (id, begun),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub async fn commit(
+    store: &dyn Store,
+    id: &ConnectionId,
+    begun: &Begun,
+    request: Digest,
+) -> Result<CommitOutcome, StoreError> {
+    let commit = Commit {
+        id,
+        request,
+        fence: begun.fence,
+        grant: begun.grant,
+        presented: begun.refresh_token,
+        secret: NEW_SECRET,
+        refresh_token: Digest::from_bytes(&[1; 16]),
+        expires_in: Some(Duration::from_secs(3600)),
+        next_in: Some(Duration::from_secs(3300)),
+        answered_ago: Duration::ZERO,
+    };
+    store.commit(commit).await
+}
+
+pub async fn fail(
+    store: &dyn Store,
+    id: &ConnectionId,
+    begun: &Begun,
+) -> Result<FailOutcome, StoreError> {
+    let fail = Fail {
+        id,
+        request: request(),
+        fence: begun.fence,
+        grant: begun.grant,
+        presented: begun.refresh_token,
+        kind: FailureKind::Transient,
+        reason: "try later",
+        backoff: Duration::from_secs(30),
+    };
+    store.fail(fail).await
+}
+
+pub async fn claim(store: &dyn Store, shard: Shard) -> Result<Vec<ConnectionId>, StoreError> {
+    store.claim_due(Claim { shard, request: request(), limit: 100, hide: LEASE }).await
+}
+
+/// Every verb once, with the outcome that it must have; `between` runs before each.
+pub async fn every_verb(store: &dyn Store, mut between: impl AsyncFnMut()) {
+    between().await;
+    store.ping().await.unwrap();
+    between().await;
+    let name = live(store).await;
+    between().await;
+    assert_eq!(store.take(&name, request()).await.unwrap(), body());
+    between().await;
+    let id = due(store).await;
+    between().await;
+    assert!(store.due_backlog().await.unwrap() >= 1);
+    between().await;
+    assert!(claim(store, id.shard()).await.unwrap().contains(&id));
+    between().await;
+    store.give_back(&id, request()).await.unwrap();
+    between().await;
+    let holder = request();
+    let Begin::Begun(begun) = begin(store, &id, holder).await.unwrap() else { panic!("begun") };
+    between().await;
+    assert_eq!(store.renew(&id, holder, LEASE).await.unwrap(), Renewal::Renewed);
+    between().await;
+    assert_eq!(fail(store, &id, &begun).await.unwrap(), FailOutcome::Recorded { attempts: 1 });
+    between().await;
+    let committed = commit(store, &id, &begun, request()).await.unwrap();
+    assert_eq!(committed, CommitOutcome::Committed { ver: 2, recovered: false });
+    between().await;
+    let row = store.read_credential(&id).await.unwrap().unwrap();
+    assert_eq!((row.secret.as_slice(), row.ver, row.grant), (NEW_SECRET, 2, 1));
+}
+
+/// The owner of a connection that [`connection`] made, as far as its shard goes.
+fn owner_of(id: &ConnectionId) -> Digest {
+    let mut bytes = [9; 16];
+    bytes[0] = id.shard().number();
+    Digest::from_bytes(&bytes).unwrap()
+}

@@ -1,0 +1,135 @@
+//! The people of the demo, over real HTTP.
+//!
+//! All replicas share one redirect URI, as behind one load balancer. The browser plays that load
+//! balancer too: it takes the provider's redirect to whichever replica it is told.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use reqwest::{Client, Response, StatusCode, header, redirect::Policy};
+use serde::Deserialize;
+use url::Url;
+
+/// One person's browser.
+#[derive(Debug, Clone)]
+pub(super) struct Browser {
+    client: Client,
+    cookie: Option<String>,
+}
+
+/// What a replica answered to a callback.
+#[derive(Debug)]
+pub(super) enum Landing {
+    SignedIn { connection: String },
+    Refused { status: StatusCode, told: String },
+}
+
+/// What a replica vended.
+#[derive(Debug, Deserialize)]
+pub(super) struct Vended {
+    pub(super) access_token: String,
+    pub(super) path: String,
+}
+
+impl Browser {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()?;
+        Ok(Self { client, cookie: None })
+    }
+
+    /// Another person's: it shares connections, not the session.
+    pub(super) fn another(&self) -> Self {
+        Self { client: self.client.clone(), cookie: None }
+    }
+
+    /// Presses "sign in" on a replica: the page of the provider that it leads to.
+    pub(super) async fn start(&mut self, port: u16, owner: &str) -> anyhow::Result<Url> {
+        let mut url = on(port, "/login")?;
+        url.query_pairs_mut().append_pair("owner", owner);
+        let response = self.open(url).await?;
+        let cookie = response.headers().get(header::SET_COOKIE).context("no session cookie")?;
+        let cookie = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();
+        let page = Url::parse(&location(response).await?)?;
+        self.cookie = Some(cookie);
+        Ok(page)
+    }
+
+    /// Signs in at the provider as `subject` and agrees: what the provider's redirect asks of the
+    /// service.
+    pub(super) async fn agree(&self, mut page: Url, subject: &str) -> anyhow::Result<String> {
+        page.query_pairs_mut().append_pair("login_hint", subject);
+        // The provider is another site: it does not get the service's cookie.
+        let back = Url::parse(&location(self.another().open(page).await?).await?)?;
+        let query = back.query().context("the provider redirects without a query")?;
+        Ok(format!("{}?{query}", back.path()))
+    }
+
+    /// Follows the provider's redirect to a replica.
+    pub(super) async fn come_back(&self, port: u16, to: &str) -> anyhow::Result<Landing> {
+        #[derive(Deserialize)]
+        struct Page {
+            connection: String,
+        }
+        let response = self.open(on(port, to)?).await?;
+        let status = response.status();
+        let told = response.text().await?;
+        if status != StatusCode::OK {
+            return Ok(Landing::Refused { status, told });
+        }
+        let page: Page = serde_json::from_str(&told)?;
+        Ok(Landing::SignedIn { connection: page.connection })
+    }
+
+    /// Asks a replica for an access token.
+    pub(super) async fn vend(
+        &self,
+        port: u16,
+        owner: &str,
+        connection: &str,
+    ) -> anyhow::Result<Vended> {
+        let mut url = on(port, "/vend")?;
+        url.query_pairs_mut().append_pair("owner", owner).append_pair("connection", connection);
+        let response = self.open(url).await?;
+        let status = response.status();
+        ensure!(status == StatusCode::OK, "vend: {status}: {}", response.text().await?);
+        Ok(response.json().await?)
+    }
+
+    /// Whose account the provider opens to this access token.
+    pub(super) async fn subject(&self, userinfo: &str, access_token: &str) -> anyhow::Result<String> {
+        #[derive(Deserialize)]
+        struct Userinfo {
+            sub: String,
+        }
+        let response = self.client.get(userinfo).bearer_auth(access_token).send().await?;
+        let userinfo: Userinfo = response.error_for_status()?.json().await?;
+        Ok(userinfo.sub)
+    }
+
+    async fn open(&self, url: Url) -> anyhow::Result<Response> {
+        let mut request = self.client.get(url);
+        if let Some(cookie) = &self.cookie {
+            request = request.header(header::COOKIE, cookie);
+        }
+        // Without its URL: that holds a code or a state.
+        request.send().await.map_err(|error| error.without_url().into())
+    }
+}
+
+fn on(port: u16, path_and_query: &str) -> anyhow::Result<Url> {
+    Ok(Url::parse(&format!("http://127.0.0.1:{port}{path_and_query}"))?)
+}
+
+/// Where a redirect leads.
+async fn location(response: Response) -> anyhow::Result<String> {
+    if response.status() == StatusCode::FOUND
+        && let Some(location) = response.headers().get(header::LOCATION)
+    {
+        return Ok(location.to_str()?.to_owned());
+    }
+    bail!("{} instead of a redirect: {}", response.status(), response.text().await?)
+}

@@ -1,0 +1,130 @@
+//! What was proved: a table for people, one object for programs.
+
+use comfy_table::{Cell, Color, Table, presets};
+use serde::Serialize;
+
+use super::narrator::Narrator;
+
+/// The figures. Each is counted by the provider or read from Redis by the scene that fills it in;
+/// what no scene filled in stays zero or false, and fails.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) ok: bool,
+    pub(super) backend: &'static str,
+    pub(super) replicas: usize,
+    pub(super) workers: usize,
+    pub(super) signin_cross_replica: bool,
+    pub(super) replay_refused: bool,
+    pub(super) credentials: usize,
+    pub(super) refreshed: usize,
+    pub(super) reused_presentations_before_kill: u64,
+    pub(super) reused_presentations: u64,
+    pub(super) in_flight_at_kill: usize,
+    pub(super) family_revocations: u64,
+    pub(super) worker_killed: bool,
+    pub(super) recovered_after_kill_ms: u64,
+    pub(super) vends: u64,
+    pub(super) provider_calls: u64,
+    pub(super) seconds: u64,
+    #[serde(skip)]
+    proofs: Vec<Proof>,
+}
+
+#[derive(Debug)]
+struct Proof {
+    property: String,
+    figure: String,
+    holds: bool,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            ok: false,
+            backend: "redis",
+            replicas: 0,
+            workers: 0,
+            signin_cross_replica: false,
+            replay_refused: false,
+            credentials: 0,
+            refreshed: 0,
+            reused_presentations_before_kill: 0,
+            reused_presentations: 0,
+            in_flight_at_kill: 0,
+            family_revocations: 0,
+            worker_killed: false,
+            recovered_after_kill_ms: 0,
+            vends: 0,
+            provider_calls: 0,
+            seconds: 0,
+            proofs: Vec::new(),
+        }
+    }
+}
+
+impl Report {
+    /// One line of the table. A property that does not hold fails the demo.
+    pub(super) fn prove(
+        &mut self,
+        property: impl Into<String>,
+        figure: impl Into<String>,
+        holds: bool,
+    ) {
+        self.proofs.push(Proof { property: property.into(), figure: figure.into(), holds });
+    }
+
+    /// Judges: all scenes were played, and everything that they wanted to show holds.
+    pub(super) fn close(&mut self, played: bool, narrator: &Narrator) {
+        self.ok = played && self.proofs.iter().all(|proof| proof.holds);
+        // Rounded up, so that nothing looks quicker than it was.
+        self.seconds = narrator.elapsed().as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
+    }
+
+    pub(super) fn table(&self, narrator: &Narrator) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).force_no_tty();
+        if narrator.is_colored() {
+            table.enforce_styling();
+        }
+        table.set_header(["What was to be proved", "Counted", ""]);
+        for proof in &self.proofs {
+            let (word, color) =
+                if proof.holds { ("PASS", Color::Green) } else { ("FAIL", Color::Red) };
+            let verdict = Cell::new(word).fg(color);
+            table.add_row([Cell::new(&proof.property), Cell::new(&proof.figure), verdict]);
+        }
+        table.trim_fmt()
+    }
+
+    /// `12 passed, 0 failed`.
+    pub(super) fn tally(&self) -> String {
+        let passed = self.proofs.iter().filter(|proof| proof.holds).count();
+        format!("{passed} passed, {} failed", self.proofs.len() - passed)
+    }
+
+    pub(super) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| r#"{"ok":false}"#.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::Options;
+
+    #[test]
+    fn nothing_is_ok_by_default() {
+        let narrator = Narrator::new(&Options { redis: None, json: true, no_color: None });
+        let mut report = Report::default();
+        report.close(false, &narrator);
+        assert!(!report.ok);
+        report.prove("a", "1", true);
+        report.close(true, &narrator);
+        assert!(report.ok);
+        report.prove("b", "2", false);
+        report.close(true, &narrator);
+        assert!(!report.ok);
+        assert_eq!(report.tally(), "1 passed, 1 failed");
+        assert!(report.json().starts_with(r#"{"ok":false,"backend":"redis","replicas":0,"#));
+    }
+}
