@@ -84,10 +84,3 @@ fn a_right_store_is_not_and_every_outcome_comes_up() {
         assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
     }
 }
-#[test]
-fn zz_measure() {
-    for wrong in Wrong::ALL {
-        let hit = (0..20).filter(|seed| compare(64, 100 + seed, async || [Side::memory(), Side::wrong(wrong)]).is_err()).count();
-        println!("{wrong:?}: {hit}/20 runs of 64");
-    }
-}

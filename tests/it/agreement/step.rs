@@ -1,7 +1,7 @@
 //! What may be asked. The pools are small, so that names collide, requests come again, and two
 //! attempts present the same refresh token.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
@@ -90,16 +90,29 @@ pub(super) enum Which {
     Number(usize),
 }
 
-/// Mostly of a connection that is due, or too much would be about one that is not there.
+/// Steps at random, and some stories, since what takes several verbs to come about rarely does by
+/// chance. Mostly of a connection that exists.
 pub(super) fn sequence() -> impl Strategy<Value = Vec<Step>> {
-    let due = (REQUESTS, granted()).prop_map(|(request, granted)| {
-        let owner = Step::Store { id: 0, request, owner: 0, connector: "github", granted };
-        vec![owner, Step::Wait(Duration::from_secs(MOVES[0]))]
-    });
-    let rest = collection::vec(step(), 20..MOST);
-    (option::weighted(0.9, due), rest).prop_map(|(due, mut rest)| {
-        rest.splice(0..0, due.into_iter().flatten());
-        rest
+    let exists = |id| {
+        granted().prop_map(move |granted| Step::Store {
+            id,
+            request: 0,
+            owner: id,
+            connector: "github",
+            granted,
+        })
+    };
+    let story = prop_oneof![
+        30 => step().prop_map(|step| vec![step]),
+        1 => (put(), take(), take()).prop_map(|(a, b, c)| vec![a, b, c]),
+        1 => (claim(), give_back(), claim()).prop_map(|(a, b, c)| vec![a, b, c]),
+        1 => (wait(), begin(), fail(), wait(), begin()).prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e]),
+        1 => (wait(), begin(), wait(), begin(), commit(), commit())
+            .prop_map(|(a, b, c, d, e, f)| vec![a, b, c, d, e, f]),
+    ];
+    let stored = (option::weighted(0.9, exists(0)), option::weighted(0.7, exists(1)));
+    (stored, collection::vec(story, 15..MOST)).prop_map(|((one, other), rest)| {
+        one.into_iter().chain(other).chain(rest.into_iter().flatten()).take(MOST).collect()
     })
 }
 
@@ -124,58 +137,75 @@ const ANSWERED: [u64; 3] = [0, 1, 3];
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (NAMES, REQUESTS, span(&TTL))
-            .prop_map(|(name, request, ttl)| Step::Put { name, request, ttl }),
-        6 => (NAMES, REQUESTS).prop_map(|(name, request)| Step::Take { name, request }),
-        2 => (ids(), REQUESTS, rarely(), rarely(), granted()).prop_map(
-            |(id, request, stranger, elsewhere, granted)| Step::Store {
-                id,
-                request,
-                // Each connection has its owner.
-                owner: if stranger { 1 - id } else { id },
-                connector: if elsewhere { "gitlab" } else { "github" },
-                granted,
-            }
-        ),
+        4 => put(),
+        6 => take(),
+        2 => store(),
         1 => ids().prop_map(|id| Step::Read { id }),
-        4 => (REQUESTS, select(&[1, 1, 2, 100][..]), span(&HIDE))
-            .prop_map(|(request, limit, hide)| Step::Claim { request, limit, hide }),
-        2 => ids().prop_map(|id| Step::GiveBack { id }),
-        12 => (ids(), HOLDERS, option::of(0..1_u8), rarely(), span(&LEASE)).prop_map(
-            |(id, holder, named, stranger, lease)| {
-                let owner = named.map(|_| if stranger { 1 - id } else { id });
-                Step::Begin { id, holder, owner, lease }
-            }
-        ),
-        5 => (ids(), HOLDERS, span(&LEASE))
-            .prop_map(|(id, holder, lease)| Step::Renew { id, holder, lease }),
-        8 => (attempted(), REQUESTS, span(&ANSWERED), granted()).prop_map(
-            |(of, request, answered_ago, granted)| Step::Commit {
-                of, request, answered_ago, granted,
-            }
-        ),
-        6 => (attempted(), REQUESTS, select(&FAILURES[..]), span(&BACKOFF)).prop_map(
-            |(of, request, kind, backoff)| Step::Fail { of, request, kind, backoff }
-        ),
-        14 => span(&MOVES).prop_map(Step::Wait),
+        4 => claim(),
+        2 => give_back(),
+        12 => begin(),
+        5 => renew(),
+        8 => commit(),
+        6 => fail(),
+        12 => wait(),
         6 => (0..4_usize).prop_map(Step::Again),
     ]
 }
 
-const NAMES: std::ops::Range<u8> = 0..2;
-const REQUESTS: std::ops::Range<u8> = 0..6;
-const HOLDERS: std::ops::Range<u8> = 0..3;
-const REFRESH_TOKENS: std::ops::Range<u8> = 0..3;
-const FAILURES: [FailureKind; 4] = [
-    FailureKind::Transient,
-    FailureKind::Undecided,
-    FailureKind::NeedsReauth,
-    FailureKind::NeedsReauth,
-];
+fn put() -> impl Strategy<Value = Step> {
+    (NAMES, REQUESTS, span(&TTL)).prop_map(|(name, request, ttl)| Step::Put { name, request, ttl })
+}
 
-/// Two connections, one of them with most of the life.
-fn ids() -> impl Strategy<Value = u8> {
-    prop_oneof![3 => Just(0_u8), 1 => Just(1)]
+fn take() -> impl Strategy<Value = Step> {
+    (NAMES, REQUESTS).prop_map(|(name, request)| Step::Take { name, request })
+}
+
+fn store() -> impl Strategy<Value = Step> {
+    (ids(), REQUESTS, rarely(), rarely(), granted()).prop_map(
+        |(id, request, stranger, elsewhere, granted)| {
+            // Each connection has its owner.
+            let owner = if stranger { 1 - id } else { id };
+            let connector = if elsewhere { "gitlab" } else { "github" };
+            Step::Store { id, request, owner, connector, granted }
+        },
+    )
+}
+
+fn claim() -> impl Strategy<Value = Step> {
+    (REQUESTS, select(&[1, 1, 2, 100][..]), span(&HIDE))
+        .prop_map(|(request, limit, hide)| Step::Claim { request, limit, hide })
+}
+
+fn give_back() -> impl Strategy<Value = Step> {
+    ids().prop_map(|id| Step::GiveBack { id })
+}
+
+fn begin() -> impl Strategy<Value = Step> {
+    (ids(), HOLDERS, any::<bool>(), rarely(), span(&LEASE)).prop_map(
+        |(id, holder, worker, stranger, lease)| {
+            let owner = (!worker).then_some(if stranger { 1 - id } else { id });
+            Step::Begin { id, holder, owner, lease }
+        },
+    )
+}
+
+fn renew() -> impl Strategy<Value = Step> {
+    (ids(), HOLDERS, span(&LEASE)).prop_map(|(id, holder, lease)| Step::Renew { id, holder, lease })
+}
+
+fn commit() -> impl Strategy<Value = Step> {
+    (attempted(), REQUESTS, span(&ANSWERED), granted()).prop_map(
+        |(of, request, answered_ago, granted)| Step::Commit { of, request, answered_ago, granted },
+    )
+}
+
+fn fail() -> impl Strategy<Value = Step> {
+    (attempted(), REQUESTS, select(&FAILURES[..]), span(&BACKOFF))
+        .prop_map(|(of, request, kind, backoff)| Step::Fail { of, request, kind, backoff })
+}
+
+fn wait() -> impl Strategy<Value = Step> {
+    span(&MOVES).prop_map(Step::Wait)
 }
 
 fn granted() -> impl Strategy<Value = Granted> {
@@ -202,6 +232,11 @@ fn attempted() -> impl Strategy<Value = Attempted> {
     )
 }
 
+/// Two connections, one of them with most of the life.
+fn ids() -> impl Strategy<Value = u8> {
+    prop_oneof![3 => Just(0_u8), 1 => Just(1)]
+}
+
 fn span(seconds: &'static [u64]) -> impl Strategy<Value = Duration> {
     select(seconds).prop_map(Duration::from_secs)
 }
@@ -209,3 +244,10 @@ fn span(seconds: &'static [u64]) -> impl Strategy<Value = Duration> {
 fn rarely() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.08)
 }
+
+const NAMES: Range<u8> = 0..2;
+const REQUESTS: Range<u8> = 0..6;
+const HOLDERS: Range<u8> = 0..3;
+const REFRESH_TOKENS: Range<u8> = 0..3;
+const FAILURES: [FailureKind; 3] =
+    [FailureKind::Transient, FailureKind::Undecided, FailureKind::NeedsReauth];

@@ -1,0 +1,66 @@
+//! What is played. Each scene fills in the figures that it promises, and proves them.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::time::{Instant, sleep};
+use vestibule::store::ConnectionId;
+
+use super::{report::Report, stage::Stage};
+
+mod kill;
+mod sign_in;
+mod vend;
+
+/// A connection that somebody signed in for.
+#[derive(Debug, Clone)]
+pub(super) struct Signed {
+    pub(super) owner: String,
+    pub(super) id: ConnectionId,
+}
+
+/// Plays them all, in order.
+pub(super) async fn play(stage: &mut Stage, report: &mut Report) -> anyhow::Result<()> {
+    report.replicas = stage.replicas.len();
+    report.workers = stage.workers.len();
+
+    let first = sign_in::crosses_replicas(stage, report).await.context("the first sign-in")?;
+    let fifty = sign_in::fifty(stage, report).await.context("the fifty sign-ins")?;
+    kill::amid_refreshes(stage, report, &first, &fifty).await.context("the kill")?;
+    vend::from_everywhere(stage, report, &fifty).await.context("the vends")?;
+    vend::of_one_that_ran_out(stage, report).await.context("the vends without a worker")?;
+
+    let counts = stage.provider.counts();
+    report.provider_calls = counts.token_calls;
+    report.reused_presentations = counts.reused_presentations;
+    report.family_revocations = counts.family_revocations;
+    report.prove(
+        "Sign-ins that the provider revoked for reuse",
+        counts.family_revocations.to_string(),
+        counts.family_revocations == 0,
+    );
+    Ok(())
+}
+
+/// Looks again and again until there is what is looked for.
+async fn until<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if Instant::now() > deadline {
+            bail!("{what}: not within {patience:?}");
+        }
+        sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// Milliseconds as people read them.
+fn seconds(ms: u64) -> String {
+    format!("{:.1} s", Duration::from_millis(ms).as_secs_f64())
+}

@@ -1,0 +1,150 @@
+//! Sign-ins that start on one replica and finish on another.
+
+use anyhow::{Context, bail};
+use tokio::task::JoinSet;
+
+use super::Signed;
+use crate::demo::{
+    browser::{Browser, Landing},
+    redis_cli,
+    replica::Event,
+    report::Report,
+    stage::Stage,
+};
+
+/// How many people sign in.
+const MANY: usize = 50;
+/// How many of them at a time.
+const AT_A_TIME: usize = 10;
+
+/// A starts it; its callback lands on B, and the very same callback on C at the same moment.
+pub(super) async fn crosses_replicas(
+    stage: &mut Stage,
+    report: &mut Report,
+) -> anyhow::Result<Signed> {
+    let narrator = stage.narrator;
+    narrator.title("A sign-in starts on A; its callback lands on B, and is replayed on C");
+    let ports: Vec<u16> = stage.replicas.iter().map(|replica| replica.port).collect();
+    let owner = "ada";
+    let mut browser = stage.browser.another();
+    let page = browser.start(ports[0], owner).await?;
+    narrator.say("A sends ada to the provider. What A must remember is in Redis, not in A:");
+    narrator.show(redis_cli::one_shots(&mut stage.redis, "pkce").await?);
+    narrator.say("  readable: what it is, since when, for how long. Sealed: the PKCE verifier,");
+    narrator.say("  whose sign-in it is, its browser. The key is a digest: the state is not in it.");
+
+    let before = stage.provider.counts();
+    let to = browser.agree(page, owner).await?;
+    let (on_b, on_c) =
+        tokio::join!(browser.come_back(ports[1], &to), browser.come_back(ports[2], &to));
+    let (id, winner, status, told) = match (on_b?, on_c?) {
+        (Landing::SignedIn { connection }, Landing::Refused { status, told }) => {
+            (connection, 1, status, told)
+        }
+        (Landing::Refused { status, told }, Landing::SignedIn { connection }) => {
+            (connection, 2, status, told)
+        }
+        (Landing::SignedIn { .. }, Landing::SignedIn { .. }) => bail!("both replicas accepted it"),
+        (Landing::Refused { told, .. }, Landing::Refused { .. }) => bail!("none accepted it: {told}"),
+    };
+    let loser = 3 - winner;
+    let said = stage.replicas[winner].next_event().await?;
+    let cause = match stage.replicas[loser].next_event().await? {
+        Event::StateRefused { cause } => cause,
+        other => bail!("the replica that refused said {other:?}"),
+    };
+    let after = stage.provider.counts();
+    let exchanges = after.code_exchanges - before.code_exchanges;
+    let refused = after.refused - before.refused;
+    let (winner, loser) = (stage.replicas[winner].name, stage.replicas[loser].name);
+    narrator.say(format!("the same callback reaches B and C at the same moment: {winner} wins"));
+    narrator.say(format!("{loser} answers {status} {told}"));
+    narrator.say(format!("  and writes \"{cause}\" to its own log: browsers are not told"));
+
+    let id = id.parse().context("a connection's id")?;
+    let signed = Signed { owner: owner.to_owned(), id };
+    let stored = stage.redis.rows(std::slice::from_ref(&signed.id)).await?;
+    let is_told = matches!(said, Event::SignedIn { connection } if connection == signed.id.as_str());
+    report.signin_cross_replica = is_told && stored.iter().all(|row| row.ver >= 1);
+    report.replay_refused = cause == "replayed"
+        && !told.contains(&cause)
+        && status.is_client_error()
+        && (exchanges, refused) == (1, 0);
+    report.prove(
+        "A sign-in started on A is finished on another replica",
+        format!("on {winner}"),
+        report.signin_cross_replica,
+    );
+    report.prove(
+        "The same callback at the same moment is refused as a replay",
+        format!("on {loser}; {exchanges} code exchange at the provider"),
+        report.replay_refused,
+    );
+    Ok(signed)
+}
+
+/// Fifty people sign in, each over two replicas.
+pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Result<Vec<Signed>> {
+    let narrator = stage.narrator;
+    narrator.title("Fifty sign-ins become fifty credentials");
+    let ports: Vec<u16> = stage.replicas.iter().map(|replica| replica.port).collect();
+    let mut running = JoinSet::new();
+    let (mut signed, mut next) = (Vec::with_capacity(MANY), 0);
+    while signed.len() < MANY {
+        while next < MANY && running.len() < AT_A_TIME {
+            let start = next % 3;
+            // The other two take turns.
+            let finish = (start + 1 + next / 3 % 2) % 3;
+            let owner = format!("user-{:02}", next + 1);
+            running.spawn(one(stage.browser.another(), owner, ports[start], ports[finish]));
+            next += 1;
+        }
+        if let Some(done) = running.join_next().await {
+            signed.push(done??);
+        }
+    }
+    // Each replica has told which it finished: nothing that was answered is missing there.
+    let mut told = Vec::new();
+    for replica in &mut stage.replicas {
+        let finished = (0..MANY).filter(|n| (n % 3 + 1 + n / 3 % 2) % 3 == index(replica.name));
+        for _ in finished {
+            match replica.next_event().await? {
+                Event::SignedIn { connection } => told.push(connection),
+                other => bail!("replica {} said {other:?}", replica.name),
+            }
+        }
+    }
+    let crossed = signed.iter().filter(|it| told.iter().any(|id| id == it.id.as_str())).count();
+
+    let ids: Vec<_> = signed.iter().map(|it| it.id.clone()).collect();
+    let rows = stage.redis.rows(&ids).await?;
+    report.credentials = rows.iter().filter(|row| row.ver >= 1 && row.is_active).count();
+    report.signin_cross_replica &= crossed == MANY;
+    narrator.say(format!(
+        "{crossed} people signed in, each on one replica and back on another; {} credentials are \
+         in Redis",
+        report.credentials
+    ));
+    report.prove(
+        "Fifty sign-ins over two replicas each become credentials",
+        format!("{} in Redis", report.credentials),
+        report.credentials == MANY && crossed == MANY,
+    );
+    Ok(signed)
+}
+
+async fn one(
+    mut browser: Browser,
+    owner: String,
+    start: u16,
+    finish: u16,
+) -> anyhow::Result<Signed> {
+    let page = browser.start(start, &owner).await?;
+    let to = browser.agree(page, &owner).await?;
+    match browser.come_back(finish, &to).await? {
+        Landing::SignedIn { connection } => {
+            Ok(Signed { owner, id: connection.parse().context("a connection's id")? })
+        }
+        Landing::Refused { status, told } => bail!("{owner} was refused: {status}: {told}"),
+    }
+}
