@@ -136,9 +136,7 @@ impl Keys {
     /// Fresh random keys, for tests and for [`Vestibule::in_memory`](crate::Vestibule::in_memory).
     #[must_use]
     pub fn random() -> Self {
-        let key = SealingKey::new(random_bytes());
-        #[expect(clippy::expect_used, reason = "one key is a ring")]
-        let ring = KeyRing::new(vec![key]).expect("one key is a ring");
+        let ring = KeyRing::of_one(SealingKey::new(random_bytes()));
         Self {
             naming: NamingKey::new(random_bytes()),
             peppers: vec![TokenPepper(random_bytes())],

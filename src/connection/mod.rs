@@ -22,6 +22,7 @@ mod http_exchange;
 mod refresh;
 mod schedule;
 mod secret;
+mod settle;
 mod sign_in;
 mod vend;
 

@@ -1,30 +1,20 @@
-//! One refresh: begin, exchange, then commit or fail. The only place where the library spawns.
+//! One refresh: begin, then the exchange, in a task that outlives its caller.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep};
 
 use super::{
     AccessToken, ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner,
-    TokenAnswer, schedule,
+    TokenAnswer,
 };
 use crate::{
     digest::{Digest, RequestId},
-    store::{
-        Attempt, Begin, Begun, Class, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome,
-        FailureKind, Renewal, Status, StoreError,
-    },
+    store::{Attempt, Begin, Begun, ConnectionId, Renewal, Status},
 };
 
 /// How often a lease is renewed: three times within the shorter profile.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
-/// How long an answer that Redis does not take is kept and tried again.
-const PERSIST_FOR: Duration = Duration::from_secs(60);
-/// After a lost answer of a strict provider: its lease, and time for what was journaled.
-const STRICT_WAIT: Duration = Duration::from_secs(60);
-/// What only an operator can mend is not tried more often than this.
-const OPERATOR_WAIT: Duration = Duration::from_secs(300);
 /// Until when a lease is taken that no connector is known for: the shorter profile.
 const LEASE: Duration = Duration::from_secs(12);
 
@@ -103,12 +93,12 @@ impl Inner {
     }
 }
 
-/// One exchange under a lease.
-struct Exchange<'a> {
-    inner: &'a Inner,
-    id: &'a ConnectionId,
+/// One exchange under a lease. How it ends is in `settle`.
+pub(super) struct Exchange<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) id: &'a ConnectionId,
+    pub(super) begun: &'a Begun,
     holder: Digest,
-    begun: &'a Begun,
 }
 
 impl Exchange<'_> {
@@ -139,22 +129,16 @@ impl Exchange<'_> {
 
     /// The connector, and the secret with the refresh token to present.
     async fn prepared(&self) -> Result<(&Connector, CredentialSecret), ExchangeError> {
-        let wait = |error: ExchangeError| error.retry_after(Some(OPERATOR_WAIT));
-        let connector =
-            self.inner.config.registry.lookup(&self.begun.connector).map_err(|error| {
-                wait(ExchangeError::new(ExchangeClass::Config, &error.to_string()))
-            })?;
+        let registry = &self.inner.config.registry;
+        let connector = registry
+            .lookup(&self.begun.connector)
+            .map_err(|error| ExchangeError::new(ExchangeClass::Config, &error.to_string()))?;
         let seal = &self.inner.foundation.seal;
-        let secret: CredentialSecret = seal
-            .open_long(self.inner.binding(self.id), &self.begun.secret)
-            .await
-            .map_err(|error| {
-                tracing::error!(connection = %self.id, %error, "a credential does not open");
-                wait(ExchangeError::new(
-                    ExchangeClass::Config,
-                    "the stored credential does not open",
-                ))
-            })?;
+        let opened = seal.open_long(self.inner.binding(self.id), &self.begun.secret).await;
+        let secret = opened.map_err(|error| {
+            tracing::error!(connection = %self.id, %error, "a credential does not open");
+            ExchangeError::new(ExchangeClass::Config, "the stored credential does not open")
+        })?;
         Ok((connector, secret))
     }
 
@@ -176,157 +160,30 @@ impl Exchange<'_> {
         }
         let started = Instant::now();
         let exchange = self.inner.config.exchange.exchange_refresh_token(connector, refresh_token);
-        tokio::pin!(exchange);
-        let mut renewals = interval_at(Instant::now() + RENEW_EVERY, RENEW_EVERY);
-        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let answer = loop {
-            tokio::select! {
-                answer = &mut exchange => break answer,
-                _ = renewals.tick() => self.renew(connector).await,
-            }
+        let answer = tokio::select! {
+            answer = exchange => answer,
+            never = self.keep_lease(connector) => match never {},
         };
         metrics::histogram!("vestibule_exchange_seconds", "connector" => connector.slug.clone())
             .record(started.elapsed().as_secs_f64());
         answer
     }
 
-    /// A lost lease does not stop the exchange: its request is sent, and only its answer can save
-    /// the account.
-    async fn renew(&self, connector: &Connector) {
+    /// Renews the lease until dropped. A lost one does not stop the exchange: its request is sent,
+    /// and only its answer can save the account.
+    async fn keep_lease(&self, connector: &Connector) -> Infallible {
         let lease = connector.replay.lease();
-        match self.inner.foundation.store.renew(self.id, self.holder, lease).await {
-            Ok(Renewal::Renewed) => {}
-            Ok(Renewal::Lost | Renewal::Absent) => {
-                metrics::counter!("vestibule_leases_lost_total").increment(1);
-                tracing::warn!(connection = %self.id, "the lease was lost during the exchange");
-            }
-            Err(error) => tracing::warn!(connection = %self.id, %error, "the lease is not renewed"),
-        }
-    }
-
-    /// Stores the answer, trying until Redis decides.
-    async fn commit(
-        &self,
-        connector: &Connector,
-        before: &CredentialSecret,
-        answer: TokenAnswer,
-    ) -> Refreshed {
-        let answered = Instant::now();
-        let secret = CredentialSecret::from_answer(&answer, Some(before));
-        let refresh_token =
-            secret.refresh_token.as_ref().map(|token| self.inner.refresh_token_digest(token));
-        let binding = self.inner.binding(self.id);
-        let sealed = match self.inner.foundation.seal.seal_long(binding, &secret).await {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                tracing::error!(connection = %self.id, %error, "a refreshed credential is not sealed");
-                return self.unpersisted(answer);
-            }
-        };
-        let request = RequestId::random().digest();
-        let next = |life| schedule::next_refresh(life, connector.refresh_lead, self.id);
-        let decided = persist(|| {
-            let elapsed = answered.elapsed();
-            let left = answer.expires_in.map(|life| life.saturating_sub(elapsed));
-            self.inner.foundation.store.commit(Commit {
-                id: self.id,
-                request,
-                fence: self.begun.fence,
-                grant: self.begun.grant,
-                presented: self.begun.refresh_token,
-                secret: &sealed,
-                refresh_token,
-                expires_in: left,
-                next_in: refresh_token
-                    .and(answer.expires_in)
-                    .map(|life| next(life).saturating_sub(elapsed)),
-                answered_ago: elapsed,
-            })
-        })
-        .await;
-        match decided {
-            Ok(CommitOutcome::Committed { ver, recovered }) => {
-                tracing::info!(connection = %self.id, ver, recovered, fence = self.begun.fence,
-                    "refreshed");
-                Refreshed::Fresh {
-                    access_token: answer.access_token,
-                    expires_in: answer.expires_in,
+        loop {
+            sleep(RENEW_EVERY).await;
+            match self.inner.foundation.store.renew(self.id, self.holder, lease).await {
+                Ok(Renewal::Renewed) => {}
+                Ok(Renewal::Lost | Renewal::Absent) => {
+                    metrics::counter!("vestibule_leases_lost_total").increment(1);
+                    tracing::warn!(connection = %self.id, "the lease was lost during the exchange");
                 }
-            }
-            Ok(CommitOutcome::AlreadyCommitted { .. } | CommitOutcome::Superseded) => {
-                Refreshed::NotDue { due_in: Duration::ZERO, attempts: 0 }
-            }
-            Ok(CommitOutcome::Refused) => {
-                tracing::warn!(connection = %self.id, "the grant changed during the exchange: dropped");
-                Refreshed::Not("refused")
-            }
-            Ok(CommitOutcome::Gone) => Refreshed::Not("absent"),
-            Err(error) => {
-                tracing::error!(connection = %self.id, %error,
-                    rotated = answer.refresh_token.is_some(),
-                    "refresh_rotation_persistence_failed: Redis did not take the new token");
-                self.unpersisted(answer)
-            }
-        }
-    }
-
-    /// The caller at least gets the token.
-    fn unpersisted(&self, answer: TokenAnswer) -> Refreshed {
-        metrics::counter!("vestibule_refresh_unpersisted_total",
-            "connector" => self.begun.connector.clone())
-        .increment(1);
-        Refreshed::Fresh { access_token: answer.access_token, expires_in: answer.expires_in }
-    }
-
-    async fn fail(&self, forgiving: bool, error: &ExchangeError) {
-        let undecided_before = self.begun.undecided_since.is_some();
-        let (kind, reason) = match error.class {
-            // The provider may refuse the second presentation of a token that it rotated for a
-            // crashed replica: inside its grace that is not the last word.
-            ExchangeClass::Rejected if undecided_before && forgiving => {
-                (FailureKind::Undecided, error.reason.as_str())
-            }
-            ExchangeClass::Rejected if undecided_before => {
-                (FailureKind::NeedsReauth, "rotation_lost")
-            }
-            ExchangeClass::Rejected => (FailureKind::NeedsReauth, error.reason.as_str()),
-            ExchangeClass::Undecided => (FailureKind::Undecided, error.reason.as_str()),
-            // A failure that the provider decided, after one whose answer was lost: the token may
-            // still be the rotated one.
-            _ if undecided_before => (FailureKind::Undecided, error.reason.as_str()),
-            _ => (FailureKind::Transient, error.reason.as_str()),
-        };
-        let backoff = match error.class {
-            ExchangeClass::Client | ExchangeClass::Config => {
-                error.retry_after.unwrap_or_default().max(OPERATOR_WAIT)
-            }
-            // Soon, while the provider still forgives; or not before its verdict is final.
-            ExchangeClass::Undecided if forgiving => Duration::from_secs(1),
-            ExchangeClass::Undecided => STRICT_WAIT,
-            _ => schedule::backoff(self.begun.attempts, error.retry_after, self.id),
-        };
-        let request = RequestId::random().digest();
-        let recorded = persist(|| {
-            self.inner.foundation.store.fail(Fail {
-                id: self.id,
-                request,
-                fence: self.begun.fence,
-                grant: self.begun.grant,
-                presented: self.begun.refresh_token,
-                kind,
-                reason,
-                backoff,
-            })
-        })
-        .await;
-        match recorded {
-            Ok(FailOutcome::Recorded { attempts }) => {
-                tracing::warn!(connection = %self.id, class = error.class.as_str(), reason, attempts,
-                    backoff_ms = backoff.as_millis(), kind = kind.as_str(), "refresh failed");
-            }
-            Ok(FailOutcome::Stale | FailOutcome::Gone) => {}
-            Err(error) => {
-                tracing::error!(connection = %self.id, %error, "a failed refresh is not recorded");
+                Err(error) => {
+                    tracing::warn!(connection = %self.id, %error, "the lease is not renewed");
+                }
             }
         }
     }
@@ -334,29 +191,5 @@ impl Exchange<'_> {
     /// How long ago the refresh token was first presented without a verdict.
     fn undecided_for(&self) -> Duration {
         self.begun.undecided_since.unwrap_or_default()
-    }
-}
-
-/// Runs a verb until the store decides, or [`PERSIST_FOR`] is over. The verb carries one request
-/// id, so it may run any number of times.
-async fn persist<T, F>(verb: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let deadline = Instant::now() + PERSIST_FOR;
-    let mut pauses = ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(2))
-        .without_max_times()
-        .with_jitter()
-        .build();
-    loop {
-        match verb().await {
-            Err(error) if error.class() != Class::Corrupt && Instant::now() < deadline => {
-                tracing::debug!(%error, "trying again to persist");
-                sleep(pauses.next().unwrap_or(Duration::from_secs(2))).await;
-            }
-            decided => return decided,
-        }
     }
 }

@@ -15,7 +15,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(15 * 60);
 pub(super) fn next_refresh(life: Duration, lead: Duration, id: &ConnectionId) -> Duration {
     let lead = lead.min(life / 5);
     let early = (life / 10).mul_f64(spread(id));
-    (life - lead).saturating_sub(early).max(SOONEST)
+    life.saturating_sub(lead + early).max(SOONEST)
 }
 
 /// The pause after so many failures in a row: doubling, capped, with a quarter of jitter; never

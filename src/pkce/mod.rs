@@ -9,13 +9,13 @@
 //! [`PkceError::StateNotFound`]. The [`NotFound`] in it is for logs and events.
 
 mod state;
-mod types;
+mod verifier;
 
 use std::{sync::Arc, time::Duration};
 
 pub use self::{
     state::{InvalidField, PkceState},
-    types::{InvalidState, OauthState, PkceChallenge, PkceVerifier},
+    verifier::{InvalidState, OauthState, PkceChallenge, PkceVerifier},
 };
 use crate::{
     digest::RequestId,

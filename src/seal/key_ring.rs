@@ -104,6 +104,12 @@ impl KeyRing {
         Ok(Self { keys: keys.into() })
     }
 
+    /// A ring of one key.
+    #[must_use]
+    pub fn of_one(key: SealingKey) -> Self {
+        Self { keys: Arc::new([key]) }
+    }
+
     /// The names of its keys, the primary first.
     pub fn key_ids(&self) -> impl Iterator<Item = KeyId> + '_ {
         self.keys.iter().map(SealingKey::id)

@@ -181,9 +181,9 @@ impl Seal {
             (None, Some(&OPEN)) => Zeroizing::new(sealed[1..].to_vec()),
             (None, _) => return Err(SealError::SealedByARing),
             (Some(_), Some(&OPEN)) => return Err(SealError::NotSealed),
-            (Some(sealer), _) => {
+            (Some(port), _) => {
                 let wrapped = envelope::wrapped_key(sealed)?;
-                let key = sealer.unwrap(wrapped, binding).await?;
+                let key = port.unwrap(wrapped, binding).await?;
                 envelope::open_under(&key, binding, sealed)?
             }
         };

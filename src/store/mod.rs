@@ -14,8 +14,10 @@
 //!
 //! The port knows nothing of sealing: bodies and secrets are bytes to it.
 
+mod attempt;
+mod connection_id;
+mod credential;
 mod error;
-mod living;
 pub mod memory;
 mod one_shot;
 pub mod redis;
@@ -26,11 +28,12 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 pub use self::{
-    error::{Class, StoreError},
-    living::{
-        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, FailureKind, InvalidConnectionId, NewCredential, Renewal, Status, Stored,
+    attempt::{
+        Attempt, Begin, Begun, Commit, CommitOutcome, Fail, FailOutcome, FailureKind, Renewal,
     },
+    connection_id::{ConnectionId, InvalidConnectionId, Status},
+    credential::{Claim, CredentialRow, NewCredential, Stored},
+    error::{Class, StoreError},
     one_shot::{Kind, NewRecord, Put, RecordName, Take},
     shard::Shard,
 };

@@ -117,7 +117,8 @@ async fn a_sign_in_crosses_replicas_and_its_replay_is_refused() {
 async fn a_callback_consumes_the_state_whatever_it_says() {
     let scene = Scene::new(Settings::default()).await;
     let start = || scene.replica.start(SignIn::new("alice", "demo", "mine", REDIRECT));
-    let bad: [(&str, fn(&mut Vec<(String, String)>), &str); 4] = [
+    type Spoil = fn(&mut Vec<(String, String)>);
+    let bad: [(&str, Spoil, &str); 4] = [
         ("mine", |params| params.push(("error".into(), "access_denied".into())), "refused"),
         ("mine", |params| params.retain(|(name, _)| name != "code"), "neither"),
         ("other", |_| {}, "another session"),

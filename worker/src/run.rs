@@ -74,11 +74,10 @@ pub async fn run(options: RunOptions) -> anyhow::Result<ExitCode> {
         () = signals.second() => Ok(ExitCode::from(130)),
     };
     ended.cancel();
-    if let Some(port) = port {
-        match timeout(Duration::from_secs(1), port).await {
-            Ok(Ok(result)) => result?,
-            Ok(Err(_)) | Err(_) => tracing::debug!("the admin port did not close in time"),
-        }
+    if let Some(port) = port
+        && let Ok(Ok(served)) = timeout(Duration::from_secs(1), port).await
+    {
+        served?;
     }
     code
 }

@@ -71,6 +71,10 @@ impl Fault {
     pub(super) fn of_opening(error: &RedisError) -> Self {
         let fault = Self::of(error);
         match fault.class {
+            Class::Ambiguous if fault.cause.contains("certificate") => Self::operator(
+                fault.cause,
+                "check the server's certificate, and the CA given for it",
+            ),
             Class::Ambiguous => Self { class: Class::NotExecuted, ..fault },
             _ => fault,
         }

@@ -80,9 +80,8 @@ fn row(mut fields: Vec<Value>) -> Result<Option<CredentialRow>, &'static str> {
     if fields.iter().all(|field| *field == Value::Nil) {
         return Ok(None);
     }
-    let secret = match std::mem::replace(&mut fields[6], Value::Nil) {
-        Value::BulkString(bytes) => bytes,
-        _ => return Err("it has no secret"),
+    let Value::BulkString(secret) = std::mem::replace(&mut fields[6], Value::Nil) else {
+        return Err("it has no secret");
     };
     let string = |at: usize| from_redis_value_ref::<Option<String>>(&fields[at]).ok().flatten();
     let number = |at: usize| match &fields[at] {
@@ -163,15 +162,10 @@ pub(super) async fn begin(store: &RedisStore, attempt: Attempt<'_>) -> Result<Be
             attempts: reply.part(1)?,
         },
         "not_refreshable" => Begin::NotRefreshable,
-        "inactive" => {
-            Begin::Inactive(Status::from_word(&reply.part::<String>(0)?).ok_or_else(|| {
-                StoreError::Corrupt {
-                    verb: "connection/begin",
-                    key: conn,
-                    what: "its status is unknown",
-                }
-            })?)
-        }
+        "inactive" => match Status::from_word(&reply.part::<String>(0)?) {
+            Some(status) => Begin::Inactive(status),
+            None => return Err(corrupt(conn, "its status is unknown")),
+        },
         "absent" => Begin::Absent,
         _ => return Err(reply.unknown_word()),
     })
@@ -180,8 +174,7 @@ pub(super) async fn begin(store: &RedisStore, attempt: Attempt<'_>) -> Result<Be
 fn begun(reply: &mut Reply, key: String) -> Result<Begun, StoreError> {
     let undecided: i64 = reply.part(6)?;
     let Some(refresh_token) = Digest::from_hex(&reply.part::<String>(4)?) else {
-        let what = "its refresh token's digest is not one";
-        return Err(StoreError::Corrupt { verb: "connection/begin", key, what });
+        return Err(corrupt(key, "its refresh token's digest is not one"));
     };
     Ok(Begun {
         fence: reply.part(0)?,
@@ -280,6 +273,10 @@ pub(super) async fn due_backlog(store: &RedisStore) -> Result<u64, StoreError> {
         sum += from_redis_value_ref::<u64>(&count).map_err(|_| reply::unreadable("due_backlog"))?;
     }
     Ok(sum)
+}
+
+fn corrupt(key: String, what: &'static str) -> StoreError {
+    StoreError::Corrupt { verb: "connection/begin", key, what }
 }
 
 /// The two keys of most verbs.

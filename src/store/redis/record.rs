@@ -96,7 +96,7 @@ mod tests {
         );
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.starts_with(
-            "v1 live      1763697824123 1763698424123 0000000000000 0082\nkind=mcp at=a%20b%0A\n"
+            "v1 live      1763697824123 1763698424123 0000000000000 0081\nkind=mcp at=a%20b%0A\n"
         ), "{text}");
         let (request, body) = read(&bytes).unwrap();
         assert_eq!(request.as_bytes(), &[9; 16]);

@@ -33,6 +33,9 @@ const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(Duration::from_millis(500))
     .without_max_times();
 
+/// The client's own timer goes first, and says more.
+const REPLY_MARGIN: Duration = Duration::from_millis(50);
+
 pub(super) struct Session {
     pool: Pool<Manager>,
     held: RwLock<Option<Held>>,
@@ -122,7 +125,9 @@ impl Session {
         deadline: Instant,
     ) -> Result<Value, Fault> {
         let (generation, mut link) = self.link(deadline).await?;
-        let until = deadline.min(Instant::now() + self.response * 4);
+        // The client times a reply itself, but a cluster client then sends again where nobody
+        // answers: past one reply's time the whole link is given up.
+        let until = deadline.min(Instant::now() + self.response + REPLY_MARGIN);
         let mut answer = send(&mut link, command, until).await;
         if let (Err(fault), Some(script)) = (&answer, script)
             && fault.no_script

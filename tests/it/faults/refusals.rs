@@ -78,16 +78,28 @@ async fn a_demoted_primary_is_left() {
     assert!(before.is_disjoint(&after), "{before:?} {after:?}");
 }
 
-/// MASTERDOWN: as READONLY, from a replica that has lost its primary and says so.
+/// MASTERDOWN: a replica that has lost its primary, and does not even serve reads, is left.
 #[tokio::test]
 async fn a_replica_without_its_primary_is_left() {
-    let server = TestServer::builder()
-        .cluster(false)
-        .arg("--replica-serve-stale-data", "no")
-        .start()
-        .await;
-    let mut outage = Outage::on(server).await;
-    outage.test("MASTERDOWN", &["REPLICAOF 127.0.0.1 1"], &["REPLICAOF NO ONE"]).await;
+    let stale = ("--replica-serve-stale-data", "no");
+    let server = TestServer::builder().cluster(false).arg(stale.0, stale.1).start().await;
+    let store = store(&server, PREFIX).await;
+    let hasty = patient_for(SHORT, &server.url()).await.unwrap();
+    let id = verbs::due(&*store).await;
+    let mut raw = server.raw().await;
+    let before = tcp_clients(&mut raw).await;
+    tell::<()>(&mut raw, "REPLICAOF 127.0.0.1 1").await;
+    expect_class(hasty.read_credential(&id).await, Class::NotExecuted, "nothing was changed");
+
+    tell::<()>(&mut raw, "CONFIG RESETSTAT").await;
+    let mend = async {
+        wait_until_refused(&mut raw, "MASTERDOWN").await;
+        tell::<()>(&mut raw, "REPLICAOF NO ONE").await;
+    };
+    let (row, ()) = tokio::join!(store.read_credential(&id), mend);
+    assert_eq!(row.unwrap().unwrap().secret, verbs::SECRET);
+    let after = tcp_clients(&mut raw).await;
+    assert!(before.is_disjoint(&after), "{before:?} {after:?}");
 }
 
 /// NOREPLICAS and CLUSTERDOWN: the server is the right one and not ready; the connection is kept.
@@ -105,10 +117,8 @@ async fn a_server_that_is_not_ready_is_waited_for() {
 /// LOADING: a server that reads its data set back is waited for.
 #[tokio::test]
 async fn a_server_that_is_loading_is_waited_for() {
-    let server = TestServer::builder()
-        .arg("--loading-process-events-interval-bytes", "1024")
-        .start()
-        .await;
+    let server =
+        TestServer::builder().arg("--loading-process-events-interval-bytes", "1024").start().await;
     let store = store(&server, PREFIX).await;
     let hasty = patient_for(SHORT, &server.url()).await.unwrap();
     let mut raw = server.raw().await;
@@ -117,13 +127,12 @@ async fn a_server_that_is_loading_is_waited_for() {
         tell::<()>(&mut raw, &format!("SET {{00}}{number} {}", "x".repeat(1000))).await;
     }
 
-    // 100 keys at 15 ms each; a negative value would be a fraction of that.
     tell::<()>(&mut raw, "CONFIG SET key-load-delay 15000").await;
     let mut loader = server.raw().await;
     let loading = tokio::spawn(async move { tell::<()>(&mut loader, "DEBUG RELOAD").await });
     until("loading", async || {
         let ping: redis::RedisResult<()> = redis::cmd("DBSIZE").query_async(&mut raw).await;
-        ping.is_err_and(|error| error.to_string().contains("loading"))
+        ping.is_err_and(|error| error.code() == Some("LOADING"))
     })
     .await;
     expect_class(hasty.take(&name, verbs::request()).await, Class::NotExecuted, "LOADING");
@@ -247,7 +256,7 @@ async fn a_full_redis_finishes_what_is_under_way_and_starts_nothing() {
 /// MISCONF: a Redis that cannot persist is not hammered, and serves again once it can.
 #[tokio::test]
 async fn a_redis_that_cannot_persist_is_asked_once() {
-    let server = TestServer::builder().start().await;
+    let server = TestServer::builder().arg("--save", "3600 1").start().await;
     let store = store(&server, PREFIX).await;
     let mut raw = server.raw().await;
     let name = verbs::live(&*store).await;
@@ -263,7 +272,6 @@ async fn a_redis_that_cannot_persist_is_asked_once() {
     // The snapshot cannot replace a directory.
     let obstacle = server.dir().join("dump.rdb");
     fs::create_dir(&obstacle).unwrap();
-    tell::<()>(&mut raw, "CONFIG SET save 3600").await;
     saved(&mut raw, "err").await;
     tell::<()>(&mut raw, "CONFIG RESETSTAT").await;
 

@@ -21,3 +21,4 @@ pub mod sentinel;
 pub mod server;
 pub mod stores;
 pub mod tls;
+pub mod verbs;

@@ -1,7 +1,7 @@
 //! A TCP proxy before Redis that breaks things on demand.
 //!
 //! It runs on a thread and a runtime of its own, so it works the same whatever the test does to
-//! its runtime. It knows just enough of RESP to see a verb pass by (EVALSHA or SET).
+//! its runtime. It knows just enough of RESP to see a verb pass by (EVALSHA, SET or GETDEL).
 
 use std::{
     sync::{
@@ -322,7 +322,7 @@ struct VerbSpotter {
 
 impl VerbSpotter {
     fn in_piece(&mut self, piece: &[u8]) -> bool {
-        const VERBS: [&[u8]; 2] = [b"$7\r\nEVALSHA\r\n", b"$3\r\nSET\r\n"];
+        const VERBS: [&[u8]; 3] = [b"$7\r\nEVALSHA\r\n", b"$3\r\nSET\r\n", b"$6\r\nGETDEL\r\n"];
         self.tail.extend_from_slice(piece);
         let found =
             VERBS.iter().any(|verb| self.tail.windows(verb.len()).any(|window| window == *verb));

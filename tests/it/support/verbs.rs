@@ -38,7 +38,9 @@ pub async fn put_as(
     request: Digest,
 ) -> Result<Put, StoreError> {
     let ttl = Duration::from_secs(600);
-    store.put(NewRecord { name: *name, request, ttl, display: &[("kind", "test")], body: BODY }).await
+    store
+        .put(NewRecord { name: *name, request, ttl, display: &[("kind", "test")], body: BODY })
+        .await
 }
 
 /// A record that is there.

@@ -100,7 +100,11 @@ impl Browser {
     }
 
     /// Whose account the provider opens to this access token.
-    pub(super) async fn subject(&self, userinfo: &str, access_token: &str) -> anyhow::Result<String> {
+    pub(super) async fn subject(
+        &self,
+        userinfo: &str,
+        access_token: &str,
+    ) -> anyhow::Result<String> {
         #[derive(Deserialize)]
         struct Userinfo {
             sub: String,

@@ -85,7 +85,8 @@ fn version(text: &str) -> Option<String> {
 
 /// False if the process ended instead.
 async fn answers(process: &mut Guarded, port: u16) -> anyhow::Result<bool> {
-    let client = redis::Client::open(("127.0.0.1", port)).context("a client for the private Redis")?;
+    let client =
+        redis::Client::open(("127.0.0.1", port)).context("a client for the private Redis")?;
     let deadline = Instant::now() + PATIENCE;
     while !process.has_ended() {
         if let Ok(mut connection) = client.get_multiplexed_async_connection().await

@@ -113,8 +113,11 @@ impl Stage {
         }
         let replicas: Vec<_> =
             self.replicas.iter().map(|it| format!("{} (pid {})", it.name, it.pid)).collect();
-        let workers: Vec<_> =
-            self.workers.iter().map(|it| format!("{} (pid {})", it.name, it.process.pid())).collect();
+        let workers: Vec<_> = self
+            .workers
+            .iter()
+            .map(|it| format!("{} (pid {})", it.name, it.process.pid()))
+            .collect();
         self.narrator.say(format!("three replicas of a service: {}", replicas.join(", ")));
         self.narrator.say(format!("two workers beside them: {}", workers.join(", ")));
         Ok(())

@@ -6,7 +6,10 @@
 //! the grace, answered with tokens of the same family, or reuse: one of the two presenters is not
 //! the client, nobody can tell which, and so the family dies.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
@@ -35,6 +38,8 @@ pub(super) struct Tokens {
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) counts: Counts,
+    /// Takes the place of what the settings say.
+    pub(super) access_lifetime_first: Option<Duration>,
     codes: HashMap<String, Code>,
     refresh_tokens: HashMap<String, RefreshToken>,
     access_tokens: HashMap<String, AccessToken>,
@@ -83,7 +88,8 @@ impl Ledger {
         self.families.push(Family { subject, scope: scope.clone(), revoked: false });
         self.counts.code_exchanges += 1;
         tracing::debug!(family, "code exchanged");
-        Ok(self.issue(family, scope, now + settings.access_lifetime_first))
+        let lifetime = self.access_lifetime_first.unwrap_or(settings.access_lifetime_first);
+        Ok(self.issue(family, scope, now + lifetime))
     }
 
     /// Rotates a refresh token, or judges its reuse.

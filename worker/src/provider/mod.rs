@@ -50,7 +50,7 @@ pub use counts::Counts;
 pub use failure::{Answer, Failure};
 use ledger::Ledger;
 
-/// How the provider behaves; fixed once it runs.
+/// How the provider behaves from its start on.
 #[derive(Clone)]
 pub struct Settings {
     /// How long after its rotation a refresh token may be presented again. Zero is strict: the
@@ -153,6 +153,11 @@ impl Provider {
     /// the request asked for has been done by then.
     pub fn set_answer_delay(&self, delay: Duration) {
         self.shared.lock().answer_delay = delay;
+    }
+
+    /// Another life for the access tokens that codes are exchanged for, from the next one on.
+    pub fn set_access_lifetime_first(&self, lifetime: Duration) {
+        self.shared.lock().ledger.access_lifetime_first = Some(lifetime);
     }
 
     /// Makes the next token requests fail as told; `None` heals the provider.

@@ -1,5 +1,7 @@
 //! Sign-ins that start on one replica and finish on another.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 
@@ -31,7 +33,8 @@ pub(super) async fn crosses_replicas(
     narrator.say("A sends ada to the provider. What A must remember is in Redis, not in A:");
     narrator.show(redis_cli::one_shots(&mut stage.redis, "pkce").await?);
     narrator.say("  readable: what it is, since when, for how long. Sealed: the PKCE verifier,");
-    narrator.say("  whose sign-in it is, its browser. The key is a digest: the state is not in it.");
+    narrator
+        .say("  whose sign-in it is, its browser. The key is a digest: the state is not in it.");
 
     let before = stage.provider.counts();
     let to = browser.agree(page, owner).await?;
@@ -45,7 +48,9 @@ pub(super) async fn crosses_replicas(
             (connection, 2, status, told)
         }
         (Landing::SignedIn { .. }, Landing::SignedIn { .. }) => bail!("both replicas accepted it"),
-        (Landing::Refused { told, .. }, Landing::Refused { .. }) => bail!("none accepted it: {told}"),
+        (Landing::Refused { told, .. }, Landing::Refused { .. }) => {
+            bail!("none accepted it: {told}")
+        }
     };
     let loser = 3 - winner;
     let said = stage.replicas[winner].next_event().await?;
@@ -64,7 +69,8 @@ pub(super) async fn crosses_replicas(
     let id = id.parse().context("a connection's id")?;
     let signed = Signed { owner: owner.to_owned(), id };
     let stored = stage.redis.rows(std::slice::from_ref(&signed.id)).await?;
-    let is_told = matches!(said, Event::SignedIn { connection } if connection == signed.id.as_str());
+    let is_told =
+        matches!(said, Event::SignedIn { connection } if connection == signed.id.as_str());
     report.signin_cross_replica = is_told && stored.iter().all(|row| row.ver >= 1);
     report.replay_refused = cause == "replayed"
         && !told.contains(&cause)
@@ -89,33 +95,32 @@ pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Res
     narrator.title("Fifty sign-ins become fifty credentials");
     let ports: Vec<u16> = stage.replicas.iter().map(|replica| replica.port).collect();
     let mut running = JoinSet::new();
-    let (mut signed, mut next) = (Vec::with_capacity(MANY), 0);
-    while signed.len() < MANY {
+    let (mut done, mut next) = (Vec::with_capacity(MANY), 0);
+    while done.len() < MANY {
         while next < MANY && running.len() < AT_A_TIME {
             let start = next % 3;
             // The other two take turns.
             let finish = (start + 1 + next / 3 % 2) % 3;
             let owner = format!("user-{:02}", next + 1);
-            running.spawn(one(stage.browser.another(), owner, ports[start], ports[finish]));
+            let signed = one(stage.browser.another(), owner, ports[start], ports[finish]);
+            running.spawn(async move { signed.await.map(|signed| (signed, finish)) });
             next += 1;
         }
-        if let Some(done) = running.join_next().await {
-            signed.push(done??);
+        if let Some(one) = running.join_next().await {
+            done.push(one??);
         }
     }
-    // Each replica has told which it finished: nothing that was answered is missing there.
-    let mut told = Vec::new();
-    for replica in &mut stage.replicas {
-        let finished = (0..MANY).filter(|n| (n % 3 + 1 + n / 3 % 2) % 3 == index(replica.name));
-        for _ in finished {
-            match replica.next_event().await? {
-                Event::SignedIn { connection } => told.push(connection),
-                other => bail!("replica {} said {other:?}", replica.name),
-            }
-        }
+    // What the browsers were told is what the replicas know.
+    let mut told = vec![HashSet::new(); stage.replicas.len()];
+    for (_, finish) in &done {
+        match stage.replicas[*finish].next_event().await? {
+            Event::SignedIn { connection } => told[*finish].insert(connection),
+            other => bail!("a replica said {other:?}"),
+        };
     }
-    let crossed = signed.iter().filter(|it| told.iter().any(|id| id == it.id.as_str())).count();
+    let crossed = done.iter().filter(|(it, finish)| told[*finish].contains(it.id.as_str())).count();
 
+    let signed: Vec<_> = done.into_iter().map(|(signed, _)| signed).collect();
     let ids: Vec<_> = signed.iter().map(|it| it.id.clone()).collect();
     let rows = stage.redis.rows(&ids).await?;
     report.credentials = rows.iter().filter(|row| row.ver >= 1 && row.is_active).count();
