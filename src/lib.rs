@@ -1,4 +1,11 @@
-//! Vestibule (work in progress).
+#![doc = include_str!("../README.md")]
+//!
+//! # Layout of the crate
+//!
+//! Start at [`Vestibule`]. The features are [`pkce`] and [`connection`]; the background duties are
+//! in [`sweep`]. They stand on two things that never see each other: the [`store`], a port with
+//! Redis and memory behind it, and the [`seal`].
+
 pub mod connection;
 mod digest;
 mod foundation;

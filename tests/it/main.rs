@@ -10,6 +10,7 @@
 
 mod agreement;
 mod connection;
+mod docs;
 mod pkce;
 mod prove_small;
 mod support;

@@ -1,5 +1,7 @@
 //! Plays a sequence on two stores, step by step, and stops where they differ.
 
+use std::time::Duration;
+
 use vestibule::{Digest, store::Begun};
 
 use super::{
@@ -32,7 +34,17 @@ pub(super) async fn play(
             }
         }
     }
-    game.compare(steps.len(), &Step::Backlog, sides).await
+    let end = steps.len();
+    game.compare(end, &Step::Backlog, sides).await?;
+    // When each of those in the due index is due, if nothing showed it so far.
+    for request in 100..106 {
+        let all = Step::Claim { request, limit: 100, hide: Duration::from_secs(600) };
+        game.compare(end, &all, sides).await?;
+        for side in &mut *sides {
+            side.wait(Duration::from_secs(7)).await;
+        }
+    }
+    Ok(())
 }
 
 struct Game<'a> {

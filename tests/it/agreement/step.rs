@@ -108,7 +108,8 @@ pub(super) fn sequence() -> impl Strategy<Value = Vec<Step>> {
         1 => (claim(), give_back(), claim()).prop_map(|(a, b, c)| vec![a, b, c]),
         1 => (wait(), begin(), renew(), wait(), begin())
             .prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e]),
-        1 => (wait(), begin(), fail(), wait(), begin()).prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e]),
+        1 => (wait(), begin(), fail(), wait(), begin())
+            .prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e]),
         1 => (wait(), begin(), wait(), begin(), commit(), commit())
             .prop_map(|(a, b, c, d, e, f)| vec![a, b, c, d, e, f]),
     ];

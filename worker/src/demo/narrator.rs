@@ -39,7 +39,12 @@ impl Narrator {
         self.print(&format!("{}  {text}", self.paint(DIM, elapsed)));
     }
 
-    /// The same, of something that should not have happened.
+    /// More about it.
+    pub(super) fn add(&self, text: impl Display) {
+        self.print(&format!("         {text}"));
+    }
+
+    /// Something that should not have happened.
     pub(super) fn complain(&self, text: impl Display) {
         self.say(self.paint(RED, text));
     }

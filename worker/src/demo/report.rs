@@ -1,6 +1,6 @@
 //! What was proved: a table for people, one object for programs.
 
-use comfy_table::{Cell, Color, Table, presets};
+use comfy_table::{Cell, Color, LineStyle, Table, presets};
 use serde::Serialize;
 
 use super::narrator::Narrator;
@@ -82,7 +82,8 @@ impl Report {
 
     pub(super) fn table(&self, narrator: &Narrator) -> String {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).force_no_tty();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
+        table.force_no_tty();
         if narrator.is_colored() {
             table.enforce_styling();
         }
