@@ -16,6 +16,7 @@
 --          {"not_refreshable", request}  no refresh token, or never to be refreshed
 --          {"inactive", request, status}
 --          {"absent", request}           no such connection, or another owner's
+--          {"corrupt", request}          a field is missing, or no number; left as it is
 --
 -- Why Lua: whether it is due is judged where the lease is taken, never on what a list said before.
 -- Not allow-oom: on a full Redis nothing new starts.
@@ -26,11 +27,14 @@ local was = redis.call('HMGET', conn, 'owner', 'status', 'grant', 'connector', '
   'next_at', 'lease', 'lease_ends_at', 'attempts', 'fence', 'att_token', 'att_at')
 redis.call('ZSCORE', due, id)
 local token, next_at = was[6], tonumber(was[7])
+local grant, attempts = tonumber(was[3]), tonumber(was[10])
 if not was[1] then
   redis.call('ZREM', due, id)
   return {'absent', request}
 end
 if owner ~= '' and owner ~= was[1] then return {'absent', request} end
+local whole = was[2] and grant and was[4] and was[5] and attempts and (next_at or not was[7])
+if not whole then return {'corrupt', request} end
 if was[2] ~= 'active' then
   redis.call('ZREM', due, id)
   return {'inactive', request, was[2]}
@@ -42,7 +46,7 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local attempts, fence = tonumber(was[10]), tonumber(was[11]) or 0
+local fence = tonumber(was[11]) or 0
 local leased = (tonumber(was[9]) or 0) - now
 local mine = was[8] == request and leased > 0
 if leased > 0 and not mine then return {'held', request, leased} end
@@ -53,7 +57,7 @@ end
 
 -- The first presentation of a refresh token counts: a provider's grace begins there.
 local undecided = -1
-if was[12] == token and not mine then undecided = now - tonumber(was[13]) end
+if was[12] == token and not mine then undecided = now - (tonumber(was[13]) or 0) end
 if not mine then
   fence = fence + 1
   local ends = string.format('%d', now + lease)
@@ -62,4 +66,4 @@ if not mine then
   if undecided == -1 then redis.call('HSET', conn, 'att_at', string.format('%d', now)) end
   redis.call('ZADD', due, ends, id)
 end
-return {'begun', request, fence, tonumber(was[3]), was[4], was[5], token, attempts, undecided}
+return {'begun', request, fence, grant, was[4], was[5], token, attempts, undecided}

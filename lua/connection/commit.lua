@@ -29,7 +29,8 @@ local was = redis.call('HMGET', conn, 'status', 'grant', 'committed', 'ver', 'to
   'answered_at', 'att_fence')
 redis.call('ZSCORE', due, id)
 if not was[1] then return {'gone', request} end
-if was[3] == request then return {'already', request, tonumber(was[4])} end
+local ver = tonumber(was[4]) or 0
+if was[3] == request then return {'already', request, ver} end
 if was[2] ~= grant then return {'refused', request} end
 
 local time = redis.call('TIME')
@@ -44,9 +45,10 @@ redis.call('HDEL', conn, 'token', 'expires_at', 'next_at', 'reason', 'last_error
 if was[8] == fence then
   redis.call('HDEL', conn, 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence', 'att_at')
 end
-local ver = redis.call('HINCRBY', conn, 'ver', 1)
-redis.call('HSET', conn, 'status', 'active', 'secret', secret, 'base', presented, 'attempts', 0,
-  'committed', request, 'answered_at', string.format('%d', answered),
+-- Not HINCRBY: it could fail here, when half is written.
+ver = ver + 1
+redis.call('HSET', conn, 'status', 'active', 'ver', ver, 'secret', secret, 'base', presented,
+  'attempts', 0, 'committed', request, 'answered_at', string.format('%d', answered),
   'updated_at', string.format('%d', now))
 if token ~= '' then redis.call('HSET', conn, 'token', token) end
 if expires ~= '' then redis.call('HSET', conn, 'expires_at', string.format('%d', now + expires)) end

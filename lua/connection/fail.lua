@@ -24,7 +24,8 @@ local kind, reason, backoff = ARGV[6], ARGV[7], tonumber(ARGV[8])
 local was = redis.call('HMGET', conn, 'status', 'grant', 'fence', 'token', 'attempts', 'failed')
 redis.call('ZSCORE', due, id)
 if not was[1] then return {'gone', request} end
-if was[6] == request then return {'recorded', request, tonumber(was[5])} end
+local attempts = tonumber(was[5]) or 0
+if was[6] == request then return {'recorded', request, attempts} end
 if was[1] ~= 'active' or was[2] ~= grant or was[3] ~= fence or was[4] ~= presented then
   return {'stale', request}
 end
@@ -35,9 +36,10 @@ local stamp = string.format('%d', now)
 -- A lost answer leaves the attempt on record: whoever begins next must know.
 if kind ~= 'undecided' then redis.call('HDEL', conn, 'att_token', 'att_fence', 'att_at') end
 redis.call('HDEL', conn, 'lease', 'lease_by', 'lease_ends_at')
-local attempts = redis.call('HINCRBY', conn, 'attempts', 1)
-redis.call('HSET', conn, 'failed', request, 'last_error', reason, 'error_at', stamp,
-  'updated_at', stamp)
+-- Not HINCRBY: it could fail here, when half is written.
+attempts = attempts + 1
+redis.call('HSET', conn, 'attempts', attempts, 'failed', request, 'last_error', reason,
+  'error_at', stamp, 'updated_at', stamp)
 if kind == 'needs_reauth' then
   redis.call('HDEL', conn, 'next_at')
   redis.call('HSET', conn, 'status', 'needs_reauth', 'reason', reason, 'status_at', stamp)

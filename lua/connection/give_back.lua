@@ -17,6 +17,7 @@ local was = redis.call('HMGET', conn, 'next_at', 'lease_ends_at')
 local hidden = redis.call('ZSCORE', due, id)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if not was[1] or not hidden or (tonumber(was[2]) or 0) > now then return {'left', request} end
+local leased = (tonumber(was[2]) or 0) > now
+if not tonumber(was[1]) or not hidden or leased then return {'left', request} end
 redis.call('ZADD', due, was[1], id)
 return {'given_back', request}

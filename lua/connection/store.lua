@@ -21,7 +21,7 @@ local conn, owned, due = KEYS[1], KEYS[2], KEYS[3]
 local request, id, owner, connector = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local secret, token, expires, next_in = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
-local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', 'created_at')
+local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', 'created_at', 'ver')
 redis.call('ZSCORE', owned, id)
 redis.call('ZSCORE', due, id)
 if was[1] and (was[1] ~= owner or was[2] ~= connector) then return {'foreign', request} end
@@ -30,14 +30,14 @@ if was[3] == request then return {'stored', request, tonumber(was[4])} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%d', now)
-local grant = (tonumber(was[4]) or 0) + 1
+-- Not HINCRBY: it could fail when half is written.
+local grant, ver = (tonumber(was[4]) or 0) + 1, (tonumber(was[6]) or 0) + 1
 
 redis.call('HDEL', conn, 'base', 'reason', 'lease', 'lease_by', 'lease_ends_at', 'att_token',
   'att_fence', 'att_at', 'last_error', 'error_at', 'answered_at', 'token', 'expires_at', 'next_at')
-redis.call('HINCRBY', conn, 'ver', 1)
 redis.call('HSET', conn, 'v', 1, 'status', 'active', 'status_at', stamp, 'owner', owner,
-  'connector', connector, 'grant', grant, 'secret', secret, 'attempts', 0, 'stored', request,
-  'created_at', was[5] or stamp, 'updated_at', stamp)
+  'connector', connector, 'grant', grant, 'ver', ver, 'secret', secret, 'attempts', 0,
+  'stored', request, 'created_at', was[5] or stamp, 'updated_at', stamp)
 if token ~= '' then redis.call('HSET', conn, 'token', token) end
 if expires ~= '' then redis.call('HSET', conn, 'expires_at', string.format('%d', now + expires)) end
 if next_in ~= '' then

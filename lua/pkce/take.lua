@@ -20,7 +20,10 @@ if not value then return {'absent', request} end
 -- The head is 60 bytes wide: version, state, created, ceiling, taken, offset of the binary part.
 local version, state, taken, offset = value:match('^(v1) (%l+) +%d+ %d+ (%d+) (%d%d%d%d)\n')
 offset = tonumber(offset)
-if not version or #value < offset + 48 then return {'corrupt', request} end
+-- The binary part begins behind the end of the display line, and has three digests at least.
+if not version or offset < 61 or value:byte(offset) ~= 10 or #value < offset + 48 then
+  return {'corrupt', request}
+end
 
 -- State before life: a receipt lives within the grace.
 if state == 'taken' then

@@ -38,7 +38,9 @@ async fn patient_for(overall: Duration, url: &str) -> Result<Arc<RedisStore>, St
 async fn tell<T: FromRedisValue>(raw: &mut MultiplexedConnection, words: &str) -> T {
     let mut words = words.split(' ');
     let mut command = redis::cmd(words.next().unwrap());
-    words.for_each(|word| drop(command.arg(word)));
+    for word in words {
+        command.arg(word);
+    }
     command.query_async(raw).await.unwrap()
 }
 

@@ -11,6 +11,7 @@
 mod agreement;
 mod connection;
 mod docs;
+mod faults;
 mod pkce;
 mod prove_small;
 mod support;

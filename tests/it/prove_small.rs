@@ -1,5 +1,7 @@
 //! What `make prove` shows at full size, at a size for every run.
 
+use std::time::Duration;
+
 use crate::{
     properties::{connections, pkce, pkce::Taker, seal, store, unwatched},
     support::server,
@@ -8,7 +10,15 @@ use crate::{
 /// K-3, X-1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_winner_of_every_state() {
-    pkce::one_winner(server::shared().await, 200, unwatched()).await.unwrap();
+    pkce::one_winner(server::shared().await, Taker::Vestibule, 200, unwatched()).await.unwrap();
+}
+
+/// The proof that the one above can fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_and_a_del_have_several_winners() {
+    let taker = Taker::PlainGetThenDel;
+    let found = pkce::one_winner(server::shared().await, taker, 50, unwatched()).await;
+    assert!(found.unwrap_err().contains("with several"));
 }
 
 ///
@@ -32,22 +42,44 @@ async fn a_plain_getdel_loses_what_a_lost_reply_took() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_future_loses_nothing() {
-    pkce::dropped_futures(server::shared().await, 1_000, unwatched()).await.unwrap();
+    let taker = Taker::Vestibule;
+    pkce::dropped_futures(server::shared().await, taker, 1_000, unwatched()).await.unwrap();
+}
+
+/// The proof that the one above can fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_getdel_loses_what_a_dropped_future_took() {
+    let taker = Taker::PlainGetdel;
+    let found = pkce::dropped_futures(server::shared().await, taker, 500, unwatched()).await;
+    assert!(found.unwrap_err().contains("values lost"));
 }
 
 ///
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_inside_a_refresh_loses_nothing() {
-    println!(
-        "{}",
-        connections::survive_kills(server::shared().await, 15, unwatched()).await.unwrap()
-    );
+    let (server, grace) = (server::shared().await, connections::GRACE);
+    println!("{}", connections::survive_kills(server, grace, 15, unwatched()).await.unwrap());
+}
+
+/// The proof that the one above can fail: without a grace a kill costs what it must.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_under_a_provider_without_grace_is_noticed() {
+    let (server, strict) = (server::shared().await, Duration::ZERO);
+    let found = connections::survive_kills(server, strict, 15, unwatched()).await.unwrap_err();
+    assert!(found.contains("without a live token"), "{found}");
 }
 
 /// At full size: it is what "acknowledged" means.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_puts_survive_a_restart() {
-    store::survives_a_restart(100_000, unwatched()).await.unwrap();
+    store::survives_a_restart(true, 100_000, unwatched()).await.unwrap();
+}
+
+/// The proof that the one above can fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_aof_acknowledged_puts_are_missing() {
+    let found = store::survives_a_restart(false, 200, unwatched()).await.unwrap_err();
+    assert!(found.contains("missing"), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

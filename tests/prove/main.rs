@@ -18,8 +18,8 @@ mod properties;
 mod report;
 
 use properties::{
-    Progress, connections, pkce,
-    pkce::Taker::{PlainGetdel, Vestibule, VestibuleOnCluster},
+    connections, pkce,
+    pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
     seal, store,
 };
 use report::Report;
@@ -38,57 +38,66 @@ fn main() {
 
 async fn prove(mut report: Report) -> bool {
     let server = TestServer::builder().start().await;
+    let on = &server;
 
     report
-        .property("pkce", "one winner of every state", 10_000, |n, p: Progress| {
-            pkce::one_winner(&server, n, p)
+        .property("pkce", "one winner of every state", 10_000, |n, p| {
+            pkce::one_winner(on, Vestibule, n, p)
         })
         .await;
     report
-        .property("pkce", "a lost reply loses nothing", 10_000, |n, p: Progress| {
+        .guard("pkce", "one winner", "GET, then DEL", 100, |n, p| {
+            pkce::one_winner(on, PlainGetThenDel, n, p)
+        })
+        .await;
+    report
+        .property("pkce", "a lost reply loses nothing", 10_000, |n, p| {
             pkce::lost_replies(Vestibule, n, p)
         })
         .await;
     report
-        .property("pkce", "nor on a cluster client that re-sends", 10_000, |n, p: Progress| {
+        .property("pkce", "nor on a cluster client that re-sends", 10_000, |n, p| {
             pkce::lost_replies(VestibuleOnCluster, n, p)
         })
         .await;
     report
-        .property(
-            "pkce",
-            "(the same fails with a plain GETDEL)",
-            1_000,
-            |n, p: Progress| async move {
-                match pkce::lost_replies(PlainGetdel, n, p).await {
-                    Ok(figure) => Err(format!("it passed: the property has no teeth; {figure}")),
-                    Err(found) => Ok(format!("fails as it must: {found}")),
-                }
-            },
-        )
-        .await;
-    report
-        .property("pkce", "a dropped future loses nothing", 10_000, |n, p: Progress| {
-            pkce::dropped_futures(&server, n, p)
+        .guard("pkce", "a lost reply", "a plain GETDEL", 1_000, |n, p| {
+            pkce::lost_replies(PlainGetdel, n, p)
         })
         .await;
     report
-        .property("connections", "SIGKILL inside a refresh loses nothing", 500, |n, p: Progress| {
-            connections::survive_kills(&server, n, p)
+        .property("pkce", "a dropped future loses nothing", 10_000, |n, p| {
+            pkce::dropped_futures(on, Vestibule, n, p)
         })
         .await;
     report
-        .property("store", "acknowledged is durable (AOF always)", 100_000, |n, p: Progress| {
-            store::survives_a_restart(n, p)
+        .guard("pkce", "a dropped future", "a plain GETDEL", 1_000, |n, p| {
+            pkce::dropped_futures(on, PlainGetdel, n, p)
         })
         .await;
     report
-        .property("store", "a black hole is left in time", 50, |n, p: Progress| {
-            store::black_hole(n, p)
+        .property("connections", "SIGKILL inside a refresh loses nothing", 500, |n, p| {
+            connections::survive_kills(on, connections::GRACE, n, p)
         })
         .await;
     report
-        .property("seal", "hostile bodies do not open", 1_000_000, |n, p: Progress| async move {
+        .guard("connections", "SIGKILL", "a provider without grace", 30, |n, p| {
+            connections::survive_kills(on, std::time::Duration::ZERO, n, p)
+        })
+        .await;
+    report
+        .property("store", "acknowledged is durable (AOF always)", 100_000, |n, p| {
+            store::survives_a_restart(true, n, p)
+        })
+        .await;
+    report
+        .guard("store", "acknowledged is durable", "no AOF", 1_000, |n, p| {
+            store::survives_a_restart(false, n, p)
+        })
+        .await;
+    report.property("store", "a black hole is left in time", 50, store::black_hole).await;
+    report
+        .property("seal", "hostile bodies do not open", 1_000_000, |n, p| async move {
             tokio::task::spawn_blocking(move || seal::hostile_bodies(n, &p)).await.unwrap()
         })
         .await;

@@ -4,7 +4,6 @@ use std::{
     fmt::Write as _,
     io::IsTerminal,
     panic::AssertUnwindSafe,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +11,10 @@ use std::{
 use futures_util::FutureExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::properties::{Progress, Verdict};
+use crate::{
+    properties::{Progress, Verdict},
+    support::results,
+};
 
 pub struct Report {
     only: Option<String>,
@@ -23,7 +25,7 @@ pub struct Report {
 
 struct Line {
     area: &'static str,
-    name: &'static str,
+    name: String,
     verdict: Verdict,
     took: Duration,
 }
@@ -43,10 +45,41 @@ impl Report {
     ) where
         F: Future<Output = Verdict>,
     {
+        let size = ((full as f64 * self.scale) as u64).max(1);
+        self.run(area, name.to_owned(), size, property).await;
+    }
+
+    /// Runs a property without its guard, at a size that no scale shrinks: it must fail, or the
+    /// property shows nothing.
+    pub async fn guard<F>(
+        &mut self,
+        area: &'static str,
+        name: &str,
+        without: &str,
+        size: u64,
+        property: impl FnOnce(u64, Progress) -> F,
+    ) where
+        F: Future<Output = Verdict>,
+    {
+        let inverted = async |size, progress| match property(size, progress).await {
+            Ok(figure) => Err(format!("it holds all the same, so it shows nothing: {figure}")),
+            Err(found) => Ok(format!("fails, as it must: {found}")),
+        };
+        self.run(area, format!("({name}, with {without})"), size, inverted).await;
+    }
+
+    async fn run<F>(
+        &mut self,
+        area: &'static str,
+        name: String,
+        size: u64,
+        property: impl FnOnce(u64, Progress) -> F,
+    ) where
+        F: Future<Output = Verdict>,
+    {
         if self.only.as_deref().is_some_and(|only| only != area) {
             return;
         }
-        let size = ((full as f64 * self.scale) as u64).max(1);
         let bar = ProgressBar::new(size).with_style(
             ProgressStyle::with_template("{msg:44} {wide_bar} {pos}/{len} {eta}").unwrap(),
         );
@@ -81,7 +114,7 @@ impl Report {
         }
         // Only a whole run may speak for the project.
         if self.only.is_none() && (self.scale - 1.0).abs() < f64::EPSILON {
-            write_section("prove", &self.table());
+            results::write_section("prove", &self.table());
         }
         println!("{} passed, {failed} failed", self.lines.len() - failed);
         failed == 0 && !self.lines.is_empty()
@@ -108,19 +141,4 @@ impl Report {
         }
         table
     }
-}
-
-/// Replaces one section of `docs/results.md`.
-fn write_section(name: &str, body: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/results.md");
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->\n"));
-    let section = format!("{open}{body}{close}");
-    let text = match (text.find(&open), text.find(&close)) {
-        (Some(from), Some(to)) => {
-            format!("{}{section}{}", &text[..from], &text[to + close.len()..])
-        }
-        _ => format!("{text}\n{section}"),
-    };
-    std::fs::write(&path, text).expect("docs/results.md can be written");
 }

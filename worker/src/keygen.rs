@@ -46,7 +46,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))?;
-    eprintln!(
+    // Not `eprintln!`: it panics when nobody listens.
+    let _ = writeln!(
+        std::io::stderr(),
         "wrote {}: give every replica and worker this same file, and keep a copy",
         path.display()
     );

@@ -1,6 +1,6 @@
 //! The binary: parses, then hands over to the library beside it.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use vestibule_worker::{
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
         })
     });
     result.unwrap_or_else(|error| {
-        eprintln!("vestibule-worker: {error:#}");
+        // Not `eprintln!`: it panics when nobody listens.
+        let _ = writeln!(std::io::stderr(), "vestibule-worker: {error:#}");
         ExitCode::FAILURE
     })
 }

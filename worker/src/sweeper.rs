@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use vestibule::{Vestibule, connection::Connections, sweep::RefreshDue};
 
@@ -10,6 +10,8 @@ use crate::admin::Readiness;
 
 /// How often the backlog is counted: it asks all shards.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// Past this the worker says that it is not ready, without waiting for a verb's whole deadline.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Drives the refresh-due sweep.
 pub struct Sweeper {
@@ -30,13 +32,7 @@ impl Sweeper {
     pub async fn run(&self, stop: &CancellationToken) {
         let mut counted: Option<Instant> = None;
         while !stop.is_cancelled() {
-            let ready = match self.vestibule.ping().await {
-                Ok(()) => true,
-                Err(error) => {
-                    tracing::warn!(%error, "redis does not answer: will try again");
-                    false
-                }
-            };
+            let ready = self.redis_answers().await;
             self.readiness.set(ready && !stop.is_cancelled());
             if ready {
                 self.pass(stop).await;
@@ -52,6 +48,15 @@ impl Sweeper {
         }
         self.readiness.set(false);
         self.connections.drained().await;
+    }
+
+    async fn redis_answers(&self) -> bool {
+        match timeout(ANSWER_WITHIN, self.vestibule.ping()).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => tracing::warn!(%error, "redis does not answer: will try again"),
+            Err(_) => tracing::warn!("redis does not answer in time: will try again"),
+        }
+        false
     }
 
     async fn pass(&self, stop: &CancellationToken) {

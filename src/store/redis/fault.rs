@@ -70,13 +70,26 @@ impl Fault {
     /// Of a connection that was being opened: nothing was sent yet.
     pub(super) fn of_opening(error: &RedisError) -> Self {
         let fault = Self::of(error);
+        let has = |words: &str| fault.cause.contains(words);
         match fault.class {
-            Class::Ambiguous if fault.cause.contains("certificate") => Self::operator(
+            Class::Ambiguous if has("certificate") => Self::operator(
                 fault.cause,
                 "check the server's certificate, and the CA given for it",
             ),
-            Class::Ambiguous => Self { class: Class::NotExecuted, ..fault },
-            _ => fault,
+            // A cluster client hides what a node said to it in the text of its own error.
+            Class::Ambiguous if has("AuthenticationFailed") || has("NOAUTH") => {
+                Self::operator(fault.cause, LOGIN)
+            }
+            Class::Ambiguous if has("NOPERM") => Self::operator(fault.cause, RIGHTS),
+            _ => fault.before_the_verb(),
+        }
+    }
+
+    /// Of a greeting: whatever was lost, it was not the verb.
+    pub(super) fn before_the_verb(self) -> Self {
+        match self.class {
+            Class::Ambiguous => Self { class: Class::NotExecuted, ..self },
+            _ => self,
         }
     }
 

@@ -6,7 +6,10 @@
 use redis::{Cmd, Value, aio::ConnectionLike, cmd, from_redis_value};
 
 use super::{fault::Fault, link::Link};
-use crate::{digest::NamingKey, store::Shard};
+use crate::{
+    digest::NamingKey,
+    store::{Class, Shard},
+};
 
 /// The layout that this version reads and writes.
 const LAYOUT: u32 = 1;
@@ -38,8 +41,16 @@ impl Handshake {
     async fn meta(&self, link: &mut Link) -> Result<(), Fault> {
         let mut claim = cmd("SET");
         claim.arg(&self.meta_key).arg(&self.meta).arg("NX").arg("GET");
-        let found = ask(link, &claim).await.map_err(|error| Fault::of(&error))?;
-        let Some(found) = parse::<Option<String>>(found)? else { return Ok(()) };
+        let found: Option<Vec<u8>> = match ask(link, &claim).await.map_err(|e| Fault::of(&e)) {
+            // Full: in a database that is known, what is under way can still be finished.
+            Err(fault) if fault.class == Class::Resource => {
+                let known = ask(link, cmd("GET").arg(&self.meta_key)).await;
+                Some(parse::<Option<_>>(known.map_err(|e| Fault::of(&e))?)?.ok_or(fault)?)
+            }
+            found => parse(found?)?,
+        };
+        let Some(found) = found else { return Ok(()) };
+        let found = String::from_utf8_lossy(&found);
         if found == self.meta {
             return Ok(());
         }
@@ -82,7 +93,7 @@ async fn eviction(link: &mut Link) -> Result<(), Fault> {
         Ok(found) => texts(found),
         Err(error) => {
             let fault = Fault::of(&error);
-            if fault.class != crate::store::Class::Operator {
+            if fault.class != Class::Operator {
                 return Err(fault);
             }
             tracing::warn!("INFO is not allowed to this user: cannot check the eviction policy");

@@ -97,7 +97,7 @@ impl managed::Manager for Manager {
     async fn create(&self) -> Result<Link, Fault> {
         let mut link = self.opener.open().await.map_err(|error| Fault::of_opening(&error))?;
         let sent = Instant::now();
-        let server_ms = self.handshake.shake(&mut link).await?;
+        let server_ms = self.handshake.shake(&mut link).await.map_err(Fault::before_the_verb)?;
         self.clock.calibrate(server_ms, sent);
         Ok(link)
     }

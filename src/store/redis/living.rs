@@ -66,7 +66,7 @@ pub(super) async fn read(
     let key = store.keys.connection(id);
     let mut command = cmd("HMGET");
     command.arg(&key).arg(&READ);
-    let Value::Array(fields) = store.run_plain("read_credential", &command).await? else {
+    let Value::Array(fields) = store.read("read_credential", &command).await? else {
         return Err(reply::unreadable("read_credential"));
     };
     row(fields).map_err(|what| StoreError::Corrupt { verb: "read_credential", key, what })
@@ -167,6 +167,7 @@ pub(super) async fn begin(store: &RedisStore, attempt: Attempt<'_>) -> Result<Be
             None => return Err(corrupt(conn, "its status is unknown")),
         },
         "absent" => Begin::Absent,
+        "corrupt" => return Err(corrupt(conn, "a field is missing, or no number")),
         _ => return Err(reply.unknown_word()),
     })
 }
@@ -269,7 +270,7 @@ pub(super) async fn due_backlog(store: &RedisStore) -> Result<u64, StoreError> {
     for shard in Shard::all() {
         let mut command = cmd("ZCOUNT");
         command.arg(store.keys.due(shard)).arg("-inf").arg(now);
-        let count = store.run_plain("due_backlog", &command).await?;
+        let count = store.read("due_backlog", &command).await?;
         sum += from_redis_value_ref::<u64>(&count).map_err(|_| reply::unreadable("due_backlog"))?;
     }
     Ok(sum)

@@ -30,8 +30,12 @@ use async_trait::async_trait;
 use redis::{Cmd, Value, cmd, from_redis_value};
 
 use self::{
-    clock::ServerClock, handshake::Handshake, link::Manager, reply::Reply, scripts::Verb,
-    session::Session,
+    clock::ServerClock,
+    handshake::Handshake,
+    link::Manager,
+    reply::Reply,
+    scripts::Verb,
+    session::{Effect, Session},
 };
 pub use self::{
     keyspace::{Keyspace, Prefix},
@@ -69,7 +73,7 @@ impl RedisStore {
         let manager = Manager::new(&config, handshake, clock.clone())
             .map_err(|fault| StoreError::Config(format!("{}; {}", fault.cause, fault.fix)))?;
         let store = Self { keys, clock, session: Session::new(manager, &config)? };
-        store.run_plain("connect", &cmd("PING")).await?;
+        store.read("connect", &cmd("PING")).await?;
         Ok(store)
     }
 
@@ -79,8 +83,12 @@ impl RedisStore {
         &self.keys
     }
 
-    async fn run_plain(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
-        self.session.run(verb, command, None).await
+    async fn read(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
+        self.session.run(verb, command, Effect::Reads).await
+    }
+
+    async fn write(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
+        self.session.run(verb, command, Effect::Writes).await
     }
 
     async fn run_script<const K: usize, const A: usize>(
@@ -91,8 +99,8 @@ impl RedisStore {
         request: &[u8],
     ) -> Result<Reply, StoreError> {
         let command = verb.command(keys, argv);
-        let value = self.session.run(verb.name, &command, Some(&verb.script)).await?;
-        Reply::read(verb.name, value, request)
+        let effect = Effect::Runs { script: &verb.script, request };
+        Reply::read(verb.name, self.session.run(verb.name, &command, effect).await?)
     }
 
     /// Renews the clock's calibration, at most every half minute, on the way of a verb.
@@ -101,7 +109,7 @@ impl RedisStore {
             return Ok(());
         }
         let sent = Instant::now();
-        let reply = self.run_plain("time", &cmd("TIME")).await?;
+        let reply = self.read("time", &cmd("TIME")).await?;
         let (seconds, micros): (u64, u64) =
             from_redis_value(reply).map_err(|_| reply::unreadable("time"))?;
         self.clock.calibrate(seconds * 1000 + micros / 1000, sent);
@@ -120,7 +128,7 @@ impl Store for RedisStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.run_plain("ping", &cmd("PING")).await.map(drop)
+        self.read("ping", &cmd("PING")).await.map(drop)
     }
 
     async fn put(&self, record: NewRecord<'_>) -> Result<Put, StoreError> {

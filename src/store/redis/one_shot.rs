@@ -18,7 +18,7 @@ pub(super) async fn put(store: &RedisStore, record: NewRecord<'_>) -> Result<Put
     let mut command = cmd("SET");
     command.arg(&key).arg(value).arg("NX").arg("GET").arg("PX");
     command.arg(ttl_ms.saturating_add(millis(GRACE)));
-    match store.run_plain("put", &command).await? {
+    match store.write("put", &command).await? {
         Value::Nil => Ok(Put::Stored),
         Value::BulkString(found) => match record::read(&found) {
             Some((put_by, _)) if put_by == record.request => Ok(Put::Stored),

@@ -12,17 +12,12 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// Takes the reply apart and checks that it answers *this* request: a connection that mixed
-    /// two replies up would hand somebody another's record.
-    pub(super) fn read(
-        verb: &'static str,
-        value: Value,
-        request: &[u8],
-    ) -> Result<Self, StoreError> {
+    /// Takes a reply apart whose echo was checked.
+    pub(super) fn read(verb: &'static str, value: Value) -> Result<Self, StoreError> {
         let Value::Array(parts) = value else { return Err(unreadable(verb)) };
         let mut parts = parts.into_iter();
         match (parts.next(), parts.next()) {
-            (Some(Value::BulkString(word)), Some(Value::BulkString(echo))) if echo == request => {
+            (Some(Value::BulkString(word)), Some(_)) => {
                 Ok(Self { verb, word, rest: parts.collect() })
             }
             _ => Err(unreadable(verb)),
@@ -54,6 +49,13 @@ impl Reply {
     pub(super) fn unknown_word(&self) -> StoreError {
         unreadable(self.verb)
     }
+}
+
+/// Whether a reply answers *this* request: a connection that mixed two replies up would hand
+/// somebody another's record.
+pub(super) fn echoes(reply: &Value, request: &[u8]) -> bool {
+    let Value::Array(parts) = reply else { return false };
+    matches!(parts.get(1), Some(Value::BulkString(echo)) if echo == request)
 }
 
 /// A reply that is none of this verb's: the verb may have run.

@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     fault::Fault,
     link::{Link, Manager},
+    reply,
     url::RedisConfig,
 };
 use crate::store::{Class, StoreError};
@@ -35,6 +36,20 @@ const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
 
 /// The client's own timer goes first, and says more.
 const REPLY_MARGIN: Duration = Duration::from_millis(50);
+/// With less time left for a reply nothing is sent: it would only turn a clear refusal into an
+/// unknown outcome.
+const LEAST_TIME: Duration = Duration::from_millis(50);
+
+/// What a command does, as far as its retries must know.
+#[derive(Clone, Copy)]
+pub(super) enum Effect<'a> {
+    /// It reads: a lost reply has changed nothing.
+    Reads,
+    /// It writes, and finds its own earlier run.
+    Writes,
+    /// It runs a script, which is loaded where it is missing, and which echoes the request.
+    Runs { script: &'a Script, request: &'a [u8] },
+}
 
 pub(super) struct Session {
     pool: Pool<Manager>,
@@ -94,21 +109,24 @@ impl Session {
         &self,
         verb: &'static str,
         command: &Cmd,
-        script: Option<&Script>,
+        effect: Effect<'_>,
     ) -> Result<Value, StoreError> {
         let started = Instant::now();
         let deadline = started + self.overall;
         let mut pauses = PAUSES.with_jitter().build();
         let mut may_have_run = false;
         loop {
-            let fault = match self.attempt(command, script, deadline).await {
+            let mut fault = match self.attempt(command, effect, deadline).await {
                 Ok(value) => return Ok(value),
                 Err(fault) => fault,
             };
+            if fault.class == Class::Ambiguous && matches!(effect, Effect::Reads) {
+                fault.class = Class::NotExecuted;
+            }
             may_have_run |= fault.class == Class::Ambiguous;
             let pause = pauses.next().unwrap_or_default();
             let retries = matches!(fault.class, Class::NotExecuted | Class::Ambiguous);
-            if !retries || Instant::now() + pause >= deadline {
+            if !retries || Instant::now() + pause + self.least_time() >= deadline {
                 metrics::counter!("vestibule_redis_errors_total", "class" => fault.class.as_str())
                     .increment(1);
                 return Err(verdict(verb, fault, may_have_run, started.elapsed()));
@@ -121,22 +139,28 @@ impl Session {
     async fn attempt(
         &self,
         command: &Cmd,
-        script: Option<&Script>,
+        effect: Effect<'_>,
         deadline: Instant,
     ) -> Result<Value, Fault> {
         let (generation, mut link) = self.link(deadline).await?;
+        if Instant::now() + self.least_time() > deadline {
+            return Err(Fault::not_executed("connected too late to send it"));
+        }
         // The client times a reply itself, but a cluster client then sends again where nobody
         // answers: past one reply's time the whole link is given up.
         let until = deadline.min(Instant::now() + self.response + REPLY_MARGIN);
         let mut answer = send(&mut link, command, until).await;
-        if let (Err(fault), Some(script)) = (&answer, script)
-            && fault.no_script
-        {
-            answer = match timeout_at(until, script.load_async(&mut link)).await {
-                Ok(Ok(_)) => send(&mut link, command, until).await,
-                Ok(Err(error)) => Err(Fault::of_opening(&error)),
-                Err(_) => Err(Fault::not_executed("the script could not be loaded in time")),
-            };
+        if let Effect::Runs { script, request } = effect {
+            if answer.as_ref().is_err_and(|fault| fault.no_script) {
+                answer = match timeout_at(until, script.load_async(&mut link)).await {
+                    Ok(Ok(_)) => send(&mut link, command, until).await,
+                    Ok(Err(error)) => Err(Fault::of_opening(&error)),
+                    Err(_) => Err(Fault::not_executed("the script could not be loaded in time")),
+                };
+            }
+            if answer.as_ref().is_ok_and(|reply| !reply::echoes(reply, request)) {
+                answer = Err(Fault::ambiguous("the reply is another request's"));
+            }
         }
         if let Err(fault) = &answer
             && fault.poisons
@@ -195,6 +219,10 @@ impl Session {
         }
     }
 
+    fn least_time(&self) -> Duration {
+        LEAST_TIME.min(self.overall / 4)
+    }
+
     fn current(&self) -> Option<(u64, Link)> {
         let held = self.held.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         held.as_ref().map(|held| (held.generation, held.link.clone()))
@@ -229,7 +257,13 @@ fn verdict(verb: &'static str, fault: Fault, may_have_run: bool, waited: Duratio
     let Fault { class, cause, fix, .. } = fault;
     match class {
         Class::Ambiguous => StoreError::Unknown { verb, waited, cause },
-        Class::NotExecuted if may_have_run => StoreError::Unknown { verb, waited, cause },
+        // An earlier try may have run, whatever was said to the last one.
+        Class::NotExecuted | Class::Resource if may_have_run => {
+            StoreError::Unknown { verb, waited, cause }
+        }
+        Class::Operator if may_have_run => {
+            StoreError::Unknown { verb, waited, cause: format!("{cause}; {fix}") }
+        }
         Class::NotExecuted => StoreError::NotExecuted { verb, waited, cause },
         Class::Resource => StoreError::Resource { verb, cause },
         Class::Operator => StoreError::Operator { verb, cause, fix },

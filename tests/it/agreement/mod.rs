@@ -9,7 +9,7 @@ mod side;
 mod step;
 mod wrong;
 
-use std::{collections::BTreeMap, env};
+use std::{cell::RefCell, collections::BTreeMap, env};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tokio::runtime::Runtime;
@@ -42,13 +42,17 @@ fn compare(cases: u32, seed: u64, sides: impl AsyncFn() -> [Side; 2]) -> Result<
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
     let runtime = Runtime::new().unwrap();
-    let tally = std::cell::RefCell::new(Tally::new());
+    let tally = RefCell::new(Tally::new());
 
     let mut runner = TestRunner::new_with_rng(config, rng);
     let outcome = runner.run(&step::sequence(), |steps| {
         runtime.block_on(async {
             let mut sides = sides().await;
-            let played = play(&steps, &mut sides, &mut tally.borrow_mut()).await;
+            let mut seen = Tally::new();
+            let played = play(&steps, &mut sides, &mut seen).await;
+            for (outcome, times) in seen {
+                *tally.borrow_mut().entry(outcome).or_default() += times;
+            }
             for side in sides {
                 side.wipe().await;
             }

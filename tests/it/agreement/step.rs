@@ -108,6 +108,8 @@ pub(super) fn sequence() -> impl Strategy<Value = Vec<Step>> {
         1 => (claim(), give_back(), claim()).prop_map(|(a, b, c)| vec![a, b, c]),
         1 => (wait(), begin(), renew(), wait(), begin())
             .prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e]),
+        1 => (wait(), begin(), store(), wait(), begin())
+            .prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e]),
         1 => (wait(), begin(), fail(), wait(), begin())
             .prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e]),
         1 => (wait(), begin(), wait(), begin(), commit(), commit())
@@ -215,7 +217,7 @@ fn granted() -> impl Strategy<Value = Granted> {
     (
         option::weighted(0.95, REFRESH_TOKENS),
         option::of(Just(Duration::from_secs(3600))),
-        option::weighted(0.95, span(&NEXT)),
+        option::weighted(0.9, span(&NEXT)),
     )
         .prop_map(|(refresh_token, expires_in, next_in)| Granted {
             refresh_token,

@@ -34,6 +34,8 @@ async fn a_lost_reply_is_asked_for_again() {
     for url in [proxy.url(), proxy.cluster_url()] {
         let store = patient_for(DEFAULT, &url).await.unwrap();
         let (store, name): (&RedisStore, _) = (&store, verbs::name());
+        // A reply that is lost shall not be NOSCRIPT.
+        verbs::every_verb(store, async || {}).await;
         let (put, ()) = tokio::join!(verbs::put(store, &name), lose_one_reply(&proxy));
         assert_eq!(put.unwrap(), Put::Stored);
         let take = store.take(&name, verbs::request());
@@ -64,6 +66,7 @@ async fn an_unknown_take_is_never_absent() {
     proxy.announce_on(&server).await;
     for url in [proxy.url(), proxy.cluster_url()] {
         let store = patient_for(SHORT, &url).await.unwrap();
+        verbs::every_verb(&*store, async || {}).await;
         let (name, request) = (verbs::live(&*store).await, verbs::request());
         proxy.drop_reply(1.0, 1);
         let outcome = store.take(&name, request).await;

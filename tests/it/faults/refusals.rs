@@ -27,7 +27,7 @@ const SHORT: Duration = Duration::from_millis(500);
 /// A take during each outage: it must get its record as soon as the outage is over, and past the
 /// deadline it must be said to have changed nothing.
 struct Outage {
-    server: TestServer,
+    _server: TestServer,
     raw: MultiplexedConnection,
     store: Arc<RedisStore>,
     hasty: Arc<RedisStore>,
@@ -37,7 +37,7 @@ impl Outage {
     async fn on(server: TestServer) -> Self {
         let store = store(&server, PREFIX).await;
         let hasty = patient_for(SHORT, &server.url()).await.unwrap();
-        Self { raw: server.raw().await, server, store, hasty }
+        Self { raw: server.raw().await, _server: server, store, hasty }
     }
 
     async fn test(&mut self, code: &str, begin: &[&str], end: &[&str]) {
@@ -109,7 +109,8 @@ async fn a_server_that_is_not_ready_is_waited_for() {
     let before = tcp_clients(&mut outage.raw).await;
     let (begin, end) = ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0");
     outage.test("NOREPLICAS", &[begin], &[end]).await;
-    let (begin, end) = ("CLUSTER DELSLOTSRANGE 0 16383", "CLUSTER ADDSLOTSRANGE 0 16383");
+    // One slot stays: a primary without any counts as a minority, and is held back for 5 s.
+    let (begin, end) = ("CLUSTER DELSLOTSRANGE 0 16382", "CLUSTER ADDSLOTSRANGE 0 16382");
     outage.test("CLUSTERDOWN", &[begin], &[end]).await;
     assert_eq!(tcp_clients(&mut outage.raw).await, before);
 }
@@ -117,17 +118,20 @@ async fn a_server_that_is_not_ready_is_waited_for() {
 /// LOADING: a server that reads its data set back is waited for.
 #[tokio::test]
 async fn a_server_that_is_loading_is_waited_for() {
-    let server =
-        TestServer::builder().arg("--loading-process-events-interval-bytes", "1024").start().await;
+    let server = TestServer::builder()
+        .arg("--loading-process-events-interval-bytes", "1024")
+        .arg("--rdbcompression", "no")
+        .start()
+        .await;
     let store = store(&server, PREFIX).await;
     let hasty = patient_for(SHORT, &server.url()).await.unwrap();
     let mut raw = server.raw().await;
     let name = verbs::live(&*store).await;
-    for number in 0..100 {
+    for number in 0..300 {
         tell::<()>(&mut raw, &format!("SET {{00}}{number} {}", "x".repeat(1000))).await;
     }
 
-    tell::<()>(&mut raw, "CONFIG SET key-load-delay 15000").await;
+    tell::<()>(&mut raw, "CONFIG SET key-load-delay 5000").await;
     let mut loader = server.raw().await;
     let loading = tokio::spawn(async move { tell::<()>(&mut loader, "DEBUG RELOAD").await });
     until("loading", async || {

@@ -16,6 +16,7 @@ pub mod children;
 pub mod logs;
 pub mod process;
 pub mod proxy;
+pub mod results;
 pub mod roles;
 pub mod sentinel;
 pub mod server;

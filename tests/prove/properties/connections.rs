@@ -25,6 +25,8 @@ use crate::support::{
 };
 
 const CREDENTIALS: usize = 8;
+/// The grace of the usual provider.
+pub const GRACE: Duration = Duration::from_secs(30);
 const REDIRECT: &str = "http://127.0.0.1:9/callback";
 
 /// The provider's connector, as a host would configure it.
@@ -42,7 +44,7 @@ pub fn connector(issuer: &str, replay: ReplayPolicy) -> Connector {
 pub async fn connections(url: &str, prefix: &str, issuer: &str) -> Connections {
     let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
     let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
-    connections_of(&vestibule, connector(issuer, ReplayPolicy::Grace(Duration::from_secs(30))))
+    connections_of(&vestibule, connector(issuer, ReplayPolicy::Grace(GRACE)))
 }
 
 pub fn connections_of(vestibule: &Vestibule, connector: Connector) -> Connections {
@@ -88,11 +90,18 @@ pub async fn sign_in(connections: &Connections, owner: &str) -> ConnectionId {
 }
 
 /// A process that refreshes is killed anywhere in it; the next one takes over, and every
-/// credential ends with a token that the provider accepts.
-pub async fn survive_kills(server: &TestServer, kills: u64, progress: Progress) -> Verdict {
+/// credential ends with a token that the provider accepts. Unless the provider has no grace: then
+/// a kill between its answer and the commit costs the credential.
+pub async fn survive_kills(
+    server: &TestServer,
+    grace: Duration,
+    kills: u64,
+    progress: Progress,
+) -> Verdict {
     let (seed, prefix) = (random(), fresh_prefix());
-    let provider = Provider::start(Settings::default()).await.unwrap();
-    provider.set_answer_delay(Duration::from_millis(15));
+    let provider = Provider::start(Settings { reuse_grace: grace, ..Settings::default() });
+    let provider = provider.await.unwrap();
+    provider.set_answer_delay(Duration::from_millis(30));
     let connections = connections(&server.url(), &prefix, &provider.issuer()).await;
     let mut ids = Vec::new();
     for owner in 0..CREDENTIALS {

@@ -29,6 +29,20 @@ const PROCESSES: usize = 4;
 const RACERS: usize = 64;
 const BATCH: u64 = 100;
 
+/// How a take is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taker {
+    /// Ours, on one server.
+    Vestibule,
+    /// Ours, through the cluster client, which re-sends by itself.
+    VestibuleOnCluster,
+    /// What everybody writes first: GETDEL, and once more when the connection broke. Kept to show
+    /// that the properties can fail.
+    PlainGetdel,
+    /// And what some write: GET, then DEL.
+    PlainGetThenDel,
+}
+
 /// The states of a host with these keys, at a URL.
 pub async fn states(url: &str, prefix: &str, keys: &Keys) -> PkceStates {
     let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
@@ -56,10 +70,17 @@ pub fn record(number: u64) -> PkceState {
 }
 
 /// 64 racers in four processes take each state: one wins, the others learn that it was taken.
-pub async fn one_winner(server: &TestServer, count: u64, progress: Progress) -> Verdict {
+pub async fn one_winner(
+    server: &TestServer,
+    taker: Taker,
+    count: u64,
+    progress: Progress,
+) -> Verdict {
     let (seed, prefix) = (random(), fresh_prefix());
     let states = states(&server.url(), &prefix, &shared_keys()).await;
-    let args = json!({ "url": server.url(), "prefix": prefix, "seed": seed });
+    let plain = taker == Taker::PlainGetThenDel;
+    let args = json!({ "url": server.url(), "prefix": prefix, "seed": seed, "plain": plain });
+    let mut raw = server.raw().await;
     let mut racers = children::spawn_many(PROCESSES, "race", &args).await;
     children::start_together(&mut racers).await;
 
@@ -67,7 +88,11 @@ pub async fn one_winner(server: &TestServer, count: u64, progress: Progress) -> 
     for first in (0..count).step_by(BATCH as usize) {
         let batch = BATCH.min(count - first);
         for number in first..first + batch {
-            states.put(&state(seed, number), &record(number)).await.unwrap();
+            if plain {
+                let _: () = raw.set(plain_key(seed, number), number).await.unwrap();
+            } else {
+                states.put(&state(seed, number), &record(number)).await.unwrap();
+            }
         }
         for racer in &mut racers {
             racer.tell(&format!("{first} {batch}")).await;
@@ -92,11 +117,17 @@ pub async fn one_winner(server: &TestServer, count: u64, progress: Progress) -> 
     )
 }
 
+fn plain_key(seed: u64, number: u64) -> String {
+    format!("plain-{seed:x}-{number}")
+}
+
 /// The racers of one process; see [`one_winner`].
 pub async fn racer(args: Value, mut parent: Parent) {
     let text = |name: &str| args[name].as_str().unwrap().to_owned();
     let states = states(&text("url"), &text("prefix"), &shared_keys()).await;
-    let seed = args["seed"].as_u64().unwrap();
+    let (seed, plain) = (args["seed"].as_u64().unwrap(), args["plain"].as_bool().unwrap());
+    let client = redis::Client::open(text("url")).unwrap();
+    let link = client.get_multiplexed_async_connection().await.unwrap();
     parent.ready().await;
     loop {
         let heard = parent.hear().await;
@@ -105,11 +136,19 @@ pub async fn racer(args: Value, mut parent: Parent) {
         let barrier = Arc::new(Barrier::new(RACERS / PROCESSES));
         let mut tasks = JoinSet::new();
         for _ in 0..RACERS / PROCESSES {
-            let (states, barrier) = (states.clone(), barrier.clone());
+            let (states, barrier, mut link) = (states.clone(), barrier.clone(), link.clone());
             tasks.spawn(async move {
                 let (mut won, mut other) = (Vec::new(), 0);
                 for number in first..first + batch {
                     barrier.wait().await;
+                    if plain {
+                        let key = plain_key(seed, number);
+                        if link.get::<_, Option<u64>>(&key).await.unwrap().is_some() {
+                            let _: () = link.del(&key).await.unwrap();
+                            won.push(number);
+                        }
+                        continue;
+                    }
                     match states.take(&state(seed, number)).await {
                         Ok(found) if found.connection == format!("c{number}") => won.push(number),
                         Err(PkceError::StateNotFound(NotFound::Replayed { .. })) => {}
@@ -126,18 +165,6 @@ pub async fn racer(args: Value, mut parent: Parent) {
         }
         parent.say(json!({ "won": won, "other": other }));
     }
-}
-
-/// How a take is done under [`lost_replies`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Taker {
-    /// Ours, on one server.
-    Vestibule,
-    /// Ours, through the cluster client, which re-sends by itself.
-    VestibuleOnCluster,
-    /// What everybody writes first: GETDEL, and once more when the connection broke. Kept to show
-    /// that the property can fail.
-    PlainGetdel,
 }
 
 /// A proxy swallows the replies of a fifth of all commands, which Redis has executed: the value is
@@ -232,9 +259,16 @@ async fn plain_take(client: &redis::Client, number: u64) -> bool {
 }
 
 /// Takes whose futures are dropped somewhere in their first 5 ms, then asked for again.
-pub async fn dropped_futures(server: &TestServer, count: u64, progress: Progress) -> Verdict {
+pub async fn dropped_futures(
+    server: &TestServer,
+    taker: Taker,
+    count: u64,
+    progress: Progress,
+) -> Verdict {
     let (seed, prefix) = (random(), fresh_prefix());
     let states = states(&server.url(), &prefix, &shared_keys()).await;
+    let raw = redis::Client::open(server.url()).unwrap();
+    let raw = raw.get_multiplexed_async_connection().await.unwrap();
     let (next, lost, wrong, dropped) =
         (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     futures_util::future::join_all((0..32).map(|_| async {
@@ -243,10 +277,24 @@ pub async fn dropped_futures(server: &TestServer, count: u64, progress: Progress
             if number >= count {
                 return;
             }
+            // Half of them within the time that a take needs.
+            let longest = if number % 2 == 0 { 5_000 } else { 300 };
+            let patience = Duration::from_micros(random() % longest);
+            if taker == Taker::PlainGetdel {
+                let (key, mut raw) = (plain_key(seed, number), raw.clone());
+                let _: () = raw.set(&key, number).await.unwrap();
+                let mut taken = tokio::time::timeout(patience, raw.clone().get_del(&key)).await;
+                if taken.is_err() {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                    taken = Ok(raw.get_del(&key).await);
+                }
+                let value: Option<u64> = taken.unwrap().unwrap();
+                lost.fetch_add(u64::from(value.is_none()), Ordering::Relaxed);
+                continue;
+            }
             let state = state(seed, number);
             states.put(&state, &record(number)).await.unwrap();
             let request = RequestId::random();
-            let patience = Duration::from_micros(random() % 5_000);
             let first = tokio::time::timeout(patience, states.take_as(&request, &state)).await;
             let outcome = match first {
                 Ok(outcome) => outcome,

@@ -1,6 +1,8 @@
 //! Looks into Redis, as an operator with `redis-cli` would: beside the library, and read-only but
 //! for the cleaning up.
 
+use std::{collections::HashMap, time::Duration};
+
 use anyhow::Context;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, aio::MultiplexedConnection, cmd, pipe};
 use vestibule::store::{
@@ -25,6 +27,8 @@ pub(super) struct Row {
     pub(super) exchanged_by: Option<String>,
     pub(super) lease_ends_at: u64,
     pub(super) expires_at: u64,
+    /// When it is due.
+    pub(super) next_at: u64,
     pub(super) updated_at: u64,
 }
 
@@ -56,38 +60,29 @@ impl Inspector {
     }
 
     pub(super) async fn rows(&mut self, ids: &[ConnectionId]) -> anyhow::Result<Vec<Row>> {
-        type Fields = (
-            Option<u64>,
-            Option<String>,
-            Option<String>,
-            Option<String>,
-            Option<u64>,
-            Option<u64>,
-            Option<u64>,
-        );
         let mut pipeline = pipe();
         for id in ids {
-            pipeline.cmd("HMGET").arg(self.keys.connection(id)).arg(&[
-                "ver",
-                "status",
-                "lease_by",
-                "att_token",
-                "lease_ends_at",
-                "expires_at",
-                "updated_at",
-            ]);
+            pipeline.cmd("HMGET").arg(self.keys.connection(id)).arg(&FIELDS);
         }
-        let found: Vec<Fields> = pipeline.query_async(&mut self.connection).await?;
+        let found: Vec<Vec<Option<String>>> = pipeline.query_async(&mut self.connection).await?;
         let rows = ids.iter().zip(found).map(|(id, found)| {
-            let (ver, status, lease_by, attempt, lease_ends_at, expires_at, updated_at) = found;
+            let named = FIELDS.into_iter().zip(found);
+            let mut fields: HashMap<_, _> =
+                named.filter_map(|(name, value)| Some((name, value?))).collect();
+            let number =
+                |name| fields.get(name).and_then(|value| value.parse().ok()).unwrap_or_default();
             Row {
                 id: id.clone(),
-                ver: ver.unwrap_or(0),
-                is_active: status.as_deref() == Some("active"),
-                exchanged_by: lease_by.filter(|_| attempt.is_some()),
-                lease_ends_at: lease_ends_at.unwrap_or(0),
-                expires_at: expires_at.unwrap_or(0),
-                updated_at: updated_at.unwrap_or(0),
+                ver: number("ver"),
+                lease_ends_at: number("lease_ends_at"),
+                expires_at: number("expires_at"),
+                next_at: number("next_at"),
+                updated_at: number("updated_at"),
+                is_active: fields.get("status").is_some_and(|status| status == "active"),
+                exchanged_by: fields
+                    .contains_key("att_token")
+                    .then(|| fields.remove("lease_by"))
+                    .flatten(),
             }
         });
         Ok(rows.collect())
@@ -127,4 +122,14 @@ impl Inspector {
     }
 }
 
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+const FIELDS: [&str; 8] = [
+    "ver",
+    "status",
+    "lease_by",
+    "lease_ends_at",
+    "att_token",
+    "expires_at",
+    "next_at",
+    "updated_at",
+];
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -86,9 +86,11 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         narrator.complain(format!("the demo failed: {error:#}"));
     }
     report.close(played.is_ok(), &narrator);
-    narrator.print(&format!("\n{}", report.table(&narrator)));
-    let verdict = if report.ok { "everything promised happened" } else { "NOT as promised" };
-    narrator.print(&format!("{}: {verdict}, in {} s", report.tally(), report.seconds));
+    if let Some(table) = report.table(&narrator) {
+        let verdict = if report.ok { "everything promised happened" } else { "NOT as promised" };
+        narrator.print(&format!("\n{table}"));
+        narrator.print(&format!("{}: {verdict}, in {} s", report.tally(), report.seconds));
+    }
     if options.json {
         writeln!(io::stdout().lock(), "{}", report.json())?;
     }

@@ -52,8 +52,7 @@ impl Narrator {
     /// What somebody at another terminal would see.
     pub(super) fn show<L: Display>(&self, lines: impl IntoIterator<Item = L>) {
         for line in lines {
-            let line = self.paint(DIM, format!("         | {line}"));
-            self.print(&line);
+            self.print(&format!("         {} {line}", self.paint(DIM, "|")));
         }
     }
 

@@ -5,8 +5,8 @@ use vestibule::store::ConnectionId;
 
 use super::inspect::Inspector;
 
-/// How much of a sealed body is shown: enough to see that there is nothing to see.
-const SHOWN: usize = 12;
+/// How much is shown of what cannot be read: enough to see that there is nothing to see.
+const SHOWN: usize = 4;
 
 /// The one-shot records of this kind that are in Redis now.
 pub(super) async fn one_shots(redis: &mut Inspector, kind: &str) -> anyhow::Result<Vec<String>> {
@@ -20,7 +20,7 @@ pub(super) async fn one_shots(redis: &mut Inspector, kind: &str) -> anyhow::Resu
         let mut ends = value.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         // The head and the line for people; then come digests and the sealed body.
         let readable = ends.nth(1).map_or(0, |(at, _)| at + 1);
-        lines.push(shortened(&value, readable + SHOWN));
+        lines.push(shortened(&value, readable + SHOWN, "digests, sealed body"));
     }
     Ok(lines)
 }
@@ -37,7 +37,8 @@ pub(super) async fn connection(
 
     let mut lines = vec![format!("> HGETALL {key}")];
     for (number, (name, value)) in fields.iter().enumerate() {
-        let shown = if name == "secret" { shortened(value, SHOWN) } else { quoted(value) };
+        let shown =
+            if name == "secret" { shortened(value, SHOWN, "sealed") } else { quoted(value) };
         // As redis-cli prints a hash over RESP3: one field a line.
         lines.push(format!("{:2}# \"{name}\" => {shown}", number + 1));
     }
@@ -46,11 +47,12 @@ pub(super) async fn connection(
     Ok(lines)
 }
 
-fn shortened(value: &[u8], shown: usize) -> String {
+fn shortened(value: &[u8], shown: usize, rest_is: &str) -> String {
     match value.split_at_checked(shown) {
         Some((start, rest)) if !rest.is_empty() => {
             let start = quoted(start);
-            format!("{}…\" ({} more bytes, sealed)", start.trim_end_matches('"'), rest.len())
+            let open = start.strip_suffix('"').unwrap_or(&start);
+            format!("{open}…\" ({} bytes more: {rest_is})", rest.len())
         }
         _ => quoted(value),
     }
@@ -69,11 +71,15 @@ fn quoted(value: &[u8]) -> String {
             0x07 => text.push_str("\\a"),
             0x08 => text.push_str("\\b"),
             b' '..=b'~' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("\\x{byte:02x}")),
+            _ => text.extend(['\\', 'x', digit(byte >> 4), digit(byte & 15)]),
         }
     }
     text.push('"');
     text
+}
+
+fn digit(nibble: u8) -> char {
+    char::from_digit(nibble.into(), 16).unwrap_or('?')
 }
 
 #[cfg(test)]
@@ -83,7 +89,7 @@ mod tests {
     #[test]
     fn bytes_look_as_in_redis_cli() {
         assert_eq!(quoted(b"a\"b\\c\n\x00\xff\x07"), r#""a\"b\\c\n\x00\xff\a""#);
-        assert_eq!(shortened(b"abcdef", 2), "\"ab…\" (4 more bytes, sealed)");
-        assert_eq!(shortened(b"ab", 2), "\"ab\"");
+        assert_eq!(shortened(b"a\"cdef", 2, "sealed"), r#""a\"…" (4 bytes more: sealed)"#);
+        assert_eq!(shortened(b"ab", 2, "sealed"), r#""ab""#);
     }
 }

@@ -8,6 +8,7 @@ use super::narrator::Narrator;
 /// The figures. Each is counted by the provider or read from Redis by the scene that fills it in;
 /// what no scene filled in stays zero or false, and fails.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a figure of its own")]
 pub(super) struct Report {
     pub(super) ok: bool,
     pub(super) backend: &'static str,
@@ -80,7 +81,11 @@ impl Report {
         self.seconds = narrator.elapsed().as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
     }
 
-    pub(super) fn table(&self, narrator: &Narrator) -> String {
+    /// `None` if nothing was proved.
+    pub(super) fn table(&self, narrator: &Narrator) -> Option<String> {
+        if self.proofs.is_empty() {
+            return None;
+        }
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
         table.force_no_tty();
@@ -94,7 +99,7 @@ impl Report {
             let verdict = Cell::new(word).fg(color);
             table.add_row([Cell::new(&proof.property), Cell::new(&proof.figure), verdict]);
         }
-        table.trim_fmt()
+        Some(table.trim_fmt())
     }
 
     /// `12 passed, 0 failed`.

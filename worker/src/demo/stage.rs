@@ -4,7 +4,7 @@ use std::{io::Write, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use tempfile::TempDir;
-use vestibule::{Keys, pkce::OauthState, store::redis::RedisConfig};
+use vestibule::{Keys, Vestibule, pkce::OauthState, store::redis::RedisConfig};
 
 use super::{
     Options,
@@ -18,8 +18,6 @@ use crate::provider::{Provider, Settings};
 
 /// What the provider forgives: a refresh token may be presented again for so long.
 pub(super) const REUSE_GRACE: Duration = Duration::from_secs(30);
-/// How long the access token of a sign-in lives. Due at 70 to 80 % of it.
-const FIRST_LIFE: Duration = Duration::from_secs(10);
 /// Long enough that nothing comes due twice.
 const REFRESHED_LIFE: Duration = Duration::from_secs(120);
 /// Where the provider sends users back to. Whichever replica takes it: the browser decides.
@@ -41,58 +39,40 @@ impl Stage {
     /// Starts Redis and the provider, and writes the keys and the configuration.
     pub(super) async fn open(options: &Options, narrator: Narrator) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("vestibule-demo-").tempdir()?;
-        let tag: String = hex(OauthState::random().secret());
-        let (server, url, prefix) = match &options.redis {
-            None => {
-                let server = RedisServer::start(dir.path()).await?;
-                let (url, version) = (server.url(), server.describe());
-                narrator.say(format!("a private Redis: {version} on {url}, nothing on disk"));
-                (Some(server), url, "vst".to_owned())
-            }
-            Some(url) if ["redis://", "rediss://"].iter().any(|s| url.starts_with(s)) => {
-                let prefix = format!("demo-{tag}");
-                narrator.say(format!("your Redis; every key of this demo begins with {prefix}:"));
-                (None, url.clone(), prefix)
-            }
-            Some(_) => bail!(
-                "--redis: the demo looks into Redis as redis-cli does, so it takes one server: \
-                 redis://… or rediss://…"
-            ),
-        };
+        let (server, url, prefix) = backend(options, dir.path(), narrator).await?;
+        let config = RedisConfig::new(&url)?.with_prefix(&prefix)?;
+        let keys = Keys::generate_toml();
+        // The first to connect finds out what is wrong with a server, and says it in words.
+        Vestibule::connect(config, &Keys::from_toml(&keys)?).await.context("Redis")?;
+        let redis = Inspector::connect(&url, &prefix).await?;
 
         let secret = OauthState::random().secret().to_owned();
         let provider = Provider::start(Settings {
             reuse_grace: REUSE_GRACE,
-            access_lifetime_first: FIRST_LIFE,
+            access_lifetime_first: REFRESHED_LIFE,
             access_lifetime_refreshed: REFRESHED_LIFE,
-            client_id: "demo-service".to_owned(),
+            client_id: CLIENT_ID.to_owned(),
             client_secret: secret.clone(),
             redirect_uris: vec![REDIRECT_URI.to_owned()],
             ..Settings::default()
         })
         .await
         .context("the provider")?;
-        narrator.say(format!(
-            "an OAuth provider on {}: every refresh rotates the refresh token; whoever presents \
-             an old one",
-            provider.issuer()
-        ));
-        narrator.say(format!(
-            "  is forgiven for {} s, after that all tokens of that sign-in are revoked",
+        narrator.say(format!("an OAuth provider on {}", provider.issuer()));
+        narrator
+            .add("It rotates the refresh token at every refresh. Whoever presents a spent one is");
+        narrator.add(format!(
+            "forgiven for {} s; after that everything that came of the sign-in is revoked.",
             REUSE_GRACE.as_secs()
         ));
 
-        let keys = Keys::generate_toml();
         private(&dir.path().join("keys.toml"), &keys)?;
         private(&dir.path().join("client-secret"), &secret)?;
         private(&dir.path().join(CONFIG), &configuration(dir.path(), &url, &prefix, &provider))?;
-        // The first to connect finds out what is wrong with a server, in words.
-        let config = RedisConfig::new(&url)?.with_prefix(&prefix)?;
-        vestibule::Vestibule::connect(config, &Keys::from_toml(&keys)?).await?.ping().await?;
         Ok(Self {
             narrator,
             provider,
-            redis: Inspector::connect(&url, &prefix).await?,
+            redis,
             browser: Browser::new()?,
             replicas: Vec::new(),
             workers: Vec::new(),
@@ -119,7 +99,8 @@ impl Stage {
             .map(|it| format!("{} (pid {})", it.name, it.process.pid()))
             .collect();
         self.narrator.say(format!("three replicas of a service: {}", replicas.join(", ")));
-        self.narrator.say(format!("two workers beside them: {}", workers.join(", ")));
+        self.narrator
+            .say(format!("two workers that keep credentials fresh: {}", workers.join(", ")));
         Ok(())
     }
 
@@ -155,7 +136,33 @@ impl Stage {
     }
 }
 
+/// A Redis, where it is, and the first part of the demo's keys in it.
+async fn backend(
+    options: &Options,
+    dir: &Path,
+    narrator: Narrator,
+) -> anyhow::Result<(Option<RedisServer>, String, String)> {
+    let Some(url) = &options.redis else {
+        let server = RedisServer::start(dir).await?;
+        let (url, version) = (server.url(), server.describe());
+        narrator.say(format!("a private Redis: {version} on {url}, nothing on disk"));
+        return Ok((Some(server), url, "vst".to_owned()));
+    };
+    if !["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme)) {
+        bail!(
+            "--redis: the demo looks into Redis as redis-cli does, so it takes one server: \
+             redis://… or rediss://…"
+        );
+    }
+    let mut tag = [0; 4];
+    getrandom::fill(&mut tag)?;
+    let prefix = format!("demo-{:08x}", u32::from_be_bytes(tag));
+    narrator.say(format!("your Redis: every key of the demo begins with {prefix}:"));
+    Ok((None, url.clone(), prefix))
+}
+
 const CONFIG: &str = "worker.toml";
+const CLIENT_ID: &str = "demo-service";
 
 fn configuration(dir: &Path, url: &str, prefix: &str, provider: &Provider) -> String {
     // What JSON quotes, TOML reads.
@@ -164,7 +171,7 @@ fn configuration(dir: &Path, url: &str, prefix: &str, provider: &Provider) -> St
     format!(
         "redis = {}\nprefix = {}\nkeys_file = {}\n\n\
          [[connectors]]\nslug = \"demo\"\nauthorize_url = {}\ntoken_url = {}\nissuer = {}\n\
-         client_id = \"demo-service\"\nclient_secret_file = {}\nscopes = [\"offline_access\"]\n\
+         client_id = \"{CLIENT_ID}\"\nclient_secret_file = {}\nscopes = [\"offline_access\"]\n\
          refresh_lead_s = 3\nserve_margin_s = 2\nreplay_grace_s = {}\n",
         quoted(url),
         quoted(prefix),
@@ -185,9 +192,4 @@ fn private(path: &Path, text: &str) -> anyhow::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
     let written = open.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Eight characters that a key prefix may have.
-fn hex(random: &str) -> String {
-    random.bytes().take(4).map(|byte| format!("{byte:02x}")).collect()
 }

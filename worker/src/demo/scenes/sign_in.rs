@@ -1,40 +1,36 @@
 //! Sign-ins that start on one replica and finish on another.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::task::JoinSet;
+use vestibule::store::ConnectionId;
 
-use super::Signed;
-use crate::demo::{
-    browser::{Browser, Landing},
-    redis_cli,
-    replica::Event,
-    report::Report,
-    stage::Stage,
-};
+use super::{Signed, sign_in_over};
+use crate::demo::{browser::Landing, redis_cli, replica::Event, report::Report, stage::Stage};
 
 /// How many people sign in.
 const MANY: usize = 50;
+/// How long their access tokens live. They are due at 70 to 80 % of it.
+const FIRST_LIFE: Duration = Duration::from_secs(10);
 /// How many of them at a time.
 const AT_A_TIME: usize = 10;
 
 /// A starts it; its callback lands on B, and the very same callback on C at the same moment.
-pub(super) async fn crosses_replicas(
-    stage: &mut Stage,
-    report: &mut Report,
-) -> anyhow::Result<Signed> {
+pub(super) async fn crosses_replicas(stage: &mut Stage, report: &mut Report) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("A sign-in starts on A; its callback lands on B, and is replayed on C");
+    narrator.title("1  A sign-in starts on A; its callback lands on B, and is replayed on C");
     let ports: Vec<u16> = stage.replicas.iter().map(|replica| replica.port).collect();
     let owner = "ada";
     let mut browser = stage.browser.another();
     let page = browser.start(ports[0], owner).await?;
-    narrator.say("A sends ada to the provider. What A must remember is in Redis, not in A:");
+    narrator.say("A sends ada to the provider; what must be remembered is in Redis, not in A:");
     narrator.show(redis_cli::one_shots(&mut stage.redis, "pkce").await?);
-    narrator.say("  readable: what it is, since when, for how long. Sealed: the PKCE verifier,");
+    narrator.add(
+        "Readable: what it is, since when, until when, whether it was taken. Sealed: the PKCE",
+    );
     narrator
-        .say("  whose sign-in it is, its browser. The key is a digest: the state is not in it.");
+        .add("verifier, who signs in, from which browser. The key is only a digest of the state.");
 
     let before = stage.provider.counts();
     let to = browser.agree(page, owner).await?;
@@ -62,15 +58,15 @@ pub(super) async fn crosses_replicas(
     let exchanges = after.code_exchanges - before.code_exchanges;
     let refused = after.refused - before.refused;
     let (winner, loser) = (stage.replicas[winner].name, stage.replicas[loser].name);
-    narrator.say(format!("the same callback reaches B and C at the same moment: {winner} wins"));
+    narrator.say(format!(
+        "the same callback reaches B and C at the same moment: {winner} signs ada in"
+    ));
     narrator.say(format!("{loser} answers {status} {told}"));
-    narrator.say(format!("  and writes \"{cause}\" to its own log: browsers are not told"));
+    narrator.add(format!("Why ({cause}) is for its own log, not for the browser."));
 
-    let id = id.parse().context("a connection's id")?;
-    let signed = Signed { owner: owner.to_owned(), id };
-    let stored = stage.redis.rows(std::slice::from_ref(&signed.id)).await?;
-    let is_told =
-        matches!(said, Event::SignedIn { connection } if connection == signed.id.as_str());
+    let id: ConnectionId = id.parse().context("a connection's id")?;
+    let stored = stage.redis.rows(std::slice::from_ref(&id)).await?;
+    let is_told = matches!(said, Event::SignedIn { connection } if connection == id.as_str());
     report.signin_cross_replica = is_told && stored.iter().all(|row| row.ver >= 1);
     report.replay_refused = cause == "replayed"
         && !told.contains(&cause)
@@ -83,16 +79,17 @@ pub(super) async fn crosses_replicas(
     );
     report.prove(
         "The same callback at the same moment is refused as a replay",
-        format!("on {loser}; {exchanges} code exchange at the provider"),
+        format!("on {loser}; {exchanges} code exchange"),
         report.replay_refused,
     );
-    Ok(signed)
+    Ok(())
 }
 
 /// Fifty people sign in, each over two replicas.
 pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Result<Vec<Signed>> {
     let narrator = stage.narrator;
-    narrator.title("Fifty sign-ins become fifty credentials");
+    narrator.title("2  Fifty sign-ins become fifty credentials");
+    stage.provider.set_access_lifetime_first(FIRST_LIFE);
     let ports: Vec<u16> = stage.replicas.iter().map(|replica| replica.port).collect();
     let mut running = JoinSet::new();
     let (mut done, mut next) = (Vec::with_capacity(MANY), 0);
@@ -102,7 +99,7 @@ pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Res
             // The other two take turns.
             let finish = (start + 1 + next / 3 % 2) % 3;
             let owner = format!("user-{:02}", next + 1);
-            let signed = one(stage.browser.another(), owner, ports[start], ports[finish]);
+            let signed = sign_in_over(stage.browser.another(), owner, ports[start], ports[finish]);
             running.spawn(async move { signed.await.map(|signed| (signed, finish)) });
             next += 1;
         }
@@ -126,8 +123,8 @@ pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Res
     report.credentials = rows.iter().filter(|row| row.ver >= 1 && row.is_active).count();
     report.signin_cross_replica &= crossed == MANY;
     narrator.say(format!(
-        "{crossed} people signed in, each on one replica and back on another; {} credentials are \
-         in Redis",
+        "{crossed} people signed in, each on one replica and back on another; Redis has {} \
+         credentials",
         report.credentials
     ));
     report.prove(
@@ -136,20 +133,4 @@ pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Res
         report.credentials == MANY && crossed == MANY,
     );
     Ok(signed)
-}
-
-async fn one(
-    mut browser: Browser,
-    owner: String,
-    start: u16,
-    finish: u16,
-) -> anyhow::Result<Signed> {
-    let page = browser.start(start, &owner).await?;
-    let to = browser.agree(page, &owner).await?;
-    match browser.come_back(finish, &to).await? {
-        Landing::SignedIn { connection } => {
-            Ok(Signed { owner, id: connection.parse().context("a connection's id")? })
-        }
-        Landing::Refused { status, told } => bail!("{owner} was refused: {status}: {told}"),
-    }
 }

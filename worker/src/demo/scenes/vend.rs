@@ -2,15 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 
-use super::{Signed, until};
-use crate::demo::{
-    browser::{Browser, Landing, Vended},
-    report::Report,
-    stage::Stage,
-};
+use super::{Signed, sign_in_over, until};
+use crate::demo::{browser::Vended, report::Report, stage::Stage};
 
 /// How often each credential is asked for, at each replica.
 const TIMES: usize = 4;
@@ -24,7 +19,7 @@ pub(super) async fn from_everywhere(
     fifty: &[Signed],
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("Access tokens, from all replicas at the same moment");
+    narrator.title("4  Access tokens, from all replicas at the same moment");
     let calls_before = stage.provider.counts().token_calls;
     let wanted = fifty.iter().flat_map(|it| std::iter::repeat_n(it.clone(), TIMES));
     let vended = at_once(stage, wanted.collect()).await?;
@@ -49,18 +44,17 @@ pub(super) async fn from_everywhere(
     let calls = stage.provider.counts().token_calls - calls_before;
     report.vends += live as u64;
     narrator.say(format!(
-        "{} vends on three replicas: the provider accepts {live} of the tokens, and was asked for \
-         {calls}",
+        "{} vends on three replicas: {live} tokens that the provider accepts, for {calls} calls to it",
         vended.len()
     ));
-    narrator.say(format!(
-        "  {own} of {} people got one token, the same from every replica, and their own",
+    narrator.add(format!(
+        "{own} of {} people got one token, the same from every replica, for their own account.",
         fifty.len()
     ));
     report.prove(
         "Vends from three replicas at once give live tokens",
-        format!("{live} of {}", vended.len()),
-        live == vended.len() && vended.len() == 3 * TIMES * fifty.len(),
+        format!("{live} of {}; {calls} provider calls", vended.len()),
+        calls == 0 && live == vended.len() && vended.len() == 3 * TIMES * fifty.len(),
     );
     report.prove(
         "The same token from every replica, of the right account",
@@ -77,7 +71,7 @@ pub(super) async fn of_one_that_ran_out(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("A token runs out, no worker is left, and everybody wants it");
+    narrator.title("5  A token runs out, no worker is left, and everybody wants it");
     let code = stage.workers[1].terminate().await?;
     narrator.say(format!("worker-2 is told to stop (SIGTERM): exit code {code}"));
     report.prove(
@@ -89,14 +83,15 @@ pub(super) async fn of_one_that_ran_out(
     stage.provider.set_access_lifetime_first(Duration::from_secs(2));
     // Long enough that those who come second find the first one waiting.
     stage.provider.set_answer_delay(Duration::from_millis(300));
-    let late = late_comer(stage).await?;
+    let [a, b] = [0, 1].map(|n: usize| stage.replicas[n].port);
+    let late = sign_in_over(stage.browser.another(), "lin".to_owned(), a, b).await?;
     let redis = &mut stage.redis;
     until("an access token that ran out", Duration::from_secs(10), async || {
         let expires_at = redis.rows(std::slice::from_ref(&late.id)).await?[0].expires_at;
         Ok((redis.now_ms().await? > expires_at).then_some(()))
     })
     .await?;
-    narrator.say("grace signed in; her access token lived for 2 s and has run out");
+    narrator.say("lin signed in; her access token lived for 2 s and has run out");
 
     let before = stage.provider.counts();
     let vended = at_once(stage, vec![late.clone(); CROWD]).await?;
@@ -107,11 +102,10 @@ pub(super) async fn of_one_that_ran_out(
     let refreshed = vended.iter().filter(|(_, it)| it.path == "refreshed").count();
     report.vends += live as u64;
     narrator.say(format!(
-        "{} vends at once on three replicas: {refreshed} of them refreshed it, the others waited \
-         for that one;",
+        "{} vends at once on three replicas: {refreshed} refreshed it, the others waited for that",
         vended.len()
     ));
-    narrator.say(format!("  all got the same live token, for {calls} call to the provider"));
+    narrator.add(format!("All got the same live token, for {calls} call to the provider."));
     report.prove(
         "Thirty vends of a token that ran out ask the provider once",
         format!("{calls} call, {live} live tokens"),
@@ -134,20 +128,6 @@ async fn at_once(stage: &Stage, wanted: Vec<Signed>) -> anyhow::Result<Vec<(Stri
         }
     }
     running.join_all().await.into_iter().collect()
-}
-
-async fn late_comer(stage: &Stage) -> anyhow::Result<Signed> {
-    let owner = "grace";
-    let [a, b] = [0, 1].map(|n: usize| stage.replicas[n].port);
-    let mut browser: Browser = stage.browser.another();
-    let page = browser.start(a, owner).await?;
-    let to = browser.agree(page, owner).await?;
-    match browser.come_back(b, &to).await? {
-        Landing::SignedIn { connection } => {
-            Ok(Signed { owner: owner.to_owned(), id: connection.parse().context("an id")? })
-        }
-        Landing::Refused { status, told } => bail!("{owner} was refused: {status}: {told}"),
-    }
 }
 
 fn is_live(stage: &Stage, vended: &Vended) -> bool {

@@ -1,0 +1,163 @@
+//! Vending and claiming.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use redis::{aio::MultiplexedConnection, cmd, pipe};
+use url::Url;
+use vestibule::{
+    NamingKey, RequestId,
+    connection::{
+        AccessToken, CodeGrant, ConnectionsConfig, Connector, ExchangeError, RefreshToken,
+        Registry, TokenAnswer, TokenExchange, VendPath,
+    },
+    store::{
+        Claim, Shard, Store,
+        redis::{RedisConfig, RedisStore},
+    },
+};
+
+use crate::{
+    Scale, contestants,
+    rounds::{median, take_turns, work},
+    support::server::TestServer,
+    table::{Reach::AtMost, Table},
+};
+
+/// The fields that a vend reads.
+const FIELDS: [&str; 12] = [
+    "owner",
+    "connector",
+    "status",
+    "reason",
+    "grant",
+    "ver",
+    "secret",
+    "expires_at",
+    "next_at",
+    "lease_ends_at",
+    "attempts",
+    "last_error",
+];
+
+pub async fn warm_vend(table: &mut Table, scale: Scale) {
+    let server = TestServer::builder().cluster(false).start().await;
+    let url = |path| Url::parse(&format!("https://provider.example/{path}")).unwrap();
+    let connector = Connector::new("github", url("authorize"), url("token"), "client").unwrap();
+    let config = ConnectionsConfig::new(Registry::new([connector]).unwrap(), Arc::new(NoProvider));
+    let connections = contestants::vestibule(&server).await.connections(config);
+    let answer = TokenAnswer {
+        access_token: AccessToken::new("a".repeat(200)),
+        refresh_token: Some(RefreshToken::new("r".repeat(100))),
+        expires_in: Some(Duration::from_secs(3600)),
+        scope: Some("repo user".to_owned()),
+    };
+    let id = connections.store("owner", "github", None, &answer).await.unwrap();
+    let key = format!("vst:{{{}}}:conn:{id}", id.shard());
+    let mut bare = contestants::shared(&server).await;
+
+    let (mut ratios, mut ours, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=9 {
+        let (mut vends, mut reads) = (Vec::new(), Vec::new());
+        let end = Instant::now() + scale.time(600);
+        while Instant::now() < end {
+            for _ in 0..50 {
+                let started = Instant::now();
+                let vended = connections.vend("owner", &id).await.unwrap();
+                vends.push(started.elapsed().as_secs_f64() * 1e6);
+                assert_eq!(vended.path, VendPath::Warm);
+            }
+            for _ in 0..50 {
+                let started = Instant::now();
+                let row: Vec<Option<Vec<u8>>> =
+                    cmd("HMGET").arg(&key).arg(&FIELDS).query_async(&mut bare).await.unwrap();
+                reads.push(started.elapsed().as_secs_f64() * 1e6);
+                assert!(row[6].is_some());
+            }
+        }
+        let (vend, read) = (median(vends).unwrap(), median(reads).unwrap());
+        if round > 0 {
+            ratios.push(vend / read);
+            ours.push(vend);
+            plain.push(read);
+        }
+    }
+    table.judge(
+        ["connections", "warm vend, opened, p50", "bare HMGET of the same fields, p50"],
+        median(ratios).unwrap(),
+        AtMost(1.3),
+        &format!(
+            "{:.0} against {:.0} µs, one at a time",
+            median(ours).unwrap(),
+            median(plain).unwrap()
+        ),
+    );
+}
+
+pub async fn due_claims(table: &mut Table, scale: Scale) {
+    let server = TestServer::builder().cluster(false).start().await;
+    let (shard, members) = (Shard::new(0), scale.count(100_000));
+    preload_due(&mut server.raw().await, shard, members).await;
+    let store = redis_store(&server).await;
+    for limit in [1, 32, 100] {
+        let store = store.clone();
+        let claim = work(move |_| {
+            let store = store.clone();
+            async move {
+                let request = RequestId::random().digest();
+                let claim = Claim { shard, request, limit, hide: Duration::from_millis(1) };
+                store.claim_due(claim).await.unwrap();
+            }
+        });
+        let rounds = take_turns(16, scale.time(500), 3, &[claim]).await;
+        table.tell(
+            ["connections", &format!("due claim, N = {limit}, of {members}"), ""],
+            &format!("{:.0} k ids/s", rounds.per_second(0) * f64::from(limit) / 1000.0),
+        );
+    }
+}
+
+pub async fn redis_store(server: &TestServer) -> Arc<RedisStore> {
+    let config = RedisConfig::new(&server.url()).unwrap();
+    let naming = NamingKey::new([7; 32]);
+    let prefixed = config.with_prefix("due").unwrap();
+    Arc::new(RedisStore::connect(prefixed, &naming).await.unwrap())
+}
+
+/// Ids that are all due already, under the prefix of [`redis_store`].
+pub async fn preload_due(raw: &mut MultiplexedConnection, shard: Shard, count: usize) {
+    for first in (0..count).step_by(1_000) {
+        let mut batch = pipe();
+        for number in first..(first + 1_000).min(count) {
+            let id = format!("{shard}{number:032x}");
+            batch.cmd("ZADD").arg(format!("due:{{{shard}}}:due")).arg(number).arg(id).ignore();
+        }
+        let _: () = batch.query_async(raw).await.unwrap();
+    }
+}
+
+/// Nothing is exchanged here.
+#[derive(Debug)]
+struct NoProvider;
+
+#[async_trait]
+impl TokenExchange for NoProvider {
+    async fn exchange_code(
+        &self,
+        _: &Connector,
+        _: CodeGrant<'_>,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        panic!("no code is exchanged here")
+    }
+
+    async fn exchange_refresh_token(
+        &self,
+        _: &Connector,
+        _: &RefreshToken,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        panic!("nothing is due here")
+    }
+}

@@ -1,0 +1,123 @@
+//! Load, in rounds in which contestants take turns.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+/// One unit of work, given its number.
+pub type Work = Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// Wraps an async function of its number.
+pub fn work<F>(work: impl Fn(u64) -> F + Send + Sync + 'static) -> Work
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Arc::new(move |number| Box::pin(work(number)))
+}
+
+/// What one contestant did in one round.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    /// Units of work per second.
+    pub per_second: f64,
+    /// CPU time of this process per unit of work, in µs; `None` where the system does not tell.
+    pub cpu_us: Option<f64>,
+}
+
+/// All rounds of the contestants, in their order.
+pub struct Rounds(Vec<Vec<Round>>);
+
+/// `tasks` tasks each do one unit after the other for `time`; every contestant in every round,
+/// after one that does not count.
+pub async fn take_turns(
+    tasks: usize,
+    time: Duration,
+    rounds: usize,
+    contestants: &[Work],
+) -> Rounds {
+    let mut all = vec![Vec::new(); contestants.len()];
+    for round in 0..=rounds {
+        for (contestant, done) in contestants.iter().zip(&mut all) {
+            let figures = load(tasks, time, contestant).await;
+            if round > 0 {
+                done.push(figures);
+            }
+        }
+    }
+    Rounds(all)
+}
+
+async fn load(tasks: usize, time: Duration, work: &Work) -> Round {
+    // Never the same number twice: no round meets what another left behind.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (first, cpu, started) = (NEXT.load(Ordering::Relaxed), cpu_time(), Instant::now());
+    let mut running = JoinSet::new();
+    for _ in 0..tasks {
+        let (stop, work) = (stop.clone(), work.clone());
+        running.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                work(NEXT.fetch_add(1, Ordering::Relaxed)).await;
+            }
+        });
+    }
+    tokio::time::sleep(time).await;
+    stop.store(true, Ordering::Relaxed);
+    running.join_all().await;
+    let took = started.elapsed();
+    let units = (NEXT.load(Ordering::Relaxed) - first) as f64;
+    let cpu_us = cpu.zip(cpu_time()).map(|(before, after)| (after - before) / units);
+    Round { per_second: units / took.as_secs_f64(), cpu_us }
+}
+
+impl Rounds {
+    /// The median over the rounds of how much faster the one is than the other.
+    pub fn speed(&self, one: usize, other: usize) -> f64 {
+        self.paired(one, other, |one, other| Some(one.per_second / other.per_second)).unwrap()
+    }
+
+    /// The median over the rounds of how much more CPU time the one takes than the other.
+    pub fn cpu(&self, one: usize, other: usize) -> Option<f64> {
+        self.paired(one, other, |one, other| Some(one.cpu_us? / other.cpu_us?))
+    }
+
+    pub fn per_second(&self, one: usize) -> f64 {
+        median(self.0[one].iter().map(|round| round.per_second)).unwrap()
+    }
+
+    pub fn cpu_us(&self, one: usize) -> Option<f64> {
+        median(self.0[one].iter().filter_map(|round| round.cpu_us))
+    }
+
+    fn paired(
+        &self,
+        one: usize,
+        other: usize,
+        ratio: impl Fn(&Round, &Round) -> Option<f64>,
+    ) -> Option<f64> {
+        median(self.0[one].iter().zip(&self.0[other]).filter_map(|(a, b)| ratio(a, b)))
+    }
+}
+
+/// The middle of some figures.
+pub fn median(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
+}
+
+/// CPU time of this process, all threads, in µs. Linux counts it in ticks of 10 ms.
+fn cpu_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in parentheses, may have spaces in it.
+    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) * 10_000.0)
+}

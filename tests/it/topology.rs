@@ -1,0 +1,231 @@
+//! One URL chooses how Redis is reached; the verbs are the same on every way.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::{FromRedisValue, aio::MultiplexedConnection};
+use tokio::task::JoinSet;
+use vestibule::{
+    Digest,
+    store::{
+        Class, RecordName, Store, StoreError,
+        redis::{RedisConfig, RedisStore, Timeouts},
+    },
+};
+
+use crate::support::{
+    sentinel::{SERVICE, SentinelSet},
+    server::TestServer,
+    stores::{naming_key, store_at},
+    tls::{TlsServer, unrelated_ca_pem},
+    verbs,
+};
+
+/// A password with what a URL must quote.
+const PASSWORD: &str = "p@ss:w/rd%";
+const QUOTED: &str = "p%40ss%3Aw%2Frd%25";
+const PREFIX: &str = "vst";
+/// Recovery after a failover: the Sentinel's second of silence, its election, and a reconnect.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+/// Every verb on one server, on one of its databases, and on a Cluster.
+#[tokio::test]
+async fn every_verb_on_a_server_and_on_a_cluster() {
+    let (single, cluster) = (TestServer::builder().cluster(false), TestServer::builder());
+    let (single, cluster) = (single.start().await, cluster.start().await);
+    let database = format!("{}/3", single.url());
+    for url in [single.url(), database, cluster.url(), cluster.cluster_url()] {
+        let store = store_at(&url, PREFIX).await.unwrap();
+        verbs::every_verb(&*store, async || {}).await;
+    }
+    let mut raw = single.raw().await;
+    let keyspace: String = tell(&mut raw, "INFO keyspace").await;
+    assert!(keyspace.contains("db0:") && keyspace.contains("db3:"), "{keyspace}");
+}
+
+/// A Cluster client learns the nodes from whichever it is given, and passes by those that are gone.
+#[tokio::test]
+async fn a_cluster_is_found_through_any_node_that_lives() {
+    let server = TestServer::builder().start().await;
+    let url = format!("redis-cluster://127.0.0.1:1,127.0.0.1:{}", server.port());
+    let store = store_at(&url, PREFIX).await.unwrap();
+    verbs::every_verb(&*store, async || {}).await;
+}
+
+/// User and password come from the URL, quoted, on every way.
+#[tokio::test]
+async fn a_login_is_in_the_url() {
+    let set = SentinelSet::start().await;
+    let cluster = TestServer::builder().start().await;
+    for server in [&set.primary, &set.replica, &cluster] {
+        let rule = format!("ACL SETUSER app on >{PASSWORD} ~{PREFIX}:* +@all");
+        tell::<()>(&mut server.raw().await, &rule).await;
+    }
+    for url in [set.url(), set.primary.url(), cluster.url(), cluster.cluster_url()] {
+        let login = url.replace("://", &format!("://app:{QUOTED}@"));
+        let store = store_at(&login, PREFIX).await.unwrap();
+        verbs::every_verb(&*store, async || {}).await;
+        let wrong = url.replace("://", "://app:wrong@");
+        let error = store_at(&wrong, PREFIX).await.unwrap_err();
+        assert_eq!(error.class(), Class::Operator, "{url}: {error}");
+        assert!(error.to_string().contains("check the user and password"), "{error}");
+    }
+}
+
+/// The primary is killed: every verb outlasts the failover or is said to be undecided, and no
+/// record that had reached the replica is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_primary_is_replaced_within_the_deadline() {
+    let set = SentinelSet::start().await;
+    let store = store_at(&set.url(), PREFIX).await.unwrap();
+    let names = replicated(&set, &store).await;
+    set.primary.kill9();
+    let slowest = all_recovered(&store, names).await;
+    println!("slowest recovery after a kill: {slowest:?}");
+    assert_eq!(set.primary_port().await, set.replica.port());
+    verbs::every_verb(&*store, async || {}).await;
+}
+
+/// A planned failover: the demoted primary is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_failover_is_followed() {
+    let set = SentinelSet::start().await;
+    let store = store_at(&set.url(), PREFIX).await.unwrap();
+    let names = replicated(&set, &store).await;
+    tell::<()>(&mut set.raw().await, &format!("SENTINEL FAILOVER {SERVICE}")).await;
+    let slowest = all_recovered(&store, names).await;
+    println!("slowest recovery in a failover: {slowest:?}");
+    assert_eq!(set.wait_for_failover(set.primary.port()).await, set.replica.port());
+    verbs::every_verb(&*store, async || {}).await;
+}
+
+/// Past the deadline without a primary: not executed, and the store recovers by itself later.
+#[tokio::test]
+async fn without_a_primary_nothing_is_executed() {
+    let set = SentinelSet::start().await;
+    let timeouts = Timeouts { overall: Duration::from_millis(300), ..Timeouts::default() };
+    let config = RedisConfig::new(&set.url()).unwrap().with_timeouts(timeouts);
+    let store = RedisStore::connect(config, &naming_key()).await.unwrap();
+    let name = verbs::live(&store).await;
+    wait_for_replica(&set).await;
+    set.primary.kill9();
+    let request = verbs::request();
+    let first = store.take(&name, request).await.unwrap_err();
+    assert!(matches!(first.class(), Class::NotExecuted | Class::Ambiguous), "{first}");
+    let second = store.take(&name, request).await.unwrap_err();
+    assert_eq!(second.class(), Class::NotExecuted, "{second}");
+
+    set.wait_for_failover(set.primary.port()).await;
+    let deadline = Instant::now() + RECOVERY;
+    let taken = loop {
+        match store.take(&name, request).await {
+            Ok(taken) => break taken,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    };
+    assert_eq!(taken, verbs::body());
+}
+
+/// A service that the Sentinel does not know, and a Sentinel that is not there.
+#[tokio::test]
+async fn a_sentinel_that_does_not_help_is_an_error_in_time() {
+    let set = SentinelSet::start().await;
+    let unknown = set.url().replace(SERVICE, "unknown");
+    let nobody = format!("redis-sentinel://127.0.0.1:1/{SERVICE}");
+    for url in [unknown, nobody] {
+        let (started, overall) = (Instant::now(), Duration::from_millis(500));
+        let timeouts = Timeouts { overall, ..Timeouts::default() };
+        let config = RedisConfig::new(&url).unwrap().with_timeouts(timeouts);
+        let error = RedisStore::connect(config, &naming_key()).await.unwrap_err();
+        assert_eq!(error.class(), Class::NotExecuted, "{error}");
+        assert!(started.elapsed() < Duration::from_secs(1), "{url}: {:?}", started.elapsed());
+    }
+}
+
+/// TLS: a server of a private CA is trusted with that CA only.
+#[tokio::test]
+async fn a_tls_server_is_trusted_by_its_own_ca() {
+    let tls = TlsServer::start().await;
+    let with = async |ca: Option<&str>| {
+        let config = RedisConfig::new(&tls.url()).unwrap();
+        let config = ca.map_or(config.clone(), |pem| config.with_ca_pem(pem));
+        RedisStore::connect(config, &naming_key()).await
+    };
+    verbs::every_verb(&with(Some(tls.ca_pem())).await.unwrap(), async || {}).await;
+
+    let started = Instant::now();
+    let unrelated = unrelated_ca_pem();
+    for ca in [None, Some(unrelated.as_str())] {
+        let error = with(ca).await.unwrap_err();
+        assert_eq!(error.class(), Class::Operator, "{error}");
+        assert!(error.to_string().contains("the CA given for it"), "{error}");
+    }
+    let error = with(Some("not a certificate")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Config(_) | StoreError::Operator { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+/// The open port's protocol is told from the other's, in time and without a hang.
+#[tokio::test]
+async fn tls_and_plain_do_not_mix() {
+    let (tls, plain) = (TlsServer::start().await, TestServer::builder().start().await);
+    for url in [
+        tls.url().replace("rediss://", "redis://"),
+        plain.url().replace("redis://", "rediss://"),
+        plain.cluster_url().replace("redis-cluster://", "rediss-cluster://"),
+    ] {
+        let (started, overall) = (Instant::now(), Duration::from_millis(1500));
+        let timeouts = Timeouts { overall, ..Timeouts::default() };
+        let config = RedisConfig::new(&url).unwrap().with_timeouts(timeouts);
+        let error = RedisStore::connect(config, &naming_key()).await.unwrap_err();
+        assert!(matches!(error.class(), Class::NotExecuted | Class::Operator), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{url}: {:?}", started.elapsed());
+    }
+}
+
+/// Records that the replica has, too.
+async fn replicated(set: &SentinelSet, store: &RedisStore) -> Vec<RecordName> {
+    let mut names = Vec::new();
+    for _ in 0..20 {
+        names.push(verbs::live(store).await);
+    }
+    wait_for_replica(set).await;
+    names
+}
+
+async fn wait_for_replica(set: &SentinelSet) {
+    // The last write was on another connection; this one's offset is behind it.
+    let mut raw = set.primary.raw().await;
+    tell::<()>(&mut raw, "SET barrier 1").await;
+    assert_eq!(tell::<u64>(&mut raw, "WAIT 1 5000").await, 1);
+}
+
+/// Takes them all at once, each with the same request id until it is decided; how long the
+/// slowest took.
+async fn all_recovered(store: &Arc<RedisStore>, names: Vec<RecordName>) -> Duration {
+    let mut takes = JoinSet::new();
+    for name in names {
+        takes.spawn(take(store.clone(), name, verbs::request()));
+    }
+    let slowest = takes.join_all().await.into_iter().max().unwrap();
+    assert!(slowest < RECOVERY, "{slowest:?}");
+    slowest
+}
+
+async fn take(store: Arc<RedisStore>, name: RecordName, request: Digest) -> Duration {
+    let started = Instant::now();
+    let taken = store.take(&name, request).await;
+    assert_eq!(taken.unwrap_or_else(|error| panic!("{error}")), verbs::body());
+    started.elapsed()
+}
+
+async fn tell<T: FromRedisValue>(raw: &mut MultiplexedConnection, words: &str) -> T {
+    let mut words = words.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    for word in words {
+        command.arg(word);
+    }
+    command.query_async(raw).await.unwrap()
+}

@@ -1,0 +1,70 @@
+//! `vestibule-worker demo --json`: what a reader of the README runs first does what it promises.
+
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+#[test]
+fn the_demo_keeps_every_promise() {
+    let started = Instant::now();
+    let output = Command::new(env!("CARGO_BIN_EXE_vestibule-worker"))
+        .args(["demo", "--json"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let took = started.elapsed();
+    let story = String::from_utf8(output.stderr).unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(stdout.lines().count(), 1, "only the object goes to stdout:\n{stdout}\n{story}");
+    let told: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    let number = |key: &str| told[key].as_u64().unwrap_or_else(|| panic!("{key}: {told}\n{story}"));
+
+    for key in ["ok", "signin_cross_replica", "replay_refused", "worker_killed"] {
+        assert_eq!(told[key], true, "{key}: {told}\n{story}");
+    }
+    assert_eq!(told["backend"], "redis");
+    for (key, exactly) in [
+        ("replicas", 3),
+        ("workers", 2),
+        ("credentials", 50),
+        ("refreshed", 50),
+        ("reused_presentations_before_kill", 0),
+        ("family_revocations", 0),
+        // Every credential four times and one of them ten times, on each of three replicas.
+        ("vends", 3 * (50 * 4 + 10)),
+    ] {
+        assert_eq!(number(key), exactly, "{key}: {told}\n{story}");
+    }
+    let (in_flight, reused) = (number("in_flight_at_kill"), number("reused_presentations"));
+    assert!(in_flight >= 1, "{told}\n{story}");
+    assert!((1..=in_flight).contains(&reused), "{told}\n{story}");
+    assert!((1..30_000).contains(&number("recovered_after_kill_ms")), "{told}\n{story}");
+    // 52 sign-ins, 50 refreshes, one more by the crowd, and one more for each replayed token.
+    assert_eq!(number("provider_calls"), 52 + 50 + 1 + reused, "{told}\n{story}");
+    assert!((1..60).contains(&number("seconds")), "{told}\n{story}");
+
+    assert_eq!(output.status.code(), Some(0), "{story}");
+    assert!(took < Duration::from_secs(60), "{took:?}\n{story}");
+}
+
+#[test]
+fn what_the_demo_cannot_use_is_told() {
+    for (url, says) in [
+        ("redis-cluster://127.0.0.1:1", "one server"),
+        ("redis://:hunter2@127.0.0.1:99999", "not a Redis URL"),
+        ("redis://:hunter2@127.0.0.1:1", "Connection refused"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_vestibule-worker"))
+            .args(["demo", "--json", "--redis", url])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let story = String::from_utf8(output.stderr).unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &told["ok"]), (Some(1), &Value::Bool(false)), "{story}");
+        assert!(story.contains(says) && !story.contains("hunter2"), "{story}");
+    }
+}

@@ -1,0 +1,357 @@
+//! The worker as an operator meets it: real processes, real signals, a real Redis and provider.
+#![allow(
+    clippy::pedantic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: a panic is a failed test"
+)]
+
+#[path = "../../tests/prove/properties/mod.rs"]
+mod properties;
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use redis::AsyncCommands;
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+use vestibule::{
+    Keys, Vestibule,
+    connection::{Connections, ReplayPolicy},
+    store::{ConnectionId, redis::RedisConfig},
+};
+use vestibule_worker::provider::{Provider, Settings};
+
+use properties::connections::{connections_of, connector, sign_in};
+use support::{
+    ageing::age,
+    server::{self, TestServer, free_port},
+    stores::fresh_prefix,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A provider, a key file, a connectors file, and credentials on a Redis.
+struct Scene {
+    provider: Provider,
+    dir: TempDir,
+    prefix: String,
+    redis: String,
+}
+
+impl Scene {
+    async fn new(redis: &str) -> Self {
+        let provider = Provider::start(Settings::default()).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let scene = Self { provider, dir, prefix: fresh_prefix(), redis: redis.to_owned() };
+        fs::write(scene.path("keys.toml"), &*Keys::generate_toml()).unwrap();
+        let settings = Settings::default();
+        fs::write(scene.path("secret"), format!("{}\n", settings.client_secret)).unwrap();
+        let issuer = scene.provider.issuer();
+        let config = format!(
+            "[[connectors]]\nslug = \"demo\"\nauthorize_url = \"{issuer}/authorize\"\n\
+             token_url = \"{issuer}/token\"\nclient_id = \"{}\"\nclient_secret_file = {:?}\n\
+             issuer = \"{issuer}\"\nreplay_grace_s = 30\n",
+            settings.client_id,
+            scene.path("secret")
+        );
+        fs::write(scene.path("vestibule.toml"), config).unwrap();
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `run` with everything it needs.
+    fn command(&self, admin: &str) -> Command {
+        let mut command = worker(&["run", "--interval-ms", "50", "--log", "json"]);
+        command
+            .args(["--redis", &self.redis, "--prefix", &self.prefix, "--admin", admin])
+            .arg("--keys")
+            .arg(self.path("keys.toml"))
+            .arg("--config")
+            .arg(self.path("vestibule.toml"));
+        command
+    }
+
+    async fn host(&self) -> Connections {
+        let keys = Keys::from_file(self.path("keys.toml")).unwrap();
+        let config = RedisConfig::new(&self.redis).unwrap().with_prefix(&*self.prefix).unwrap();
+        let vestibule = Vestibule::connect(config, &keys).await.unwrap();
+        let grace = ReplayPolicy::Grace(Duration::from_secs(30));
+        connections_of(&vestibule, connector(&self.provider.issuer(), grace))
+    }
+
+    /// So many credentials, all due.
+    async fn due(&self, server: &TestServer, count: usize) -> Vec<ConnectionId> {
+        let host = self.host().await;
+        let mut ids = Vec::new();
+        for owner in 0..count {
+            ids.push(sign_in(&host, &format!("owner-{owner}")).await);
+        }
+        age(&mut server.raw().await, &self.prefix, Duration::from_secs(290)).await;
+        ids
+    }
+
+    /// How many of these have their second secret.
+    async fn refreshed(&self, server: &TestServer, ids: &[ConnectionId]) -> usize {
+        let mut raw = server.raw().await;
+        let mut refreshed = 0;
+        for id in ids {
+            let key = format!("{}:{{{}}}:conn:{id}", self.prefix, id.shard());
+            let ver: u64 = raw.hget(key, "ver").await.unwrap();
+            assert!(ver <= 2, "{id} was refreshed twice");
+            refreshed += usize::from(ver == 2);
+        }
+        refreshed
+    }
+}
+
+fn worker(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule-worker"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What an operator's shell may have set must not decide a test.
+    for name in ["REDIS_URL", "KEYS_FILE", "KEYS", "CONFIG", "PREFIX", "INSTANCE"] {
+        command.env_remove(format!("VESTIBULE_{name}"));
+    }
+    command.env_remove("RUST_LOG").kill_on_drop(true);
+    command
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < PATIENCE, "not in time: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let answer = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await.ok()?;
+    Some((answer.status().as_u16(), answer.text().await.ok()?))
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().expect("it runs").to_string();
+    assert!(
+        std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap().success()
+    );
+}
+
+/// Waits for its end, and returns what it logged.
+async fn end(mut child: Child) -> (ExitStatus, String) {
+    let mut stderr = child.stderr.take().unwrap();
+    let mut log = String::new();
+    let read = async {
+        stderr.read_to_string(&mut log).await.unwrap();
+    };
+    timeout(PATIENCE, read).await.expect("it ends");
+    (child.wait().await.unwrap(), log)
+}
+
+async fn fails(mut command: Command) -> String {
+    let Output { status, stderr, .. } = timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+    let text = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+/// The key file: private, never overwritten, different every time, and readable by the library.
+#[tokio::test]
+async fn keygen_makes_one_file_and_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.toml");
+    let keygen = || {
+        let mut command = worker(&["keygen", "--out"]);
+        command.arg(&path);
+        command
+    };
+    assert!(keygen().status().await.unwrap().success());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let first = fs::read_to_string(&path).unwrap();
+    let keys = Keys::from_toml(&first).unwrap();
+    assert_eq!(keys.peppers.len(), 1);
+    assert!(fails(keygen()).await.contains("never overwritten"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), first);
+
+    let printed = worker(&["keygen"]).output().await.unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert_ne!(Keys::from_toml(&printed).unwrap().naming.check(), keys.naming.check());
+}
+
+/// Alive, ready, measured; and SIGTERM ends it well.
+#[tokio::test]
+async fn a_worker_serves_its_port_and_stops_when_told() {
+    let scene = Scene::new(&server::shared().await.url()).await;
+    let ids = scene.due(server::shared().await, 3).await;
+    let port = free_port();
+    let child = scene.command(&format!("127.0.0.1:{port}")).spawn().unwrap();
+    until("ready", || async { get(port, "/readyz").await.is_some_and(|(code, _)| code == 200) })
+        .await;
+    assert_eq!(get(port, "/healthz").await.unwrap().0, 200);
+    until("refreshed", || async { scene.refreshed(server::shared().await, &ids).await == 3 }).await;
+    let (_, metrics) = get(port, "/metrics").await.unwrap();
+    for name in [
+        "vestibule_refresh_total{connector=\"demo\",outcome=\"fresh\"} 3",
+        "vestibule_swept_total{sweep=\"refresh_due\",outcome=\"refreshed\"} 3",
+        "vestibule_worker_ready 1",
+        "vestibule_due_backlog",
+        "vestibule_exchange_seconds",
+    ] {
+        assert!(metrics.contains(name), "{name} in\n{metrics}");
+    }
+    signal(&child, "TERM");
+    let (status, log) = end(child).await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    // One object a line, and no secret in any of them.
+    for line in log.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(object["level"].is_string() && object["message"].is_string(), "{line}");
+    }
+    let secret = Settings::default().client_secret;
+    let keys = fs::read_to_string(scene.path("keys.toml")).unwrap();
+    let values = keys.split('"').skip(1).step_by(2).chain([secret.as_str()]);
+    for value in values {
+        assert!(!log.contains(value) && !metrics.contains(value));
+    }
+}
+
+/// Any number of workers share what is due: each refresh token is presented once.
+#[tokio::test]
+async fn workers_share_what_is_due() {
+    let scene = Scene::new(&server::shared().await.url()).await;
+    let ids = scene.due(server::shared().await, 24).await;
+    scene.provider.set_answer_delay(Duration::from_millis(20));
+    let workers: Vec<_> = (0..3).map(|_| scene.command("off").spawn().unwrap()).collect();
+    until("refreshed", || async { scene.refreshed(server::shared().await, &ids).await == 24 })
+        .await;
+    for child in workers {
+        signal(&child, "INT");
+        assert_eq!(end(child).await.0.code(), Some(0));
+    }
+    let counts = scene.provider.counts();
+    assert_eq!((counts.refreshes, counts.reused_presentations), (24, 0));
+}
+
+/// SIGTERM: the exchanges under way end, and what was not begun is due at once for the others.
+#[tokio::test]
+async fn a_stopping_worker_ends_what_it_began() {
+    let scene = Scene::new(&server::shared().await.url()).await;
+    let server = server::shared().await;
+    let ids = scene.due(server, 12).await;
+    scene.provider.set_answer_delay(Duration::from_millis(700));
+    let mut command = scene.command("off");
+    command.args(["--parallel", "4"]);
+    let child = command.spawn().unwrap();
+    until("in flight", || async { scene.provider.in_flight() == 4 }).await;
+    signal(&child, "TERM");
+    let (status, log) = end(child).await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    let begun = scene.refreshed(server, &ids).await;
+    assert_eq!(begun, 4, "what was in flight has been committed, and nothing else begun: {log}");
+    scene.provider.set_answer_delay(Duration::ZERO);
+    let next = scene.command("off").spawn().unwrap();
+    until("the rest", || async { scene.refreshed(server, &ids).await == 12 }).await;
+    signal(&next, "TERM");
+    assert_eq!(end(next).await.0.code(), Some(0));
+    assert_eq!(scene.provider.counts().reused_presentations, 0);
+}
+
+/// A second signal does not wait for anything.
+#[tokio::test]
+async fn a_second_signal_exits_at_once() {
+    let scene = Scene::new(&server::shared().await.url()).await;
+    scene.due(server::shared().await, 1).await;
+    scene.provider.set_answer_delay(Duration::from_secs(30));
+    let child = scene.command("off").spawn().unwrap();
+    until("in flight", || async { scene.provider.in_flight() == 1 }).await;
+    signal(&child, "TERM");
+    sleep(Duration::from_millis(300)).await; // two signals in one moment are one
+    let second = Instant::now();
+    signal(&child, "TERM");
+    assert_eq!(end(child).await.0.code(), Some(130));
+    assert!(second.elapsed() < Duration::from_secs(5));
+}
+
+/// A Redis that is away is waited for: alive, not ready, and back without a restart.
+#[tokio::test]
+async fn a_worker_waits_for_its_redis() {
+    let server = TestServer::builder().start().await;
+    server.kill9();
+    let scene = Scene::new(&server.url()).await;
+    let port = free_port();
+    let child = scene.command(&format!("127.0.0.1:{port}")).spawn().unwrap();
+    let ready = || async { get(port, "/readyz").await.map(|(code, _)| code) };
+    until("alive", || async { get(port, "/healthz").await.is_some() }).await;
+    assert_eq!(ready().await, Some(503));
+    server.restart().await;
+    until("ready", || async { ready().await == Some(200) }).await;
+    server.kill9();
+    until("unready", || async { ready().await == Some(503) }).await;
+    assert_eq!(get(port, "/healthz").await.unwrap().0, 200);
+    server.restart().await;
+    until("ready again", || async { ready().await == Some(200) }).await;
+    signal(&child, "TERM");
+    assert_eq!(end(child).await.0.code(), Some(0));
+}
+
+/// What only an operator can mend is said on one line, with what to do, and never with a secret.
+#[tokio::test]
+async fn a_wrong_configuration_is_explained() {
+    let scene = Scene::new(&server::shared().await.url()).await;
+    let keys = scene.path("keys.toml").display().to_string();
+    let bad = |name: &str, text: &str| {
+        fs::write(scene.path(name), text).unwrap();
+        scene.path(name).display().to_string()
+    };
+    let unknown = bad("unknown.toml", "redis = \"redis://:hunter2@h\"\nhunter2 = 1\n");
+    let insecure = bad(
+        "insecure.toml",
+        "[[connectors]]\nslug = \"x\"\nauthorize_url = \"https://p/a\"\n\
+         token_url = \"http://p/t\"\nclient_id = \"c\"\n",
+    );
+    let unset = bad(
+        "unset.toml",
+        "[[connectors]]\nslug = \"x\"\nauthorize_url = \"https://p/a\"\n\
+         token_url = \"https://p/t\"\nclient_id = \"c\"\nclient_secret_env = \"NOT_SET_AT_ALL\"\n",
+    );
+    let url = scene.redis.as_str();
+    let cases: [(&[&str], &str); 8] = [
+        (&["run", "--keys", &keys], "VESTIBULE_REDIS_URL"),
+        (&["run", "--redis", url], "keygen"),
+        (&["run", "--redis", "http://:hunter2@h", "--keys", &keys], "expected redis://"),
+        (&["run", "--redis", url, "--keys", "nowhere.toml"], "cannot be read"),
+        (&["run", "--redis", url, "--keys", &keys, "--prefix", "A:B"], "a-z, 0-9 and -"),
+        (&["run", "--redis", url, "--keys", &keys, "--config", &unknown], "line 2"),
+        (&["run", "--redis", url, "--keys", &keys, "--config", &insecure], "must be https"),
+        (&["run", "--redis", url, "--keys", &keys, "--config", &unset], "NOT_SET_AT_ALL"),
+    ];
+    for (args, says) in cases {
+        let text = fails(worker(args)).await;
+        assert!(text.contains(says), "{args:?}: {text}");
+        assert!(!text.contains("hunter2@") && !text.contains("= 1"), "{text}");
+    }
+
+    // Another key file on a used database.
+    drop(scene.host().await);
+    fs::write(scene.path("keys.toml"), &*Keys::generate_toml()).unwrap();
+    let text = fails(scene.command("off")).await;
+    assert!(
+        text.contains("naming key") && text.contains("use the key file that made it"),
+        "{text}"
+    );
+}
