@@ -60,7 +60,12 @@ impl RefreshDue {
         let [first] = random_bytes::<1>();
         let shards = (0..=u8::MAX).map(|step| Shard::new(first.wrapping_add(step)));
         let mut shards = shards.peekable();
-        while shards.peek().is_some() && pass.claimed < self.limit && !stop.is_cancelled() {
+        let mut redis_is_away = false;
+        while shards.peek().is_some()
+            && pass.claimed < self.limit
+            && !redis_is_away
+            && !stop.is_cancelled()
+        {
             let mut ids = Vec::new();
             // One round of exchanges at a time: more would outwait their visibility timeout.
             while ids.len() < self.parallel
@@ -69,11 +74,11 @@ impl RefreshDue {
                 match self.claim(connections, shard, self.parallel - ids.len()).await {
                     Ok(claimed) => ids.extend(claimed),
                     Err(error) => {
+                        // This verb has waited for it: the next pass will see.
+                        redis_is_away = true;
                         pass.errors += 1;
                         tracing::warn!(%error, "a shard was not swept");
-                        if pass.errors > 3 {
-                            return pass; // Redis is away: the next pass will see.
-                        }
+                        break;
                     }
                 }
             }

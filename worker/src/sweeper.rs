@@ -10,6 +10,8 @@ use crate::admin::Readiness;
 
 /// How often the backlog is counted: it asks all shards.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// How often Redis is asked whether it is there.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Past this the worker says that it is not ready, without waiting for a verb's whole deadline.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -23,40 +25,49 @@ pub struct Sweeper {
     pub sweep: RefreshDue,
     /// Between two passes, give or take a fifth.
     pub interval: Duration,
-    /// Told after every pass.
+    /// Told every second.
     pub readiness: Readiness,
 }
 
 impl Sweeper {
     /// Sweeps until `stop`, then waits for the exchanges under way.
     pub async fn run(&self, stop: &CancellationToken) {
+        // Side by side: a pass that hangs on a dying Redis must not hide that it does.
+        tokio::join!(self.watch(stop), self.sweep(stop));
+        self.connections.drained().await;
+    }
+
+    async fn watch(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let ready = match timeout(ANSWER_WITHIN, self.vestibule.ping()).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "redis does not answer: will try again");
+                    false
+                }
+                Err(_) => {
+                    tracing::warn!("redis does not answer in time: will try again");
+                    false
+                }
+            };
+            self.readiness.set(ready && !stop.is_cancelled());
+            pause(WATCH_EVERY, stop).await;
+        }
+        self.readiness.set(false);
+    }
+
+    async fn sweep(&self, stop: &CancellationToken) {
         let mut counted: Option<Instant> = None;
         while !stop.is_cancelled() {
-            let ready = self.redis_answers().await;
-            self.readiness.set(ready && !stop.is_cancelled());
-            if ready {
-                self.pass(stop).await;
+            if self.readiness.get() {
                 if counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
                     counted = Some(Instant::now());
                     self.count().await;
                 }
+                self.pass(stop).await;
             }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = sleep(self.pause()) => {}
-            }
+            pause(jittered(self.interval), stop).await;
         }
-        self.readiness.set(false);
-        self.connections.drained().await;
-    }
-
-    async fn redis_answers(&self) -> bool {
-        match timeout(ANSWER_WITHIN, self.vestibule.ping()).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => tracing::warn!(%error, "redis does not answer: will try again"),
-            Err(_) => tracing::warn!("redis does not answer in time: will try again"),
-        }
-        false
     }
 
     async fn pass(&self, stop: &CancellationToken) {
@@ -95,12 +106,19 @@ impl Sweeper {
             Err(error) => tracing::warn!(%error, "the backlog is not counted"),
         }
     }
+}
 
-    /// A fifth more or less each time: workers that started together drift apart.
-    fn pause(&self) -> Duration {
-        let mut byte = [128_u8];
-        // Without randomness the pause is the interval itself.
-        let _ = getrandom::fill(&mut byte);
-        self.interval.mul_f64(0.8 + 0.4 * f64::from(byte[0]) / 255.0)
+async fn pause(duration: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = sleep(duration) => {}
     }
+}
+
+/// A fifth more or less each time: workers that started together drift apart.
+fn jittered(interval: Duration) -> Duration {
+    let mut byte = [128_u8];
+    // Without randomness the pause is the interval itself.
+    let _ = getrandom::fill(&mut byte);
+    interval.mul_f64(0.8 + 0.4 * f64::from(byte[0]) / 255.0)
 }
