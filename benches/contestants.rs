@@ -7,6 +7,7 @@ use redis::{
     AsyncConnectionConfig, Cmd, IntoConnectionInfo, Script, Value, aio::MultiplexedConnection, cmd,
     io::tcp::TcpSettings,
 };
+use serde::Serialize;
 use vestibule::{
     Keys, RequestId, Vestibule,
     pkce::{OauthState, PkceState, PkceStates, PkceVerifier},
@@ -28,20 +29,28 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// A record that takes [`PAYLOAD`] bytes encoded.
 pub fn record() -> PkceState {
+    record_of(PAYLOAD)
+}
+
+/// A record that takes so many bytes encoded.
+pub fn record_of(length: usize) -> PkceState {
     let mut record = PkceState::new("github", PkceVerifier::random());
     record.started_by = "user-4711".to_owned();
     record.created_at_ms = 1_763_697_824_123;
     record.redirect_uri = "https://service.example/oauth/callback".to_owned();
     record.session = "0f2c7d3a91b84be6".to_owned();
-    let so_far = 1 + rmp_serde::to_vec_named(&record).unwrap().len();
-    record.return_url = "https://service.example/".to_owned();
-    let room = PAYLOAD - so_far - record.return_url.len();
-    record.return_url += &"r".repeat(room);
-    let length = 1 + rmp_serde::to_vec_named(&record).unwrap().len();
-    // A text of more than 31 bytes has one more byte of length.
-    record.return_url.truncate(record.return_url.len() - (length - PAYLOAD));
-    assert_eq!(1 + rmp_serde::to_vec_named(&record).unwrap().len(), PAYLOAD);
+    record.resource = "https://provider.example/api".to_owned();
+    record.return_url = "https://service.example/settings/connections?".to_owned();
+    while encoded(&record) < length {
+        record.return_url.push('r');
+    }
+    assert_eq!(encoded(&record), length);
     record
+}
+
+/// How many bytes a value takes encoded: the version, then the value.
+pub fn encoded<T: Serialize>(value: &T) -> usize {
+    1 + rmp_serde::to_vec_named(value).unwrap().len()
 }
 
 pub fn state(number: u64) -> OauthState {

@@ -13,7 +13,12 @@ use vestibule::{
     seal::{Binding, Seal},
 };
 
-use crate::{Scale, contestants::record, rounds::median, table::Table};
+use crate::{
+    Scale,
+    contestants::{encoded, record_of},
+    rounds::median,
+    table::Table,
+};
 
 const LIFE: Duration = Duration::from_secs(600);
 const BINDING: Binding<'_> = Binding { purpose: "bench", prefix: "vst", name: &[7; 16] };
@@ -22,8 +27,7 @@ const BODY: usize = 400;
 pub fn seal_and_open(table: &mut Table, scale: Scale) {
     let seal = Seal::new(Keys::random().ring);
     let record = record_of(BODY);
-    let opaque = Opaque { body: Bytes(vec![7; BODY - 9]) };
-    assert_eq!(encoded(&record), BODY);
+    let opaque = Opaque { body: Bytes(vec![7; BODY - 10]) };
     assert_eq!(encoded(&opaque), BODY);
 
     let short = seal.seal_short(BINDING, LIFE, &opaque).unwrap();
@@ -87,16 +91,6 @@ fn seal_long<T: Serialize + Sync>(seal: &Seal, value: &T) -> Vec<u8> {
 
 fn open_long<T: serde::de::DeserializeOwned>(seal: &Seal, sealed: &[u8]) -> T {
     seal.open_long(BINDING, sealed).now_or_never().expect("the ring does not wait").unwrap()
-}
-
-fn record_of(length: usize) -> PkceState {
-    let mut record = record();
-    record.return_url += &"r".repeat(length - encoded(&record));
-    record
-}
-
-fn encoded<T: Serialize>(value: &T) -> usize {
-    1 + rmp_serde::to_vec_named(value).unwrap().len()
 }
 
 /// Encoding this is copying it.

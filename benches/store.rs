@@ -14,10 +14,7 @@ use crate::{
     contestants::{PAYLOAD, ours, plain, stored},
     rounds::{Work, take_turns},
     support::server::TestServer,
-    table::{
-        Reach::{AtLeast, AtMost},
-        Table,
-    },
+    table::{Reach::AtMost, Table},
 };
 
 /// Sealed, the payload of [`PAYLOAD`] bytes takes so many.

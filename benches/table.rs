@@ -25,18 +25,14 @@ pub struct Table {
 impl Table {
     pub fn new(only: Option<String>, scale: f64) -> Self {
         let mut rows = comfy_table::Table::new();
-        rows.load_preset(ASCII_MARKDOWN);
+        rows.load_style(ASCII_MARKDOWN);
         rows.set_header(["area", "what", "against", "ratio", "reach", "", "measured"]);
         let whole = only.is_none() && (scale - 1.0).abs() < f64::EPSILON;
         Self { only, whole, rows, below: 0, started: Instant::now() }
     }
 
     pub fn wants(&self, area: &str) -> bool {
-        let wants = self.only.as_deref().is_none_or(|only| only == area);
-        if wants {
-            eprintln!("measuring: {area}");
-        }
-        wants
+        self.only.as_deref().is_none_or(|only| only == area)
     }
 
     /// A row with a figure to reach.
@@ -53,11 +49,14 @@ impl Table {
         };
         self.below += usize::from(!reaches);
         let word = if reaches { "PASS" } else { "below" };
-        self.rows.add_row([area, what, against, &format!("{figure:.2}"), &wanted, word, measured]);
+        let figure = format!("{figure:.2}");
+        eprintln!("{word:5}  {area}: {what} / {against}: {figure} ({wanted}); {measured}");
+        self.rows.add_row([area, what, against, &figure, &wanted, word, measured]);
     }
 
     /// A row that only tells.
     pub fn tell(&mut self, [area, what, against]: [&str; 3], measured: &str) {
+        eprintln!("       {area}: {what} / {against}: {measured}");
         self.rows.add_row([area, what, against, "", "", "", measured]);
     }
 

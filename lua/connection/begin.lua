@@ -24,7 +24,7 @@ local conn, due = KEYS[1], KEYS[2]
 local request, id, owner, lease, instance = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 
 local was = redis.call('HMGET', conn, 'owner', 'status', 'grant', 'connector', 'secret', 'token',
-  'next_at', 'lease', 'lease_ends_at', 'attempts', 'fence', 'att_token', 'att_at')
+  'next_at', 'lease', 'lease_ends_at', 'attempts', 'fence', 'att_token', 'att_at', 'att_first')
 redis.call('ZSCORE', due, id)
 local token, next_at = was[6], tonumber(was[7])
 local grant, attempts = tonumber(was[3]), tonumber(was[10])
@@ -55,15 +55,20 @@ if not mine and next_at > now then
   return {'not_due', request, next_at - now, attempts}
 end
 
--- The first presentation of a refresh token counts: a provider's grace begins there.
+-- The first presentation of a refresh token counts: a provider's grace begins there. A retry by
+-- the attempt that made it is told what the first call was.
 local undecided = -1
-if was[12] == token and not mine then undecided = now - (tonumber(was[13]) or 0) end
+if was[12] == token and not (mine and was[14] == was[11]) then
+  undecided = now - (tonumber(was[13]) or 0)
+end
 if not mine then
   fence = fence + 1
   local ends = string.format('%d', now + lease)
   redis.call('HSET', conn, 'fence', fence, 'lease', request, 'lease_by', instance,
     'lease_ends_at', ends, 'att_fence', fence, 'att_token', token)
-  if undecided == -1 then redis.call('HSET', conn, 'att_at', string.format('%d', now)) end
+  if undecided == -1 then
+    redis.call('HSET', conn, 'att_at', string.format('%d', now), 'att_first', fence)
+  end
   redis.call('ZADD', due, ends, id)
 end
 return {'begun', request, fence, grant, was[4], was[5], token, attempts, undecided}

@@ -15,7 +15,7 @@
 -- ARGV[10] answered  ms since the provider answered
 --
 -- Returns  {"committed", request, ver, recovered}   recovered: 1 if it needed re-authorisation
---          {"already", request, ver}   this very commit, however late
+--          {"already", request, ver}   this very commit, however late; the current ver
 --          {"superseded", request}     another answer is current
 --          {"refused", request}        the grant changed: perhaps another account's secret
 --          {"gone", request}
@@ -30,7 +30,7 @@ local was = redis.call('HMGET', conn, 'status', 'grant', 'committed', 'ver', 'to
 redis.call('ZSCORE', due, id)
 if not was[1] then return {'gone', request} end
 local ver = tonumber(was[4]) or 0
-if was[3] == request then return {'already', request, ver} end
+if was[3] and was[3]:find(request, 1, true) then return {'already', request, ver} end
 if was[2] ~= grant then return {'refused', request} end
 
 local time = redis.call('TIME')
@@ -43,12 +43,15 @@ if was[5] ~= presented and not sibling then return {'superseded', request} end
 
 redis.call('HDEL', conn, 'token', 'expires_at', 'next_at', 'reason', 'last_error', 'error_at')
 if was[8] == fence then
-  redis.call('HDEL', conn, 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence', 'att_at')
+  redis.call('HDEL', conn, 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence',
+    'att_first', 'att_at')
 end
+-- The last four receipts, so that a late retry does not find its own overwritten.
+local receipts = request .. ' ' .. (was[3] or ''):sub(1, 98)
 -- Not HINCRBY: it could fail here, when half is written.
 ver = ver + 1
 redis.call('HSET', conn, 'status', 'active', 'ver', ver, 'secret', secret, 'base', presented,
-  'attempts', 0, 'committed', request, 'answered_at', string.format('%d', answered),
+  'attempts', 0, 'committed', receipts, 'answered_at', string.format('%d', answered),
   'updated_at', string.format('%d', now))
 if token ~= '' then redis.call('HSET', conn, 'token', token) end
 if expires ~= '' then redis.call('HSET', conn, 'expires_at', string.format('%d', now + expires)) end

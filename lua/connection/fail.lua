@@ -21,20 +21,23 @@ local conn, due = KEYS[1], KEYS[2]
 local request, id, fence, grant, presented = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local kind, reason, backoff = ARGV[6], ARGV[7], tonumber(ARGV[8])
 
-local was = redis.call('HMGET', conn, 'status', 'grant', 'fence', 'token', 'attempts', 'failed')
+local was = redis.call('HMGET', conn, 'status', 'grant', 'att_fence', 'token', 'attempts', 'failed',
+  'lease')
 redis.call('ZSCORE', due, id)
 if not was[1] then return {'gone', request} end
 local attempts = tonumber(was[5]) or 0
 if was[6] == request then return {'recorded', request, attempts} end
-if was[1] ~= 'active' or was[2] ~= grant or was[3] ~= fence or was[4] ~= presented then
-  return {'stale', request}
-end
+local current = was[2] == grant and was[3] == fence and was[4] == presented
+-- An attempt without a lease has been decided before: by its own commit, or by another fail.
+if was[1] ~= 'active' or not current or not was[7] then return {'stale', request} end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%d', now)
 -- A lost answer leaves the attempt on record: whoever begins next must know.
-if kind ~= 'undecided' then redis.call('HDEL', conn, 'att_token', 'att_fence', 'att_at') end
+if kind ~= 'undecided' then
+  redis.call('HDEL', conn, 'att_token', 'att_fence', 'att_first', 'att_at')
+end
 redis.call('HDEL', conn, 'lease', 'lease_by', 'lease_ends_at')
 -- Not HINCRBY: it could fail here, when half is written.
 attempts = attempts + 1

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- renew: prolong a lease that is still its holder's.
+-- renew: prolong a lease that is still its holder's, even if it ran out and nobody took it.
 --
 -- KEYS[1]  conn      HASH  {xx}:conn:<id>
 -- KEYS[2]  due       ZSET  {xx}:due, ids by next_at

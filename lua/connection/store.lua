@@ -13,7 +13,7 @@
 -- ARGV[7]  expires   ms the access token lives; empty: undisclosed
 -- ARGV[8]  next      ms until it is to be refreshed; empty: never
 --
--- Returns  {"stored", request, grant}   also on a retry with the same request id
+-- Returns  {"stored", request, grant}   the current grant; also on a retry with the same request id
 --          {"foreign", request}         another owner's or connector's; nothing written
 --
 -- Why Lua: the grant, the secret and two indexes change together, and a retry must not bump twice.
@@ -25,19 +25,21 @@ local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', '
 redis.call('ZSCORE', owned, id)
 redis.call('ZSCORE', due, id)
 if was[1] and (was[1] ~= owner or was[2] ~= connector) then return {'foreign', request} end
-if was[3] == request then return {'stored', request, tonumber(was[4])} end
+if was[3] and was[3]:find(request, 1, true) then return {'stored', request, tonumber(was[4])} end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%d', now)
+-- The last four receipts, so that a late retry does not find its own overwritten.
+local receipts = request .. ' ' .. (was[3] or ''):sub(1, 98)
 -- Not HINCRBY: it could fail when half is written.
 local grant, ver = (tonumber(was[4]) or 0) + 1, (tonumber(was[6]) or 0) + 1
 
 redis.call('HDEL', conn, 'base', 'reason', 'lease', 'lease_by', 'lease_ends_at', 'att_token',
-  'att_fence', 'att_at', 'last_error', 'error_at', 'answered_at', 'token', 'expires_at', 'next_at')
+  'att_fence', 'att_first', 'att_at', 'last_error', 'error_at', 'answered_at', 'token', 'expires_at', 'next_at')
 redis.call('HSET', conn, 'v', 1, 'status', 'active', 'status_at', stamp, 'owner', owner,
   'connector', connector, 'grant', grant, 'ver', ver, 'secret', secret, 'attempts', 0,
-  'stored', request, 'created_at', was[5] or stamp, 'updated_at', stamp)
+  'stored', receipts, 'created_at', was[5] or stamp, 'updated_at', stamp)
 if token ~= '' then redis.call('HSET', conn, 'token', token) end
 if expires ~= '' then redis.call('HSET', conn, 'expires_at', string.format('%d', now + expires)) end
 if next_in ~= '' then

@@ -26,7 +26,11 @@ mod settle;
 mod sign_in;
 mod vend;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio_util::task::TaskTracker;
 
@@ -92,13 +96,23 @@ struct Inner {
     pkce: PkceStates,
     /// The exchanges under way: they outlive their callers, and a graceful stop waits for them.
     exchanges: TaskTracker,
+    /// The connections that are refreshed behind a vend: a std Mutex, never held across an await.
+    behind: Mutex<HashSet<ConnectionId>>,
 }
 
 impl Connections {
     pub(crate) fn new(foundation: Arc<Foundation>, config: ConnectionsConfig) -> Self {
         let pkce = PkceStates::new(foundation.clone());
         let exchanges = TaskTracker::new();
-        Self { inner: Arc::new(Inner { foundation, config, pkce, exchanges }) }
+        Self {
+            inner: Arc::new(Inner {
+                foundation,
+                config,
+                pkce,
+                exchanges,
+                behind: Mutex::default(),
+            }),
+        }
     }
 
     /// Starts a sign-in: stores the state and builds the URL to send the user to.

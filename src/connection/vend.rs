@@ -1,6 +1,9 @@
 //! Vending: an access token for its owner, warm wherever possible.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 
@@ -123,13 +126,17 @@ impl Inner {
         }
     }
 
-    /// Starts a refresh that nobody waits for.
+    /// Starts a refresh that nobody waits for; one at a time for a connection in this process.
     fn refresh_behind(inner: &Arc<Self>, id: &ConnectionId, owner: Digest) {
+        if !inner.behind.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+            return;
+        }
         let (task, id) = (inner.clone(), id.clone());
         inner.exchanges.spawn(async move {
             if let Err(error) = Self::refresh(&task, &id, Some(owner)).await {
                 tracing::warn!(connection = %id, %error, "a refresh behind a vend did not begin");
             }
+            task.behind.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         });
     }
 

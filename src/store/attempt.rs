@@ -143,7 +143,7 @@ pub enum CommitOutcome {
     },
     /// This very commit was stored before.
     AlreadyCommitted {
-        /// The secret's number.
+        /// The number of the secret that is current now.
         ver: u64,
     },
     /// Another answer to the same refresh token, or a later one, is current. Dropped.

@@ -2,19 +2,19 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{after, due::Due, fading::Fading, millis};
+use super::{after, due::Due, fading::Fading, recent::Recent};
 use crate::{
     digest::Digest,
     store::{
         Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, FailureKind, GRACE, NewCredential, Renewal, Shard, Status, Stored,
+        FailOutcome, FailureKind, GRACE, NewCredential, Renewal, Shard, Status, Stored, millis,
     },
 };
 
 #[derive(Default)]
 pub(super) struct Connections {
     by_id: HashMap<ConnectionId, Connection>,
-    due: Due,
+    pub(super) due: Due,
     /// What a claim got, for its retries.
     claims: Fading<(Shard, Digest), Vec<ConnectionId>>,
 }
@@ -39,9 +39,9 @@ struct Connection {
     undecided: Option<Undecided>,
     attempts: u32,
     last_error: Option<String>,
-    /// The receipts: the requests that last stored, committed and failed here.
-    stored: Digest,
-    committed: Option<Digest>,
+    /// The receipts.
+    stored: Recent,
+    committed: Recent,
     failed: Option<Digest>,
 }
 
@@ -58,6 +58,8 @@ struct Undecided {
     refresh_token: Digest,
     /// The first presentation of this refresh token counts: a provider's grace begins there.
     since: u64,
+    /// The fence of that first presentation.
+    first: u64,
 }
 
 impl Connections {
@@ -67,7 +69,7 @@ impl Connections {
             if was.owner != new.owner || was.connector != new.connector {
                 return Stored::Foreign;
             }
-            if was.stored == new.request {
+            if was.stored.has(new.request) {
                 return Stored::Stored { grant: was.grant };
             }
         }
@@ -91,8 +93,8 @@ impl Connections {
             undecided: None,
             attempts: 0,
             last_error: None,
-            stored: new.request,
-            committed: was.and_then(|was| was.committed),
+            stored: was.map(|was| was.stored).unwrap_or_default().with(new.request),
+            committed: was.map(|was| was.committed).unwrap_or_default(),
             failed: was.and_then(|was| was.failed),
         };
         self.by_id.insert(new.id.clone(), connection);
@@ -157,10 +159,16 @@ impl Connections {
         };
 
         let live = connection.lease.filter(|lease| lease.ends_at > now);
-        let mut undecided_since = None;
+        let undecided_since;
         match live {
-            // A retry: it has all of this already.
-            Some(lease) if lease.holder == attempt.holder => {}
+            // A retry: it has all of this already, and is told what the first call was.
+            Some(lease) if lease.holder == attempt.holder => {
+                undecided_since = connection
+                    .undecided
+                    .filter(|undecided| undecided.refresh_token == refresh_token)
+                    .filter(|undecided| undecided.first != connection.fence)
+                    .map(|undecided| Duration::from_millis(now - undecided.since));
+            }
             Some(lease) => {
                 return Begin::Held { remaining: Duration::from_millis(lease.ends_at - now) };
             }
@@ -173,16 +181,14 @@ impl Connections {
                 let earlier = connection
                     .undecided
                     .filter(|undecided| undecided.refresh_token == refresh_token)
-                    .map(|undecided| undecided.since);
-                undecided_since = earlier.map(|since| Duration::from_millis(now - since));
+                    .map(|undecided| (undecided.since, undecided.first));
+                undecided_since = earlier.map(|(since, _)| Duration::from_millis(now - since));
                 let ends_at = after(now, attempt.lease);
                 connection.fence += 1;
                 connection.lease = Some(Lease { holder: attempt.holder, ends_at });
-                connection.undecided = Some(Undecided {
-                    fence: connection.fence,
-                    refresh_token,
-                    since: earlier.unwrap_or(now),
-                });
+                let (since, first) = earlier.unwrap_or((now, connection.fence));
+                connection.undecided =
+                    Some(Undecided { fence: connection.fence, refresh_token, since, first });
                 self.due.place(attempt.id, Some(ends_at));
             }
         }
@@ -220,7 +226,7 @@ impl Connections {
 
     pub(super) fn commit(&mut self, commit: &Commit<'_>, now: u64) -> CommitOutcome {
         let Some(connection) = self.by_id.get_mut(commit.id) else { return CommitOutcome::Gone };
-        if connection.committed == Some(commit.request) {
+        if connection.committed.has(commit.request) {
             return CommitOutcome::AlreadyCommitted { ver: connection.ver };
         }
         if connection.grant != commit.grant {
@@ -252,7 +258,7 @@ impl Connections {
         connection.next_at = commit.next_in.map(|wait| after(now, wait));
         connection.attempts = 0;
         connection.last_error = None;
-        connection.committed = Some(commit.request);
+        connection.committed = connection.committed.with(commit.request);
         self.due.place(commit.id, connection.next_at);
         CommitOutcome::Committed { ver: connection.ver, recovered }
     }
@@ -262,11 +268,12 @@ impl Connections {
         if connection.failed == Some(fail.request) {
             return FailOutcome::Recorded { attempts: connection.attempts };
         }
-        if connection.status != Status::Active
-            || connection.grant != fail.grant
-            || connection.fence != fail.fence
-            || connection.refresh_token != Some(fail.presented)
-        {
+        let current = connection.grant == fail.grant
+            && connection.undecided.is_some_and(|undecided| undecided.fence == fail.fence)
+            && connection.refresh_token == Some(fail.presented);
+        // An attempt without a lease has been decided before: by its own commit, or by another
+        // fail.
+        if connection.status != Status::Active || !current || connection.lease.is_none() {
             return FailOutcome::Stale;
         }
 
@@ -287,9 +294,5 @@ impl Connections {
         }
         self.due.place(fail.id, connection.next_at);
         FailOutcome::Recorded { attempts: connection.attempts }
-    }
-
-    pub(super) fn backlog(&self, now: u64) -> u64 {
-        self.due.count_until(now)
     }
 }

@@ -9,6 +9,7 @@ mod due;
 mod fading;
 mod living;
 mod one_shot;
+mod recent;
 
 use std::{
     fmt,
@@ -27,7 +28,7 @@ use crate::{
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
         FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Store, StoreError, Stored,
-        Take,
+        Take, millis,
     },
     wall_clock::WallClock,
 };
@@ -166,7 +167,7 @@ impl Store for MemoryStore {
 
     async fn due_backlog(&self) -> Result<u64, StoreError> {
         let (state, now) = self.enter();
-        Ok(state.connections.backlog(now))
+        Ok(state.connections.due.count_until(now))
     }
 }
 
@@ -200,10 +201,6 @@ impl Clock {
 /// The time that is `wait` later.
 fn after(now_ms: u64, wait: Duration) -> u64 {
     now_ms.saturating_add(millis(wait))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

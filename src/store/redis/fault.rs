@@ -1,6 +1,7 @@
 //! What Redis or the network said, classed once.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
+use tokio::time::Instant;
 
 use crate::store::Class;
 
@@ -12,6 +13,8 @@ pub(super) struct Fault {
     pub(super) poisons: bool,
     /// The script is not in the server's cache.
     pub(super) no_script: bool,
+    /// Not earlier; by default after a pause.
+    pub(super) retry_at: Option<Instant>,
     pub(super) cause: String,
     pub(super) fix: &'static str,
 }
@@ -29,6 +32,7 @@ impl Fault {
             class,
             poisons,
             no_script: false,
+            retry_at: None,
             cause: said.clone(),
             fix,
         };
@@ -98,6 +102,7 @@ impl Fault {
             class: Class::NotExecuted,
             poisons: false,
             no_script: false,
+            retry_at: None,
             cause: cause.into(),
             fix: "",
         }

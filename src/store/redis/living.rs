@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use redis::{Value, cmd, from_redis_value_ref};
 
-use super::{RedisStore, millis, reply, reply::Reply, scripts, scripts::Arg};
+use super::{RedisStore, reply, reply::Reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
         Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, GRACE, NewCredential, Renewal, Shard, Status, StoreError, Stored,
+        FailOutcome, GRACE, NewCredential, Renewal, Shard, Status, StoreError, Stored, millis,
     },
 };
 

@@ -8,6 +8,7 @@
 //! retried with jitter until the overall deadline; a lost reply is asked for again with the same
 //! request id.
 
+mod breaker;
 mod clock;
 mod fault;
 mod handshake;
@@ -182,8 +183,4 @@ impl Store for RedisStore {
     async fn due_backlog(&self) -> Result<u64, StoreError> {
         living::due_backlog(self).await
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,10 +2,10 @@
 
 use redis::{Value, cmd};
 
-use super::{RedisStore, millis, record, reply, scripts, scripts::Arg};
+use super::{RedisStore, record, reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
-    store::{GRACE, NewRecord, Put, RecordName, StoreError, Take},
+    store::{GRACE, NewRecord, Put, RecordName, StoreError, Take, millis},
 };
 
 /// `SET … NX GET`: writes, or returns what is there, whose put digest tells a retry from a

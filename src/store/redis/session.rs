@@ -12,27 +12,22 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::BackoffBuilder;
 use deadpool::managed::{Object, Pool, PoolError, Timeouts};
 use redis::{Cmd, Script, Value, aio::ConnectionLike};
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
+    breaker::{Breaker, PAUSES},
     fault::Fault,
     link::{Link, Manager},
     reply,
     url::RedisConfig,
 };
 use crate::store::{Class, StoreError};
-
-/// Pauses between retries and between connects: full jitter, so that replicas do not march in step.
-const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
-    .with_min_delay(Duration::from_millis(20))
-    .with_max_delay(Duration::from_millis(500))
-    .without_max_times();
 
 /// The client's own timer goes first, and says more.
 const REPLY_MARGIN: Duration = Duration::from_millis(50);
@@ -66,14 +61,6 @@ struct Held {
     generation: u64,
     link: Link,
     object: Object<Manager>,
-}
-
-/// After a failed connect nobody tries again before `not_before`: an outage is not hammered.
-#[derive(Default)]
-struct Breaker {
-    failures: u32,
-    not_before: Option<Instant>,
-    last: Option<Fault>,
 }
 
 impl Session {
@@ -113,7 +100,7 @@ impl Session {
     ) -> Result<Value, StoreError> {
         let started = Instant::now();
         let deadline = started + self.overall;
-        let mut pauses = PAUSES.with_jitter().build();
+        let mut pauses = PAUSES.build();
         let mut may_have_run = false;
         loop {
             let mut fault = match self.attempt(command, effect, deadline).await {
@@ -124,15 +111,16 @@ impl Session {
                 fault.class = Class::NotExecuted;
             }
             may_have_run |= fault.class == Class::Ambiguous;
-            let pause = pauses.next().unwrap_or_default();
+            let pause = Instant::now() + pauses.next().unwrap_or_default();
+            let next = fault.retry_at.unwrap_or(pause);
             let retries = matches!(fault.class, Class::NotExecuted | Class::Ambiguous);
-            if !retries || Instant::now() + pause + self.least_time() >= deadline {
+            if !retries || next + self.least_time() >= deadline {
                 metrics::counter!("vestibule_redis_errors_total", "class" => fault.class.as_str())
                     .increment(1);
                 return Err(verdict(verb, fault, may_have_run, started.elapsed()));
             }
             tracing::debug!(verb, class = fault.class.as_str(), cause = %fault.cause, "retrying");
-            sleep(pause).await;
+            sleep_until(next).await;
         }
     }
 
@@ -181,10 +169,8 @@ impl Session {
         if let Some(found) = self.current() {
             return Ok(found);
         }
-        if let (Some(not_before), Some(last)) = (breaker.not_before, &breaker.last)
-            && Instant::now() < not_before
-        {
-            return Err(last.clone());
+        if let Some(refusal) = breaker.refusal() {
+            return Err(refusal);
         }
         let opened = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(object)) => Ok(object),
@@ -194,7 +180,7 @@ impl Session {
         };
         match opened {
             Ok(object) => {
-                *breaker = Breaker::default();
+                breaker.connected();
                 let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
                 let link = Link::clone(&object);
                 let held = Held { generation, link: link.clone(), object };
@@ -204,17 +190,9 @@ impl Session {
                 Ok((generation, link))
             }
             Err(fault) => {
-                let pause = PAUSES
-                    .with_jitter()
-                    .build()
-                    .nth(breaker.failures.min(8) as usize)
-                    .unwrap_or_default();
-                breaker.failures += 1;
-                breaker.not_before = Some(Instant::now() + pause);
-                breaker.last = Some(fault.clone());
                 metrics::counter!("vestibule_redis_connects_total", "outcome" => "failed")
                     .increment(1);
-                Err(fault)
+                Err(breaker.failed(fault))
             }
         }
     }
@@ -255,6 +233,8 @@ async fn send(link: &mut Link, command: &Cmd, until: Instant) -> Result<Value, F
 
 fn verdict(verb: &'static str, fault: Fault, may_have_run: bool, waited: Duration) -> StoreError {
     let Fault { class, cause, fix, .. } = fault;
+    // For people: nobody wants the nanoseconds.
+    let waited = Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
     match class {
         Class::Ambiguous => StoreError::Unknown { verb, waited, cause },
         // An earlier try may have run, whatever was said to the last one.

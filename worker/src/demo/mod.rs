@@ -73,6 +73,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
                 if let Some(Err(_)) = &played {
                     stage.show_logs();
                 }
+                report.count(stage.provider.counts());
                 stage.close().await;
                 played
             }

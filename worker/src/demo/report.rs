@@ -4,6 +4,7 @@ use comfy_table::{Cell, Color, LineStyle, Table, presets};
 use serde::Serialize;
 
 use super::narrator::Narrator;
+use crate::provider::Counts;
 
 /// The figures. Each is counted by the provider or read from Redis by the scene that fills it in;
 /// what no scene filled in stays zero or false, and fails.
@@ -74,8 +75,23 @@ impl Report {
         self.proofs.push(Proof { property: property.into(), figure: figure.into(), holds });
     }
 
+    /// What the provider has counted by the end, however that came.
+    pub(super) fn count(&mut self, counts: Counts) {
+        self.provider_calls = counts.token_calls;
+        self.reused_presentations = counts.reused_presentations;
+        self.family_revocations = counts.family_revocations;
+        self.prove(
+            "The provider never had to revoke a sign-in for reuse",
+            format!("{} revoked", counts.family_revocations),
+            counts.family_revocations == 0,
+        );
+    }
+
     /// Judges: all scenes were played, and everything that they wanted to show holds.
     pub(super) fn close(&mut self, played: bool, narrator: &Narrator) {
+        if !played && !self.proofs.is_empty() {
+            self.prove("All scenes are played to their end", "no: see above", false);
+        }
         self.ok = played && self.proofs.iter().all(|proof| proof.holds);
         // Rounded up, so that nothing looks quicker than it was.
         self.seconds = narrator.elapsed().as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);

@@ -127,8 +127,7 @@ fn in_flight(rows: &[Row], worker: &str) -> Vec<Row> {
 /// Waits until all are fresh. Returns when the last of those in flight was stored, by Redis's
 /// clock.
 async fn recovered(stage: &mut Stage, ids: &[ConnectionId], left: &[Row]) -> anyhow::Result<u64> {
-    let (narrator, [dead, survivor]) =
-        (stage.narrator, [0, 1].map(|n: usize| stage.workers[n].name));
+    let (narrator, dead) = (stage.narrator, stage.workers[0].name);
     let redis = &mut stage.redis;
     let mut told = Instant::now();
     until("every credential refreshed", REUSE_GRACE, async || {
@@ -144,8 +143,7 @@ async fn recovered(stage: &mut Stage, ids: &[ConnectionId], left: &[Row]) -> any
             let last = waiting.iter().map(|row| row.lease_ends_at).max().unwrap_or_default();
             let remaining = last.saturating_sub(redis.now_ms().await?);
             narrator.say(format!(
-                "{fresh} of {} are fresh, thanks to {survivor}; {} wait for a dead worker's lease \
-                 to end, in {}",
+                "{fresh} of {} are fresh; {} wait for the dead worker's lease to end, in {}",
                 ids.len(),
                 waiting.len(),
                 seconds(remaining)
