@@ -12,6 +12,7 @@ mod agreement;
 mod connection;
 mod docs;
 mod faults;
+mod lineage;
 mod pkce;
 mod prove_small;
 mod support;

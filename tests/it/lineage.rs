@@ -1,0 +1,315 @@
+//! What judges a commit and a fail, verb by verb, on both stores. What races and dies is in
+//! `prove_small`; what agrees at random is in `agreement`.
+
+use std::{sync::Arc, time::Duration};
+
+use vestibule::{
+    Digest, RequestId,
+    store::{
+        Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, FailureKind,
+        NewCredential, Status, Store, Stored, memory::MemoryStore,
+    },
+};
+
+use crate::support::{
+    ageing::age,
+    server,
+    stores::{fresh_prefix, store},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const LEASE: Duration = Duration::from_secs(12);
+
+fn digest(byte: u8) -> Digest {
+    Digest::from_bytes(&[byte; 16]).unwrap()
+}
+
+/// One store with one due connection, and a way to make time pass.
+struct Side {
+    store: Arc<dyn Store>,
+    id: ConnectionId,
+    memory: Option<Arc<MemoryStore>>,
+    prefix: String,
+}
+
+impl Side {
+    /// The same on Redis and in memory.
+    async fn both() -> [Self; 2] {
+        let prefix = fresh_prefix();
+        let memory = Arc::new(MemoryStore::new());
+        let redis: Arc<dyn Store> = store(server::shared().await, &prefix).await;
+        let id = ConnectionId::random(digest(9));
+        let sides = [
+            Self { store: redis, id: id.clone(), memory: None, prefix: prefix.clone() },
+            Self { store: memory.clone(), id, memory: Some(memory), prefix },
+        ];
+        for side in &sides {
+            side.store_secret(RequestId::random().digest(), b"first", digest(1)).await;
+            side.pass(HOUR).await;
+        }
+        sides
+    }
+
+    async fn store_secret(&self, request: Digest, secret: &[u8], token: Digest) -> Stored {
+        let new = NewCredential {
+            id: &self.id,
+            request,
+            owner: digest(9),
+            connector: "demo",
+            secret,
+            refresh_token: Some(token),
+            expires_in: Some(HOUR),
+            next_in: Some(HOUR),
+        };
+        self.store.store_credential(new).await.unwrap()
+    }
+
+    async fn pass(&self, by: Duration) {
+        match &self.memory {
+            Some(memory) => memory.advance(by),
+            None => age(&mut server::shared().await.raw().await, &self.prefix, by).await,
+        }
+    }
+
+    async fn begin_as(&self, holder: Digest) -> Begin {
+        let attempt = Attempt { id: &self.id, holder, owner: None, lease: LEASE, instance: "t" };
+        self.store.begin(attempt).await.unwrap()
+    }
+
+    async fn begun(&self) -> Begun {
+        match self.begin_as(RequestId::random().digest()).await {
+            Begin::Begun(begun) => begun,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A commit of `secret` for what `begun` presented; `ago` is when the provider answered.
+    async fn commit(
+        &self,
+        begun: &Begun,
+        request: Digest,
+        secret: &[u8],
+        ago: u64,
+    ) -> CommitOutcome {
+        let commit = Commit {
+            id: &self.id,
+            request,
+            fence: begun.fence,
+            grant: begun.grant,
+            presented: begun.refresh_token,
+            secret,
+            refresh_token: Some(digest(secret[0])),
+            expires_in: Some(HOUR),
+            next_in: Some(HOUR),
+            answered_ago: Duration::from_millis(ago),
+        };
+        self.store.commit(commit).await.unwrap()
+    }
+
+    async fn fail(&self, begun: &Begun, request: Digest, kind: FailureKind) -> FailOutcome {
+        let fail = Fail {
+            id: &self.id,
+            request,
+            fence: begun.fence,
+            grant: begun.grant,
+            presented: begun.refresh_token,
+            kind,
+            reason: "because",
+            backoff: Duration::from_secs(60),
+        };
+        self.store.fail(fail).await.unwrap()
+    }
+
+    async fn secret(&self) -> Vec<u8> {
+        self.store.read_credential(&self.id).await.unwrap().unwrap().secret
+    }
+}
+
+fn fresh() -> Digest {
+    RequestId::random().digest()
+}
+
+/// A freshly rotated token is kept however late its holder is: its lease ran out, another attempt
+/// has begun, and the token that it presented is still the current one.
+#[tokio::test]
+async fn a_commit_under_a_stale_fence_is_accepted() {
+    for side in Side::both().await {
+        let slow = side.begun().await;
+        side.pass(LEASE * 2).await;
+        let newer = side.begun().await;
+        assert!(newer.fence > slow.fence && newer.undecided_since.is_some_and(|d| d >= LEASE));
+        let outcome = side.commit(&slow, fresh(), b"slow", 0).await;
+        assert_eq!(outcome, CommitOutcome::Committed { ver: 2, recovered: false });
+        // The newer attempt's failure does not condemn what the older one saved.
+        let verdict = side.fail(&newer, fresh(), FailureKind::NeedsReauth).await;
+        assert_eq!(verdict, FailOutcome::Stale);
+        assert_eq!(side.secret().await, b"slow");
+    }
+}
+
+/// Two answers to one refresh token: the provider's later one is current, in either order.
+#[tokio::test]
+async fn of_two_siblings_the_later_answer_is_current() {
+    for (first_ago, second_ago, current) in [(500, 0, b"B-later"), (0, 500, b"A-later")] {
+        for side in Side::both().await {
+            let one = side.begun().await;
+            side.pass(LEASE * 2).await;
+            let two = side.begun().await;
+            side.commit(&one, fresh(), b"A-later", first_ago).await;
+            side.commit(&two, fresh(), b"B-later", second_ago).await;
+            assert_eq!(side.secret().await, current);
+        }
+    }
+}
+
+/// An answer that is not the current secret's sibling comes too late.
+#[tokio::test]
+async fn an_answer_from_before_the_last_refresh_is_superseded() {
+    for side in Side::both().await {
+        let slow = side.begun().await;
+        side.pass(LEASE * 2).await;
+        let two = side.begun().await;
+        side.commit(&two, fresh(), b"two", 0).await;
+        side.pass(HOUR * 2).await;
+        let three = side.begun().await;
+        side.commit(&three, fresh(), b"3", 0).await;
+        assert_eq!(side.commit(&slow, fresh(), b"slow", 0).await, CommitOutcome::Superseded);
+        assert_eq!(side.secret().await, b"3");
+    }
+}
+
+/// A new grant refuses the old one's answers, and drops its lease and attempt.
+#[tokio::test]
+async fn a_new_grant_refuses_the_old_ones_answers() {
+    for side in Side::both().await {
+        let old = side.begun().await;
+        assert_eq!(
+            side.store_secret(fresh(), b"again", digest(2)).await,
+            Stored::Stored { grant: 2 }
+        );
+        assert_eq!(side.commit(&old, fresh(), b"old", 0).await, CommitOutcome::Refused);
+        assert_eq!(side.fail(&old, fresh(), FailureKind::NeedsReauth).await, FailOutcome::Stale);
+        assert_eq!(side.secret().await, b"again");
+        side.pass(HOUR * 2).await;
+        assert_eq!(side.begun().await.undecided_since, None);
+    }
+}
+
+/// a begin that is asked for again is told the same, the undecided attempt included.
+#[tokio::test]
+async fn a_retried_begin_remembers_the_undecided_attempt() {
+    for side in Side::both().await {
+        let holder = fresh();
+        let Begin::Begun(first) = side.begin_as(holder).await else { panic!() };
+        let Begin::Begun(again) = side.begin_as(holder).await else { panic!() };
+        assert_eq!((first.fence, first.undecided_since), (again.fence, None));
+        side.pass(LEASE * 2).await;
+
+        let holder = fresh();
+        let Begin::Begun(first) = side.begin_as(holder).await else { panic!() };
+        let Begin::Begun(again) = side.begin_as(holder).await else { panic!() };
+        assert_eq!(first.fence, again.fence);
+        assert!(first.undecided_since.is_some_and(|since| since >= LEASE * 2));
+        assert!(again.undecided_since.is_some_and(|since| since >= LEASE * 2));
+    }
+}
+
+/// An attempt is decided once: by its commit, or by its first fail.
+#[tokio::test]
+async fn a_decided_attempt_cannot_fail_again() {
+    for side in Side::both().await {
+        let failed = side.begun().await;
+        let request = fresh();
+        let recorded = FailOutcome::Recorded { attempts: 1 };
+        assert_eq!(side.fail(&failed, request, FailureKind::Undecided).await, recorded);
+        assert_eq!(side.fail(&failed, request, FailureKind::Undecided).await, recorded, "a retry");
+        let other = side.fail(&failed, fresh(), FailureKind::NeedsReauth).await;
+        assert_eq!(other, FailOutcome::Stale);
+
+        side.pass(HOUR).await;
+        let good = side.begun().await;
+        // A provider that does not rotate: the token stays the same.
+        let commit = Commit {
+            id: &side.id,
+            request: fresh(),
+            fence: good.fence,
+            grant: good.grant,
+            presented: good.refresh_token,
+            secret: b"good",
+            refresh_token: Some(good.refresh_token),
+            expires_in: Some(HOUR),
+            next_in: Some(HOUR),
+            answered_ago: Duration::ZERO,
+        };
+        side.store.commit(commit).await.unwrap();
+        let late = side.fail(&good, fresh(), FailureKind::NeedsReauth).await;
+        assert_eq!(late, FailOutcome::Stale);
+        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        assert_eq!((row.status, row.attempts), (Status::Active, 0));
+    }
+}
+
+/// a late retry of an older store or commit does not put its secret back.
+#[tokio::test]
+async fn a_late_retry_does_not_overwrite_what_came_after() {
+    for side in Side::both().await {
+        let (old, new) = (fresh(), fresh());
+        side.store_secret(old, b"old", digest(2)).await;
+        side.store_secret(new, b"new", digest(3)).await;
+        let late = side.store_secret(old, b"old", digest(2)).await;
+        assert_eq!(late, Stored::Stored { grant: 3 });
+        assert_eq!(side.secret().await, b"new");
+
+        side.pass(HOUR * 2).await;
+        let one = side.begun().await;
+        side.pass(LEASE * 2).await;
+        let two = side.begun().await;
+        let (first, second) = (fresh(), fresh());
+        side.commit(&one, first, b"1", 100).await;
+        side.commit(&two, second, b"2", 0).await;
+        let late = side.commit(&one, first, b"1", 0).await;
+        assert_eq!(late, CommitOutcome::AlreadyCommitted { ver: 5 });
+        assert_eq!(side.secret().await, b"2");
+    }
+}
+
+/// X-11 in part: an answer that arrives after the verdict brings the connection back.
+#[tokio::test]
+async fn a_commit_recovers_what_was_condemned_under_the_same_grant() {
+    for side in Side::both().await {
+        let slow = side.begun().await;
+        side.pass(LEASE * 2).await;
+        let newer = side.begun().await;
+        let verdict = side.fail(&newer, fresh(), FailureKind::NeedsReauth).await;
+        assert_eq!(verdict, FailOutcome::Recorded { attempts: 1 });
+        let outcome = side.commit(&slow, fresh(), b"slow", 0).await;
+        assert_eq!(outcome, CommitOutcome::Committed { ver: 2, recovered: true });
+        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        assert_eq!((row.status, row.reason), (Status::Active, None));
+    }
+}
+
+/// A provider may name any number of seconds: it is kept, cut, and never breaks the record.
+#[tokio::test]
+async fn absurd_durations_do_not_break_a_record() {
+    for side in Side::both().await {
+        for life in [Duration::MAX, Duration::from_secs(u64::MAX / 1000), Duration::ZERO] {
+            let begun = side.begun().await;
+            let commit = Commit {
+                id: &side.id,
+                request: fresh(),
+                fence: begun.fence,
+                grant: begun.grant,
+                presented: begun.refresh_token,
+                secret: b"absurd",
+                refresh_token: Some(begun.refresh_token),
+                expires_in: Some(life),
+                next_in: Some(Duration::ZERO),
+                answered_ago: Duration::MAX,
+            };
+            side.store.commit(commit).await.unwrap();
+            let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+            assert!(row.expires_at_ms.is_some_and(|at| at >= side.store.now_ms() - 60_000));
+        }
+    }
+}
