@@ -16,7 +16,7 @@
 --          {"not_refreshable", request}  no refresh token, or never to be refreshed
 --          {"inactive", request, status}
 --          {"absent", request}           no such connection, or another owner's
---          {"corrupt", request}          a field is missing, or no number; left as it is
+--          {"corrupt", request}          a field is missing, or of another form; left as it is
 --
 -- Why Lua: whether it is due is judged where the lease is taken, never on what a list said before.
 -- Not allow-oom: on a full Redis nothing new starts.
@@ -33,7 +33,9 @@ if not was[1] then
   return {'absent', request}
 end
 if owner ~= '' and owner ~= was[1] then return {'absent', request} end
-local whole = was[2] and grant and was[4] and was[5] and attempts and (next_at or not was[7])
+local whole = was[2] and grant and was[5] and attempts and (next_at or not was[7])
+  and was[4] and was[4]:match('^[a-z0-9-]+$')
+  and (not token or #token == 32 and token:match('^[0-9a-f]+$'))
 if not whole then return {'corrupt', request} end
 if was[2] ~= 'active' then
   redis.call('ZREM', due, id)

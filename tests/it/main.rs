@@ -9,6 +9,7 @@
 )]
 
 mod agreement;
+mod bad_input;
 mod connection;
 mod docs;
 mod faults;
@@ -18,6 +19,7 @@ mod prove_small;
 mod support;
 mod support_works;
 mod tidy;
+mod topology;
 
 #[path = "../prove/properties/mod.rs"]
 mod properties;

@@ -162,12 +162,14 @@ pub(super) async fn begin(store: &RedisStore, attempt: Attempt<'_>) -> Result<Be
             attempts: reply.part(1)?,
         },
         "not_refreshable" => Begin::NotRefreshable,
-        "inactive" => match Status::from_word(&reply.part::<String>(0)?) {
-            Some(status) => Begin::Inactive(status),
-            None => return Err(corrupt(conn, "its status is unknown")),
-        },
+        "inactive" => {
+            match reply.part::<String>(0).ok().and_then(|word| Status::from_word(&word)) {
+                Some(status) => Begin::Inactive(status),
+                None => return Err(corrupt(conn, "its status is unknown")),
+            }
+        }
         "absent" => Begin::Absent,
-        "corrupt" => return Err(corrupt(conn, "a field is missing, or no number")),
+        "corrupt" => return Err(corrupt(conn, "a field is missing, or of another form")),
         _ => return Err(reply.unknown_word()),
     })
 }
