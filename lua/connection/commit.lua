@@ -41,30 +41,34 @@ local answered = now - ARGV[10]
 local sibling = was[6] == presented and answered > (tonumber(was[7]) or 0)
 if was[5] ~= presented and not sibling then return {'superseded', request} end
 
-redis.call('HDEL', conn, 'token', 'expires_at', 'next_at', 'reason', 'last_error', 'error_at')
+-- The last four receipts, so that a late retry does not find its own overwritten.
+local receipts = request .. ' ' .. (was[3] or ''):sub(1, 98)
+local next_at = next_in ~= '' and string.format('%d', now + next_in)
+local recovered = was[1] ~= 'active' and 1 or 0
+
+-- The index first, then all that is new in one HSET: where a right is missing half-way, nothing
+-- is lost, and a retry does the rest. Not HINCRBY: it could fail on what it finds.
+if next_at then redis.call('ZADD', due, next_at, id) else redis.call('ZREM', due, id) end
+local set = {'status', 'active', 'ver', ver + 1, 'secret', secret, 'base', presented, 'attempts', 0,
+  'committed', receipts, 'answered_at', string.format('%d', answered),
+  'updated_at', string.format('%d', now)}
+local drop = {'reason', 'last_error', 'error_at'}
+local function put(field, value)
+  if value then
+    set[#set + 1] = field
+    set[#set + 1] = value
+  else
+    drop[#drop + 1] = field
+  end
+end
+put('token', token ~= '' and token)
+put('expires_at', expires ~= '' and string.format('%d', now + expires))
+put('next_at', next_at)
+if recovered == 1 then put('status_at', string.format('%d', now)) end
+redis.call('HSET', conn, unpack(set)) -- at most 24
+redis.call('HDEL', conn, unpack(drop)) -- at most 6
 if was[8] == fence then
   redis.call('HDEL', conn, 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence',
     'att_first', 'att_at')
 end
--- The last four receipts, so that a late retry does not find its own overwritten.
-local receipts = request .. ' ' .. (was[3] or ''):sub(1, 98)
--- Not HINCRBY: it could fail here, when half is written.
-ver = ver + 1
-redis.call('HSET', conn, 'status', 'active', 'ver', ver, 'secret', secret, 'base', presented,
-  'attempts', 0, 'committed', receipts, 'answered_at', string.format('%d', answered),
-  'updated_at', string.format('%d', now))
-if token ~= '' then redis.call('HSET', conn, 'token', token) end
-if expires ~= '' then redis.call('HSET', conn, 'expires_at', string.format('%d', now + expires)) end
-if next_in ~= '' then
-  local next_at = string.format('%d', now + next_in)
-  redis.call('HSET', conn, 'next_at', next_at)
-  redis.call('ZADD', due, next_at, id)
-else
-  redis.call('ZREM', due, id)
-end
-local recovered = 0
-if was[1] ~= 'active' then
-  recovered = 1
-  redis.call('HSET', conn, 'status_at', string.format('%d', now))
-end
-return {'committed', request, ver, recovered}
+return {'committed', request, ver + 1, recovered}

@@ -34,22 +34,26 @@ if was[1] ~= 'active' or not current or not was[7] then return {'stale', request
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%d', now)
+
+-- The index first, then all that is new in one HSET: where a right is missing half-way, nothing
+-- is lost, and a retry does the rest. Not HINCRBY: it could fail on what it finds.
+attempts = attempts + 1
+local drop = {'lease', 'lease_by', 'lease_ends_at'}
+local set = {'attempts', attempts, 'failed', request, 'last_error', reason, 'error_at', stamp,
+  'updated_at', stamp}
+if kind == 'needs_reauth' then
+  redis.call('ZREM', due, id)
+  redis.call('HSET', conn, 'status', 'needs_reauth', 'reason', reason, 'status_at', stamp,
+    unpack(set)) -- 16
+  drop[#drop + 1] = 'next_at'
+else
+  local next_at = string.format('%d', now + backoff)
+  redis.call('ZADD', due, next_at, id)
+  redis.call('HSET', conn, 'next_at', next_at, unpack(set)) -- 12
+end
+redis.call('HDEL', conn, unpack(drop)) -- at most 4
 -- A lost answer leaves the attempt on record: whoever begins next must know.
 if kind ~= 'undecided' then
   redis.call('HDEL', conn, 'att_token', 'att_fence', 'att_first', 'att_at')
-end
-redis.call('HDEL', conn, 'lease', 'lease_by', 'lease_ends_at')
--- Not HINCRBY: it could fail here, when half is written.
-attempts = attempts + 1
-redis.call('HSET', conn, 'attempts', attempts, 'failed', request, 'last_error', reason,
-  'error_at', stamp, 'updated_at', stamp)
-if kind == 'needs_reauth' then
-  redis.call('HDEL', conn, 'next_at')
-  redis.call('HSET', conn, 'status', 'needs_reauth', 'reason', reason, 'status_at', stamp)
-  redis.call('ZREM', due, id)
-else
-  local next_at = string.format('%d', now + backoff)
-  redis.call('HSET', conn, 'next_at', next_at)
-  redis.call('ZADD', due, next_at, id)
 end
 return {'recorded', request, attempts}

@@ -35,19 +35,28 @@ local receipts = request .. ' ' .. (was[3] or ''):sub(1, 98)
 -- Not HINCRBY: it could fail when half is written.
 local grant, ver = (tonumber(was[4]) or 0) + 1, (tonumber(was[6]) or 0) + 1
 
-redis.call('HDEL', conn, 'base', 'reason', 'lease', 'lease_by', 'lease_ends_at', 'att_token',
-  'att_fence', 'att_first', 'att_at', 'last_error', 'error_at', 'answered_at', 'token', 'expires_at', 'next_at')
-redis.call('HSET', conn, 'v', 1, 'status', 'active', 'status_at', stamp, 'owner', owner,
-  'connector', connector, 'grant', grant, 'ver', ver, 'secret', secret, 'attempts', 0,
-  'stored', receipts, 'created_at', was[5] or stamp, 'updated_at', stamp)
-if token ~= '' then redis.call('HSET', conn, 'token', token) end
-if expires ~= '' then redis.call('HSET', conn, 'expires_at', string.format('%d', now + expires)) end
-if next_in ~= '' then
-  local next_at = string.format('%d', now + next_in)
-  redis.call('HSET', conn, 'next_at', next_at)
-  redis.call('ZADD', due, next_at, id)
-else
-  redis.call('ZREM', due, id)
-end
+local next_at = next_in ~= '' and string.format('%d', now + next_in)
+
+-- The indexes first, then all that is new in one HSET: where a right is missing half-way, nothing
+-- is lost, and a retry does the rest.
+if next_at then redis.call('ZADD', due, next_at, id) else redis.call('ZREM', due, id) end
 redis.call('ZADD', owned, 'NX', stamp, id)
+local set = {'v', 1, 'status', 'active', 'status_at', stamp, 'owner', owner,
+  'connector', connector, 'grant', grant, 'ver', ver, 'secret', secret, 'attempts', 0,
+  'stored', receipts, 'created_at', was[5] or stamp, 'updated_at', stamp}
+local drop = {'base', 'reason', 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence',
+  'att_first', 'att_at', 'last_error', 'error_at', 'answered_at'}
+local function put(field, value)
+  if value then
+    set[#set + 1] = field
+    set[#set + 1] = value
+  else
+    drop[#drop + 1] = field
+  end
+end
+put('token', token ~= '' and token)
+put('expires_at', expires ~= '' and string.format('%d', now + expires))
+put('next_at', next_at)
+redis.call('HSET', conn, unpack(set)) -- at most 32
+redis.call('HDEL', conn, unpack(drop)) -- at most 15
 return {'stored', request, grant}

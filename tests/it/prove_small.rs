@@ -50,7 +50,7 @@ async fn a_dropped_future_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plain_getdel_loses_what_a_dropped_future_took() {
     let taker = Taker::PlainGetdel;
-    let found = pkce::dropped_futures(server::shared().await, taker, 500, unwatched()).await;
+    let found = pkce::dropped_futures(server::shared().await, taker, 2_000, unwatched()).await;
     assert!(found.unwrap_err().contains("values lost"));
 }
 

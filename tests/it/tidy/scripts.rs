@@ -92,7 +92,10 @@ fn header(file: &File) -> Vec<String> {
     let returns = comment.iter().position(|line| line.starts_with("-- Returns  "));
     check(returns.is_some(), "the header tells what it Returns");
     let returns = comment[returns.unwrap_or(comment.len())..].join("\n");
-    let (told, given) = (words(&returns, "{\"", '"'), words(&body, "{'", '\''));
+    // A reply is returned where it is made, or gathered under this name.
+    let mut given = words(&body, "return {'", '\'');
+    given.extend(words(&body, "reply = {'", '\''));
+    let told = words(&returns, "{\"", '"');
     check(told == given, &format!("the header tells the replies {told:?}, the body has {given:?}"));
     check(comment.iter().any(|line| line.starts_with("-- Why Lua: ")), "it says `Why Lua: …`");
     faults

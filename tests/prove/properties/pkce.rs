@@ -278,7 +278,8 @@ pub async fn dropped_futures(
                 return;
             }
             // Half of them within the time that a take needs.
-            let longest = if number % 2 == 0 { 5_000 } else { 300 };
+            let often = taker == Taker::PlainGetdel || number % 2 == 1;
+            let longest = if often { 300 } else { 5_000 };
             let patience = Duration::from_micros(random() % longest);
             if taker == Taker::PlainGetdel {
                 let (key, mut raw) = (plain_key(seed, number), raw.clone());
