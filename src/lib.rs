@@ -2,7 +2,7 @@
 //!
 //! # Layout of the crate
 //!
-//! Start at [`Vestibule`]. The features are [`pkce`] and [`connection`]; the background duties are
+//! Start at [`Vestibule`]. The features are [`pkce`], [`pending`] and [`connection`]; the background duties are
 //! in [`sweep`]. They stand on two things that never see each other: the [`store`], a port with
 //! Redis and memory behind it, and the [`seal`].
 
@@ -10,6 +10,7 @@ pub mod connection;
 mod digest;
 mod foundation;
 mod keys;
+pub mod pending;
 pub mod pkce;
 pub mod seal;
 mod secret;

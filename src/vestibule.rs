@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use crate::{
     connection::{Connections, ConnectionsConfig},
     foundation::Foundation,
     keys::Keys,
+    pending::{BearerNamespace, Pendings, PendingsConfig},
     pkce::PkceStates,
     seal::Seal,
     store::{
@@ -51,6 +54,21 @@ impl Vestibule {
     #[must_use]
     pub fn pkce(&self) -> PkceStates {
         PkceStates::new(self.foundation.clone())
+    }
+
+    /// The pendings whose payload is a `T`.
+    #[must_use]
+    pub fn pendings<T>(&self, config: PendingsConfig) -> Pendings<T>
+    where
+        T: Serialize + DeserializeOwned + Sync,
+    {
+        Pendings::new(self.foundation.clone(), config)
+    }
+
+    /// The plainest namespace provider: a keyed digest of the bearer token.
+    #[must_use]
+    pub fn bearer_namespace(&self) -> BearerNamespace {
+        BearerNamespace { foundation: self.foundation.clone() }
     }
 
     /// The connections and their credentials.

@@ -20,8 +20,10 @@ mod credential;
 mod error;
 pub mod memory;
 mod one_shot;
+mod pending;
 pub mod redis;
 mod shard;
+mod wake;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -35,7 +37,12 @@ pub use self::{
     credential::{Claim, CredentialRow, NewCredential, Stored},
     error::{Class, StoreError},
     one_shot::{Kind, NewRecord, Put, RecordName, Take},
+    pending::{
+        Cleared, Ending, Finish, Finished, InvalidPendingId, NewPending, Outcome, PageCursor,
+        PendingId, PendingPage, PendingRow, PutPending,
+    },
     shard::Shard,
+    wake::{Waiter, WakeHub},
 };
 use crate::digest::Digest;
 
@@ -50,7 +57,7 @@ pub const GRACE: Duration = Duration::from_secs(60);
 /// Every verb fails with a [`StoreError`], whose [`class`](StoreError::class) says whether the
 /// verb ran. Outcomes that a caller must tell apart are never errors.
 #[async_trait]
-pub trait Store: Send + Sync + Debug {
+pub trait Store: PendingStore + Send + Sync + Debug {
     /// The configurable first part of every key; sealed bodies are bound to it.
     fn prefix(&self) -> &str;
 
@@ -100,6 +107,54 @@ pub trait Store: Send + Sync + Debug {
 
     /// How many credentials are refresh-due now, over all shards. A bounded fan-out, not atomic.
     async fn due_backlog(&self) -> Result<u64, StoreError>;
+}
+
+/// The part of the port that pendings need. The rules and errors are [`Store`]'s.
+#[async_trait]
+pub trait PendingStore {
+    /// Puts a pending, unless a live one has its dedup key: then the caller joins that.
+    async fn put_pending(&self, pending: NewPending<'_>) -> Result<PutPending, StoreError>;
+
+    /// Reads a pending. It is not consumed.
+    async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError>;
+
+    /// Completes or cancels a pending: hands it to exactly one caller, leaves an outcome, and wakes
+    /// who waits.
+    async fn finish_pending(&self, finish: Finish<'_>) -> Result<Finished, StoreError>;
+
+    /// Lists the live pendings of a namespace, up to `limit` (1 to 100) at a time.
+    async fn list_pendings(
+        &self,
+        namespace: Digest,
+        cursor: Option<PageCursor>,
+        limit: u16,
+    ) -> Result<PendingPage, StoreError>;
+
+    /// Clears up to `limit` (1 to 50) pendings of a namespace, and wakes who waits for them.
+    async fn clear_pendings(
+        &self,
+        namespace: Digest,
+        request: Digest,
+        by: &str,
+        limit: u16,
+    ) -> Result<Cleared, StoreError>;
+
+    /// Reads what a pending left for those who wait; `None` if it did not end, or long ago.
+    async fn read_outcome(&self, id: PendingId) -> Result<Option<Outcome>, StoreError>;
+
+    /// Lets people see that somebody waits for a pending, for `life` from now.
+    async fn note_waiter(
+        &self,
+        id: PendingId,
+        waiter: &str,
+        life: Duration,
+    ) -> Result<(), StoreError>;
+
+    /// Who waits for a pending, as far as is known.
+    async fn waiters(&self, id: PendingId) -> Result<Vec<String>, StoreError>;
+
+    /// Where this process's waiters are woken. The first call starts to listen.
+    fn wake_hub(&self) -> WakeHub;
 }
 
 /// What a store keeps of a duration: whole milliseconds, ten years at the most. A provider may name

@@ -14,6 +14,7 @@ mod connection;
 mod docs;
 mod faults;
 mod lineage;
+mod pending;
 mod pkce;
 mod prove_small;
 mod support;

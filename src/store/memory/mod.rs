@@ -9,6 +9,7 @@ mod due;
 mod fading;
 mod living;
 mod one_shot;
+mod pending;
 mod recent;
 
 use std::{
@@ -22,13 +23,13 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::{living::Connections, one_shot::OneShots};
+use self::{living::Connections, one_shot::OneShots, pending::Pendings};
 use crate::{
     digest::Digest,
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
         FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Store, StoreError, Stored,
-        Take, millis,
+        Take, WakeHub, millis,
     },
     wall_clock::WallClock,
 };
@@ -49,13 +50,19 @@ pub struct MemoryStore {
     clock: Clock,
     /// The std one: no verb awaits while it holds it.
     state: Mutex<State>,
+    hub: WakeHub,
 }
 
 impl MemoryStore {
     /// An empty store under the default prefix, `vst`.
     #[must_use]
     pub fn new() -> Self {
-        Self { prefix: "vst".to_owned(), clock: Clock::start(), state: Mutex::default() }
+        Self {
+            prefix: "vst".to_owned(),
+            clock: Clock::start(),
+            state: Mutex::default(),
+            hub: WakeHub::default(),
+        }
     }
 
     /// Another prefix. It names nothing here, but sealed bodies are bound to it.
@@ -174,6 +181,7 @@ impl Store for MemoryStore {
 #[derive(Default)]
 struct State {
     one_shots: OneShots,
+    pendings: Pendings,
     connections: Connections,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     digest::Digest,
-    store::{ConnectionId, RecordName, Shard, StoreError},
+    store::{ConnectionId, PendingId, RecordName, Shard, StoreError},
 };
 
 /// The first part of every key: `[a-z0-9-]{1,32}`.
@@ -80,6 +80,42 @@ impl Keyspace {
         format!("{}:{{{}}}:{}:{}", self.prefix, name.shard, name.kind.as_str(), name.digest)
     }
 
+    /// STRING: a pending.
+    #[must_use]
+    pub fn pending(&self, id: PendingId) -> String {
+        format!("{}:{{{}}}:pending:{}", self.prefix, id.shard(), id)
+    }
+
+    /// STRING: how a pending ended, for those who wait.
+    #[must_use]
+    pub fn outcome(&self, id: PendingId) -> String {
+        format!("{}:{{{}}}:outcome:{}", self.prefix, id.shard(), id)
+    }
+
+    /// ZSET: the pendings of a namespace, by the time of their end.
+    #[must_use]
+    pub fn pendings(&self, shard: Shard, namespace: Digest) -> String {
+        format!("{}:{{{}}}:pendings:{}", self.prefix, shard, namespace)
+    }
+
+    /// STRING: the pending that a second one of the same would join.
+    #[must_use]
+    pub fn dedup(&self, shard: Shard, dedup: Digest) -> String {
+        format!("{}:{{{}}}:dedup:{}", self.prefix, shard, dedup)
+    }
+
+    /// ZSET: who waits for a pending, by the time until which that is known.
+    #[must_use]
+    pub fn waiters(&self, id: PendingId) -> String {
+        format!("{}:{{{}}}:waiters:{}", self.prefix, id.shard(), id)
+    }
+
+    /// Channel: the ids of pendings that ended.
+    #[must_use]
+    pub fn wake(&self) -> String {
+        format!("{}:wake", self.prefix)
+    }
+
     /// HASH: a connection and its sealed credential.
     #[must_use]
     pub fn connection(&self, id: &ConnectionId) -> String {
@@ -115,12 +151,34 @@ mod tests {
         let keys = Keyspace::default();
         let digest = Digest::from_hex("c3000102030405060708090a0b0c0d0e").unwrap();
         let id: ConnectionId = "c3ffffffffffffffffffffffffffffffff".parse().unwrap();
+        let pending: PendingId = format!("{digest}{digest}").parse().unwrap();
         let golden = [
             (keys.meta(), "vst:meta"),
             (
                 keys.one_shot(&RecordName::alone(Kind::Pkce, digest)),
                 "vst:{c3}:pkce:c3000102030405060708090a0b0c0d0e",
             ),
+            (
+                keys.pending(pending),
+                "vst:{c3}:pending:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
+            ),
+            (
+                keys.outcome(pending),
+                "vst:{c3}:outcome:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
+            ),
+            (
+                keys.waiters(pending),
+                "vst:{c3}:waiters:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
+            ),
+            (
+                keys.pendings(pending.shard(), digest),
+                "vst:{c3}:pendings:c3000102030405060708090a0b0c0d0e",
+            ),
+            (
+                keys.dedup(pending.shard(), digest),
+                "vst:{c3}:dedup:c3000102030405060708090a0b0c0d0e",
+            ),
+            (keys.wake(), "vst:wake"),
             (keys.connection(&id), "vst:{c3}:conn:c3ffffffffffffffffffffffffffffffff"),
             (keys.owner(id.shard(), digest), "vst:{c3}:owner:c3000102030405060708090a0b0c0d0e"),
             (keys.due(Shard::new(10)), "vst:{0a}:due"),

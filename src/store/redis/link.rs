@@ -9,7 +9,7 @@ use deadpool::managed::{self, Metrics, RecycleError};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, Pipeline, RedisFuture, TlsCertificates,
     TlsMode, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
+    aio::{ConnectionLike, MultiplexedConnection, PubSub},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
@@ -130,8 +130,7 @@ fn opener(config: &RedisConfig) -> redis::RedisResult<Opener> {
     let link_config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(timeouts.connect))
         .set_response_timeout(Some(timeouts.response));
-    let certificates =
-        config.ca_pem.clone().map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
+    let certificates = certificates(config);
     Ok(match &config.topology {
         Topology::Standalone(info) => match certificates {
             None => Opener::Standalone(deadpool_redis::Manager::new_with_config(
@@ -159,31 +158,67 @@ fn opener(config: &RedisConfig) -> redis::RedisResult<Opener> {
             }
             Opener::Cluster(builder.build()?)
         }
-        Topology::Sentinel { sentinels, service, node } => {
-            let addresses: Vec<ConnectionAddr> =
-                sentinels.iter().map(|info| info.addr().clone()).collect();
-            let mut builder =
-                SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?
-                    .set_client_to_redis_tcp_settings(tcp())
-                    .set_client_to_sentinel_tcp_settings(tcp())
-                    .set_client_to_redis_db(node.redis_settings().db());
-            if let Some(user) = node.redis_settings().username() {
-                builder = builder.set_client_to_redis_username(user);
-            }
-            if let Some(password) = node.redis_settings().password() {
-                builder = builder.set_client_to_redis_password(password);
-            }
-            if matches!(node.addr(), ConnectionAddr::TcpTls { .. }) {
-                builder = builder
-                    .set_client_to_redis_tls_mode(TlsMode::Secure)
-                    .set_client_to_sentinel_tls_mode(TlsMode::Secure);
-                if let Some(certificates) = certificates {
-                    builder = builder
-                        .set_client_to_redis_certificates(certificates.clone())
-                        .set_client_to_sentinel_certificates(certificates);
-                }
-            }
-            Opener::Sentinel { client: Box::new(Mutex::new(builder.build()?)), config: link_config }
-        }
+        Topology::Sentinel { .. } => Opener::Sentinel {
+            client: Box::new(Mutex::new(sentinel_client(config)?)),
+            config: link_config,
+        },
     })
+}
+
+/// The client that asks Sentinel where the primary is.
+fn sentinel_client(config: &RedisConfig) -> redis::RedisResult<SentinelClient> {
+    let Topology::Sentinel { sentinels, service, node } = &config.topology else {
+        return Err((redis::ErrorKind::InvalidClientConfig, "not a Sentinel URL").into());
+    };
+    let addresses: Vec<ConnectionAddr> = sentinels.iter().map(|info| info.addr().clone()).collect();
+    let mut builder = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?
+        .set_client_to_redis_tcp_settings(tcp())
+        .set_client_to_sentinel_tcp_settings(tcp())
+        .set_client_to_redis_db(node.redis_settings().db());
+    if let Some(user) = node.redis_settings().username() {
+        builder = builder.set_client_to_redis_username(user);
+    }
+    if let Some(password) = node.redis_settings().password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if matches!(node.addr(), ConnectionAddr::TcpTls { .. }) {
+        builder = builder
+            .set_client_to_redis_tls_mode(TlsMode::Secure)
+            .set_client_to_sentinel_tls_mode(TlsMode::Secure);
+        if let Some(certificates) = certificates(config) {
+            builder = builder
+                .set_client_to_redis_certificates(certificates.clone())
+                .set_client_to_sentinel_certificates(certificates);
+        }
+    }
+    builder.build()
+}
+
+fn certificates(config: &RedisConfig) -> Option<TlsCertificates> {
+    config.ca_pem.clone().map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) })
+}
+
+/// Opens a connection for a subscription, beside the shared one: to the primary, or to any node of
+/// a Cluster, whose nodes tell one another what is published.
+pub(super) async fn open_pubsub(config: &RedisConfig) -> redis::RedisResult<PubSub> {
+    let nodes = match &config.topology {
+        Topology::Standalone(node) => std::slice::from_ref(node),
+        Topology::Cluster(nodes) => nodes.as_slice(),
+        Topology::Sentinel { .. } => {
+            let primary = sentinel_client(config)?.async_get_client().await?;
+            return primary.get_async_pubsub().await;
+        }
+    };
+    let mut failed = (redis::ErrorKind::InvalidClientConfig, "no node to subscribe at").into();
+    for node in nodes {
+        let client = match certificates(config) {
+            Some(certificates) => Client::build_with_tls(node.clone(), certificates)?,
+            None => Client::open(node.clone())?,
+        };
+        match client.get_async_pubsub().await {
+            Ok(pubsub) => return Ok(pubsub),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }

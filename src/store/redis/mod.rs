@@ -15,7 +15,9 @@ mod handshake;
 mod keyspace;
 mod link;
 mod living;
+mod notify;
 mod one_shot;
+mod pending;
 mod record;
 mod reply;
 mod scripts;
@@ -34,6 +36,7 @@ use self::{
     clock::ServerClock,
     handshake::Handshake,
     link::Manager,
+    notify::Listener,
     reply::Reply,
     scripts::Verb,
     session::{Effect, Session},
@@ -57,6 +60,7 @@ pub struct RedisStore {
     keys: Keyspace,
     clock: Arc<ServerClock>,
     session: Session,
+    listener: Listener,
 }
 
 impl RedisStore {
@@ -73,7 +77,8 @@ impl RedisStore {
         let handshake = Handshake::new(keys.meta(), naming);
         let manager = Manager::new(&config, handshake, clock.clone())
             .map_err(|fault| StoreError::Config(format!("{}; {}", fault.cause, fault.fix)))?;
-        let store = Self { keys, clock, session: Session::new(manager, &config)? };
+        let listener = Listener::new(&config, keys.wake());
+        let store = Self { keys, clock, session: Session::new(manager, &config)?, listener };
         store.read("connect", &cmd("PING")).await?;
         Ok(store)
     }

@@ -11,19 +11,34 @@
 
 use std::fmt::Write;
 
-use crate::{digest::Digest, store::NewRecord};
+use crate::{
+    digest::Digest,
+    store::{Ending, NewRecord, Outcome},
+};
 
 /// The head's width.
 const HEAD: usize = 60;
-/// The three digests.
+/// The three digests that every record has.
 const SLOTS: usize = 48;
 /// The display line's cap: what is past it is cut.
 const DISPLAY: usize = 200;
 
 /// Writes a live record.
 pub(super) fn write(record: &NewRecord<'_>, now_ms: u64, ttl_ms: u64) -> Vec<u8> {
+    let slots = [record.request, Digest::NONE, Digest::NONE];
+    write_slots(now_ms, ttl_ms, record.display, &slots, record.body)
+}
+
+/// Writes a live record with the slots of its kind: put, taker, subject, and what follows.
+pub(super) fn write_slots(
+    now_ms: u64,
+    ttl_ms: u64,
+    display: &[(&'static str, &str)],
+    slots: &[Digest],
+    body: &[u8],
+) -> Vec<u8> {
     let mut line = String::with_capacity(64);
-    for (word, value) in record.display {
+    for (word, value) in display {
         let before = line.len();
         if !line.is_empty() {
             line.push(' ');
@@ -37,28 +52,50 @@ pub(super) fn write(record: &NewRecord<'_>, now_ms: u64, ttl_ms: u64) -> Vec<u8>
         }
     }
     let offset = HEAD + line.len() + 1;
-    let mut bytes = String::with_capacity(offset + SLOTS + record.body.len());
+    let mut bytes = String::with_capacity(offset + 16 * slots.len() + body.len());
     let ceiling = now_ms.saturating_add(ttl_ms);
     let _ = writeln!(bytes, "v1 live      {now_ms:013} {ceiling:013} {:013} {offset:04}", 0);
     bytes.push_str(&line);
     bytes.push('\n');
     let mut bytes = bytes.into_bytes();
-    bytes.extend_from_slice(record.request.as_bytes());
-    bytes.extend_from_slice(Digest::NONE.as_bytes());
-    bytes.extend_from_slice(Digest::NONE.as_bytes());
-    bytes.extend_from_slice(record.body);
+    for slot in slots {
+        bytes.extend_from_slice(slot.as_bytes());
+    }
+    bytes.extend_from_slice(body);
     bytes
 }
 
 /// The request id that put a record, and where its body begins; `None` if this is not a record.
 pub(super) fn read(bytes: &[u8]) -> Option<(Digest, usize)> {
+    let offset = offset(bytes)?;
+    let slots = bytes.get(offset..offset + SLOTS)?;
+    Some((Digest::from_bytes(&slots[..16])?, offset + SLOTS))
+}
+
+/// The state of a pending, and where its body begins; `None` if this is not one.
+pub(super) fn read_pending(bytes: &[u8]) -> Option<(&str, usize)> {
+    let body = offset(bytes)? + SLOTS;
+    let state = std::str::from_utf8(bytes.get(3..12)?).ok()?.trim_end();
+    (bytes.len() >= body).then_some((state, body))
+}
+
+/// Reads an outcome: one line for people, then the sealed body.
+pub(super) fn read_outcome(bytes: &[u8]) -> Option<Outcome> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let line = std::str::from_utf8(&bytes[..end]).ok()?;
+    let mut words = line.strip_prefix("v1 ")?.split_ascii_whitespace();
+    let how = Ending::from_word(words.next()?)?;
+    let at_ms = words.next()?.parse().ok()?;
+    let by = words.next().unwrap_or_default().to_owned();
+    Some(Outcome { how, at_ms, by, body: bytes[end + 1..].to_vec() })
+}
+
+/// Where the binary part begins; `None` if the head is not one.
+fn offset(bytes: &[u8]) -> Option<usize> {
     let head = bytes.get(..HEAD)?;
     let version = head.starts_with(b"v1 ") && head[HEAD - 1] == b'\n';
     let offset: usize = std::str::from_utf8(&head[55..59]).ok()?.parse().ok()?;
-    let slots = bytes.get(offset..offset + SLOTS)?;
-    (version && offset > HEAD)
-        .then(|| Digest::from_bytes(&slots[..16]))?
-        .map(|d| (d, offset + SLOTS))
+    (version && offset > HEAD).then_some(offset)
 }
 
 /// Percent-encodes all but the characters that need no quoting anywhere.

@@ -8,6 +8,7 @@ mod play;
 mod side;
 mod step;
 mod wrong;
+mod wrong_pending;
 
 use std::{cell::RefCell, collections::BTreeMap, env};
 

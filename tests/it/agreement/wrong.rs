@@ -53,7 +53,7 @@ impl Wrong {
 
 #[derive(Debug)]
 pub(super) struct WrongStore {
-    inner: Arc<MemoryStore>,
+    pub(super) inner: Arc<MemoryStore>,
     how: Wrong,
     notes: Mutex<Notes>,
 }

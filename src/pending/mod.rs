@@ -1,0 +1,333 @@
+//! Pendings: interactions that need a person, somewhere else, some time.
+//!
+//! A tool call needs a device code approved, a form filled in, a redirect followed. The replica that
+//! asked is not the one that the answer reaches, and somebody waits. A pending is the record in
+//! between: any replica can complete, cancel, list, clear and await it.
+//!
+//! * It lives in a [`Namespace`], which says whose it is, and for a stated time: [`Life`].
+//! * Completing or cancelling hands it to exactly one caller; everybody else learns how, when and by
+//!   whom it ended. A completion may leave an answer for those who wait.
+//! * [`wait`](Pendings::wait) is woken by completion, cancellation, clearing and expiry, wherever
+//!   they happen; the outcome outlives the pending, so a wait that begins late still learns it.
+//! * With a [`Dedup`] many callers get one prompt: the later ones join the first.
+
+mod error;
+mod manager;
+mod namespace;
+mod record;
+mod wait;
+
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use self::record::Body;
+pub use self::{
+    error::PendingError,
+    manager::{CallbackUrl, PendingManager},
+    namespace::{BearerNamespace, InvalidNamespace, Namespace, NamespaceProvider},
+    record::{Created, Dedup, InvalidSpec, Life, Pending, Spec},
+    wait::Waited,
+};
+use crate::{
+    digest::{Digest, RequestId},
+    foundation::Foundation,
+    seal::{Binding, SealError},
+    store::{
+        Cleared, Ending, Finish, Finished, NewPending, PageCursor, PendingId, PendingPage,
+        PendingRow, PutPending,
+    },
+};
+
+/// What all pendings of a process share.
+#[derive(Debug, Clone)]
+pub struct PendingsConfig {
+    /// The longest life: what [`Life::Ceiling`] means, and what no other may exceed. Default 24 h.
+    pub ceiling: Duration,
+    /// How long an outcome is kept for those who wait, at the most; a minute at the least.
+    /// Default 1 h.
+    pub outcome_longest: Duration,
+    /// Which replica this is, for people: `[a-z0-9-]`, at most 32 characters.
+    pub instance: String,
+}
+
+impl Default for PendingsConfig {
+    fn default() -> Self {
+        Self {
+            ceiling: Duration::from_secs(24 * 3600),
+            outcome_longest: Duration::from_secs(3600),
+            instance: "library".to_owned(),
+        }
+    }
+}
+
+/// The pendings whose payload is a `T`. Clones are handles to the same.
+pub struct Pendings<T> {
+    foundation: Arc<Foundation>,
+    config: PendingsConfig,
+    payload: PhantomData<fn() -> T>,
+}
+
+/// What came of completing or cancelling a pending.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Completion<T> {
+    /// It is yours.
+    Won(Pending<T>),
+    /// Somebody else ended it.
+    Lost {
+        /// How.
+        how: Ending,
+        /// When (ms since 1970, by the store's clock).
+        at_ms: u64,
+        /// Which replica; empty if that is not known any more.
+        by: String,
+    },
+    /// Its life is over.
+    Expired,
+    /// It never existed or is long gone; or it waits for another subject, which looks the same.
+    Absent,
+}
+
+impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
+    pub(crate) fn new(foundation: Arc<Foundation>, config: PendingsConfig) -> Self {
+        Self { foundation, config, payload: PhantomData }
+    }
+
+    /// Creates a pending, or joins the live one with the same [`Dedup`].
+    ///
+    /// # Errors
+    ///
+    /// [`PendingError::Invalid`] for a life of zero or above the ceiling, or a field that is too
+    /// long; a failure of the seal or the store, in which case there is no id.
+    pub async fn create(
+        &self,
+        namespace: &Namespace,
+        spec: &Spec<T>,
+    ) -> Result<Created, PendingError> {
+        self.create_as(&RequestId::random(), namespace, spec).await
+    }
+
+    /// [`create`](Self::create) with a request id of the caller's, who may then retry it: the id of
+    /// the pending is made of it, so a retry finds the same one.
+    pub async fn create_as(
+        &self,
+        request: &RequestId,
+        namespace: &Namespace,
+        spec: &Spec<T>,
+    ) -> Result<Created, PendingError> {
+        let ttl = spec.check(self.config.ceiling)?;
+        let digest = self.namespace(namespace);
+        let id = PendingId::of(digest, self.digest("pending-id", &request.digest().to_hex()));
+        let created_at_ms = self.foundation.store.now_ms();
+        let body = Body::of(spec, namespace, created_at_ms);
+        let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), ttl, &body)?;
+        let new = NewPending {
+            id,
+            request: request.digest(),
+            ttl,
+            subject: spec.subject.as_deref().map(|subject| self.digest("subject", subject)),
+            dedup: spec.dedup_text().map(|text| self.digest("dedup", &text)),
+            display: &[("kind", &spec.kind), ("alias", &spec.alias)],
+            body: &sealed,
+        };
+        match self.foundation.store.put_pending(new).await? {
+            PutPending::Stored => Ok(Created { id, joined: false, expires_in: ttl }),
+            PutPending::Joined { id, left } => Ok(Created { id, joined: true, expires_in: left }),
+            PutPending::Collision => Err(PendingError::Collision),
+        }
+    }
+
+    /// Reads a live pending; `None` if there is none. It is not consumed.
+    ///
+    /// # Errors
+    ///
+    /// [`PendingError::Shape`] if it was stored with another payload type: it stays; a failure of
+    /// the seal or the store.
+    pub async fn get(&self, id: PendingId) -> Result<Option<Pending<T>>, PendingError> {
+        match self.foundation.store.read_pending(id).await? {
+            PendingRow::Live { body, left } => self.open(id, &body, left).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Completes a pending: it is handed to exactly one caller, and whoever waits is told `answer`.
+    ///
+    /// `subject` is who does it; if the pending is bound to one, it must be that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get). A lost reply is asked for again inside; for a retry beyond that, use
+    /// [`finish_as`](Self::finish_as).
+    pub async fn complete<A: Serialize>(
+        &self,
+        id: PendingId,
+        subject: Option<&str>,
+        answer: &A,
+    ) -> Result<Completion<T>, PendingError> {
+        let answer = self.seal_answer(id, answer)?;
+        self.finish_as(&RequestId::random(), id, Ending::Completed, subject, &answer).await
+    }
+
+    /// Cancels a pending: as [`complete`](Self::complete), without an answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`complete`](Self::complete).
+    pub async fn cancel(
+        &self,
+        id: PendingId,
+        subject: Option<&str>,
+    ) -> Result<Completion<T>, PendingError> {
+        self.finish_as(&RequestId::random(), id, Ending::Cancelled, subject, &[]).await
+    }
+
+    /// Seals an answer for those who wait, for [`finish_as`](Self::finish_as).
+    ///
+    /// # Errors
+    ///
+    /// [`PendingError::Seal`] if it is too large or cannot be encoded.
+    pub fn seal_answer<A: Serialize>(
+        &self,
+        id: PendingId,
+        answer: &A,
+    ) -> Result<Vec<u8>, PendingError> {
+        let text = id.to_string();
+        let binding = Binding { purpose: "outcome", ..self.binding(&text) };
+        let life = self.config.outcome_longest.max(crate::store::GRACE);
+        Ok(self.foundation.seal.seal_short(binding, life, &wait::Answer { answer })?)
+    }
+
+    /// Completes or cancels with a request id of the caller's, who may retry it: the same id gets
+    /// the same answer for a minute.
+    ///
+    /// # Errors
+    ///
+    /// As [`complete`](Self::complete).
+    pub async fn finish_as(
+        &self,
+        request: &RequestId,
+        id: PendingId,
+        how: Ending,
+        subject: Option<&str>,
+        answer: &[u8],
+    ) -> Result<Completion<T>, PendingError> {
+        let finish = Finish {
+            id,
+            request: request.digest(),
+            how,
+            subject: subject.map(|subject| self.digest("subject", subject)),
+            by: &self.config.instance,
+            body: answer,
+            longest: self.config.outcome_longest,
+        };
+        let finished = self.foundation.store.finish_pending(finish).await;
+        let word = finished.as_ref().map_or_else(|e| e.class().as_str(), Finished::as_str);
+        metrics::counter!("vestibule_take_total", "kind" => "pending", "outcome" => word)
+            .increment(1);
+        match finished? {
+            Finished::Finished(body) => self.open(id, &body, Duration::ZERO).map(Completion::Won),
+            Finished::Already { how, at_ms, by } => Ok(Completion::Lost { how, at_ms, by }),
+            Finished::Expired => Ok(Completion::Expired),
+            Finished::Absent => Ok(Completion::Absent),
+            Finished::OtherSubject => {
+                tracing::warn!(pending = %id, "a pending was answered by another subject");
+                Ok(Completion::Absent)
+            }
+        }
+    }
+
+    /// Lists the live pendings of a namespace, up to 100 at a time: every one at least once, unless
+    /// its life was shortened meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub async fn list(
+        &self,
+        namespace: &Namespace,
+        cursor: Option<PageCursor>,
+        limit: u16,
+    ) -> Result<PendingPage, PendingError> {
+        let digest = self.namespace(namespace);
+        Ok(self.foundation.store.list_pendings(digest, cursor, limit).await?)
+    }
+
+    /// Clears a namespace, page by page, and wakes whoever waits. Returns the ids that were live.
+    /// Each page is atomic, the whole is not: what is created meanwhile may be left.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store; what was cleared before it stays cleared.
+    pub async fn clear(&self, namespace: &Namespace) -> Result<Vec<PendingId>, PendingError> {
+        const PAGE: u16 = 50;
+        let digest = self.namespace(namespace);
+        let mut all = Vec::new();
+        loop {
+            let request = RequestId::random().digest();
+            let by = &self.config.instance;
+            let cleared = self.foundation.store.clear_pendings(digest, request, by, PAGE).await?;
+            let Cleared { ids, more } = cleared;
+            all.extend(ids);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Who waits for a pending, on any replica.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub async fn waiters(&self, id: PendingId) -> Result<Vec<String>, PendingError> {
+        Ok(self.foundation.store.waiters(id).await?)
+    }
+
+    fn open(
+        &self,
+        id: PendingId,
+        sealed: &[u8],
+        left: Duration,
+    ) -> Result<Pending<T>, PendingError> {
+        let text = id.to_string();
+        let opened = self.foundation.seal.open_short(self.binding(&text), sealed);
+        let body: Body<T> = opened.map_err(|error| {
+            tracing::error!(pending = %id, %error, "a pending does not open");
+            match error {
+                SealError::Codec(source) => PendingError::Shape { id, source },
+                other => PendingError::Seal(other),
+            }
+        })?;
+        Ok(body.into_pending(id, left))
+    }
+
+    fn namespace(&self, namespace: &Namespace) -> Digest {
+        self.digest("namespace", namespace.name())
+    }
+
+    fn digest(&self, domain: &'static str, text: &str) -> Digest {
+        self.foundation.naming.digest(domain, &[text.as_bytes()])
+    }
+
+    fn binding<'a>(&'a self, text: &'a str) -> Binding<'a> {
+        let prefix = self.foundation.store.prefix();
+        Binding { purpose: "pending", prefix, name: text.as_bytes() }
+    }
+}
+
+impl<T> Clone for Pendings<T> {
+    fn clone(&self) -> Self {
+        Self {
+            foundation: self.foundation.clone(),
+            config: self.config.clone(),
+            payload: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Pendings<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pendings").field("config", &self.config).finish_non_exhaustive()
+    }
+}

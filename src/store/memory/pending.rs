@@ -1,0 +1,280 @@
+//! What the scripts in `lua/pending` must do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, after, fading::Fading};
+use crate::{
+    digest::Digest,
+    store::{
+        Cleared, Ending, Finish, Finished, GRACE, NewPending, Outcome, PageCursor, PendingId,
+        PendingPage, PendingRow, PendingStore, PutPending, StoreError, WakeHub, millis,
+    },
+};
+
+#[async_trait]
+impl PendingStore for MemoryStore {
+    async fn put_pending(&self, pending: NewPending<'_>) -> Result<PutPending, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.pendings.put(&pending, now))
+    }
+
+    async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.pendings.read(id, now))
+    }
+
+    async fn finish_pending(&self, finish: Finish<'_>) -> Result<Finished, StoreError> {
+        let (mut state, now) = self.enter();
+        let finished = state.pendings.finish(&finish, now);
+        drop(state);
+        self.hub.wake(finish.id);
+        Ok(finished)
+    }
+
+    async fn list_pendings(
+        &self,
+        namespace: Digest,
+        cursor: Option<PageCursor>,
+        limit: u16,
+    ) -> Result<PendingPage, StoreError> {
+        let (state, now) = self.enter();
+        Ok(state.pendings.list(namespace, cursor.as_ref(), limit, now))
+    }
+
+    async fn clear_pendings(
+        &self,
+        namespace: Digest,
+        request: Digest,
+        by: &str,
+        limit: u16,
+    ) -> Result<Cleared, StoreError> {
+        let (mut state, now) = self.enter();
+        let cleared = state.pendings.clear(namespace, request, by, limit, now);
+        drop(state);
+        for id in &cleared.ids {
+            self.hub.wake(*id);
+        }
+        Ok(cleared)
+    }
+
+    async fn read_outcome(&self, id: PendingId) -> Result<Option<Outcome>, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.pendings.outcome(id, now))
+    }
+
+    async fn note_waiter(
+        &self,
+        id: PendingId,
+        waiter: &str,
+        life: Duration,
+    ) -> Result<(), StoreError> {
+        let (mut state, now) = self.enter();
+        state.pendings.note_waiter(id, waiter, after(now, life), now);
+        Ok(())
+    }
+
+    async fn waiters(&self, id: PendingId) -> Result<Vec<String>, StoreError> {
+        let (state, now) = self.enter();
+        Ok(state.pendings.waiters(id, now))
+    }
+
+    fn wake_hub(&self) -> WakeHub {
+        self.hub.clone()
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Pendings {
+    records: Fading<PendingId, Record>,
+    outcomes: Fading<PendingId, Outcome>,
+    /// By namespace: the live ones, by their end.
+    index: HashMap<Digest, BTreeSet<(u64, PendingId)>>,
+    /// By namespace and digest: the pending that a second one joins, if it still lives.
+    dedup: Fading<(Digest, Digest), PendingId>,
+    /// What a clear returned, for its retries.
+    cleared: Fading<Digest, Cleared>,
+    /// Who waits, until when that is known.
+    waiters: HashMap<PendingId, BTreeMap<String, u64>>,
+}
+
+struct Record {
+    put_by: Digest,
+    body: Vec<u8>,
+    subject: Option<Digest>,
+    expires_at: u64,
+    ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy)]
+struct Ended {
+    how: Ending,
+    by: Digest,
+    at: u64,
+}
+
+impl Record {
+    fn left(&self, now: u64) -> Option<u64> {
+        let lives = self.ended.is_none() && self.expires_at > now;
+        lives.then(|| self.expires_at - now)
+    }
+}
+
+impl Pendings {
+    pub(super) fn put(&mut self, new: &NewPending<'_>, now: u64) -> PutPending {
+        if let Some(found) = self.records.get(new.id, now) {
+            let mine = found.put_by == new.request;
+            return if mine { PutPending::Stored } else { PutPending::Collision };
+        }
+        let dedup = new.dedup.map(|dedup| (new.id.namespace(), dedup));
+        let other = dedup.and_then(|dedup| self.dedup.get(dedup, now).copied());
+        if let Some(id) = other
+            && let Some(left) = self.records.get(id, now).and_then(|record| record.left(now))
+        {
+            return PutPending::Joined { id, left: Duration::from_millis(left) };
+        }
+        let expires_at = after(now, new.ttl);
+        let record = Record {
+            put_by: new.request,
+            body: new.body.to_vec(),
+            subject: new.subject,
+            expires_at,
+            ended: None,
+        };
+        self.records.insert(new.id, record, after(expires_at, GRACE), now);
+        let index = self.index.entry(new.id.namespace()).or_default();
+        index.retain(|(end, _)| *end > now);
+        index.insert((expires_at, new.id));
+        if let Some(dedup) = dedup {
+            self.dedup.insert(dedup, new.id, expires_at, now);
+        }
+        PutPending::Stored
+    }
+
+    pub(super) fn read(&mut self, id: PendingId, now: u64) -> PendingRow {
+        let Some(record) = self.records.get(id, now) else { return PendingRow::Absent };
+        match (record.ended, record.left(now)) {
+            (Some(ended), _) => PendingRow::Ended(ended.how),
+            (None, Some(left)) => {
+                PendingRow::Live { body: record.body.clone(), left: Duration::from_millis(left) }
+            }
+            (None, None) => PendingRow::Expired,
+        }
+    }
+
+    pub(super) fn finish(&mut self, finish: &Finish<'_>, now: u64) -> Finished {
+        let by = self.outcomes.get(finish.id, now).map(|outcome| outcome.by.clone());
+        let Some(record) = self.records.get(finish.id, now) else { return Finished::Absent };
+        match record.ended {
+            Some(ended) if ended.by == finish.request => {
+                return Finished::Finished(record.body.clone());
+            }
+            Some(Ended { how, at, .. }) => {
+                return Finished::Already { how, at_ms: at, by: by.unwrap_or_default() };
+            }
+            None => {}
+        }
+        let Some(left) = record.left(now) else { return Finished::Expired };
+        if record.subject.is_some() && record.subject != finish.subject {
+            return Finished::OtherSubject;
+        }
+        let body = record.body.clone();
+        record.ended = Some(Ended { how: finish.how, by: finish.request, at: now });
+        let end = record.expires_at;
+        let outcome = Outcome {
+            how: finish.how,
+            at_ms: now,
+            by: finish.by.to_owned(),
+            body: finish.body.to_vec(),
+        };
+        let life = left.min(millis(finish.longest)).max(millis(GRACE));
+        self.end(finish.id, end, outcome, life, now);
+        Finished::Finished(body)
+    }
+
+    pub(super) fn list(
+        &self,
+        namespace: Digest,
+        cursor: Option<&PageCursor>,
+        limit: u16,
+        now: u64,
+    ) -> PendingPage {
+        let limit = usize::from(limit.clamp(1, 100));
+        let after = cursor.map(|cursor| (cursor.from_ms, cursor.after));
+        let live = self.index.get(&namespace).into_iter().flatten();
+        let page: Vec<_> = live
+            .filter(|entry| entry.0 > now && after.is_none_or(|after| **entry > after))
+            .take(limit)
+            .copied()
+            .collect();
+        let next = page
+            .last()
+            .filter(|_| page.len() == limit)
+            .map(|&(from_ms, after)| PageCursor { after, from_ms });
+        PendingPage { ids: page.into_iter().map(|(_, id)| id).collect(), next }
+    }
+
+    pub(super) fn clear(
+        &mut self,
+        namespace: Digest,
+        request: Digest,
+        by: &str,
+        limit: u16,
+        now: u64,
+    ) -> Cleared {
+        if let Some(before) = self.cleared.get(request, now) {
+            return before.clone();
+        }
+        let index = self.index.entry(namespace).or_default();
+        let page: Vec<_> = index.iter().take(limit.clamp(1, 50).into()).copied().collect();
+        if page.is_empty() {
+            return Cleared::default();
+        }
+        let mut cleared = Cleared::default();
+        for (end, id) in page {
+            let record = self.records.get(id, now).filter(|record| record.left(now).is_some());
+            if let Some(record) = record {
+                record.ended = Some(Ended { how: Ending::Cleared, by: request, at: now });
+                let (how, by) = (Ending::Cleared, by.to_owned());
+                let outcome = Outcome { how, at_ms: now, by, body: Vec::new() };
+                self.end(id, end, outcome, millis(GRACE), now);
+                cleared.ids.push(id);
+            } else if let Some(index) = self.index.get_mut(&namespace) {
+                index.remove(&(end, id));
+            }
+        }
+        cleared.more = self.index.get(&namespace).is_some_and(|index| !index.is_empty());
+        self.cleared.insert(request, cleared.clone(), after(now, GRACE), now);
+        cleared
+    }
+
+    pub(super) fn outcome(&mut self, id: PendingId, now: u64) -> Option<Outcome> {
+        self.outcomes.get(id, now).cloned()
+    }
+
+    pub(super) fn note_waiter(&mut self, id: PendingId, waiter: &str, until: u64, now: u64) {
+        self.waiters.retain(|_, known| known.values().any(|until| *until > now));
+        self.waiters.entry(id).or_default().insert(waiter.to_owned(), until);
+    }
+
+    pub(super) fn waiters(&self, id: PendingId, now: u64) -> Vec<String> {
+        let known = self.waiters.get(&id).into_iter().flatten();
+        known.filter(|(_, until)| **until > now).map(|(waiter, _)| waiter.clone()).collect()
+    }
+
+    /// What every ending leaves: a tombstone, an outcome, and no entry in the index.
+    fn end(&mut self, id: PendingId, end: u64, outcome: Outcome, life: u64, now: u64) {
+        self.records.end_at(id, after(now, GRACE));
+        self.outcomes.insert(id, outcome, now.saturating_add(life), now);
+        if let Some(index) = self.index.get_mut(&id.namespace()) {
+            index.remove(&(end, id));
+            if index.is_empty() {
+                self.index.remove(&id.namespace());
+            }
+        }
+    }
+}

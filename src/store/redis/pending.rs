@@ -1,0 +1,280 @@
+//! Pendings on Redis: a record, its outcome, its namespace's index, and who waits.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Value, cmd, from_redis_value_ref};
+
+use super::{RedisStore, record, reply, scripts, scripts::Arg};
+use crate::{
+    digest::Digest,
+    store::{
+        Cleared, Ending, Finish, Finished, GRACE, NewPending, Outcome, PageCursor, PendingId,
+        PendingPage, PendingRow, PendingStore, PutPending, Shard, StoreError, WakeHub, millis,
+    },
+};
+
+#[async_trait]
+impl PendingStore for RedisStore {
+    async fn put_pending(&self, pending: NewPending<'_>) -> Result<PutPending, StoreError> {
+        put(self, pending).await
+    }
+
+    async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError> {
+        read(self, id).await
+    }
+
+    async fn finish_pending(&self, how: Finish<'_>) -> Result<Finished, StoreError> {
+        finish(self, how).await
+    }
+
+    async fn list_pendings(
+        &self,
+        namespace: Digest,
+        cursor: Option<PageCursor>,
+        limit: u16,
+    ) -> Result<PendingPage, StoreError> {
+        list(self, namespace, cursor, limit).await
+    }
+
+    async fn clear_pendings(
+        &self,
+        namespace: Digest,
+        request: Digest,
+        by: &str,
+        limit: u16,
+    ) -> Result<Cleared, StoreError> {
+        clear(self, namespace, request, by, limit).await
+    }
+
+    async fn read_outcome(&self, id: PendingId) -> Result<Option<Outcome>, StoreError> {
+        outcome(self, id).await
+    }
+
+    async fn note_waiter(
+        &self,
+        id: PendingId,
+        waiter: &str,
+        life: Duration,
+    ) -> Result<(), StoreError> {
+        note_waiter(self, id, waiter, life).await
+    }
+
+    async fn waiters(&self, id: PendingId) -> Result<Vec<String>, StoreError> {
+        waiters(self, id).await
+    }
+
+    fn wake_hub(&self) -> WakeHub {
+        self.listener.hub()
+    }
+}
+
+async fn put(store: &RedisStore, new: NewPending<'_>) -> Result<PutPending, StoreError> {
+    store.keep_time().await?;
+    let shard = new.id.shard();
+    let (id, key) = (new.id.to_string(), store.keys.pending(new.id));
+    let index = store.keys.pendings(shard, new.id.namespace());
+    let dedup = new.dedup.map(|dedup| store.keys.dedup(shard, dedup));
+    let ttl_ms = millis(new.ttl);
+    let slots = [new.request, Digest::NONE, new.subject.unwrap_or(Digest::NONE)];
+    let now_ms = store.clock.now_ms();
+    let value = record::write_slots(now_ms, ttl_ms, new.display, &slots, new.body);
+    let argv = [
+        Arg::Bytes(new.request.as_bytes()),
+        text(&id),
+        Arg::Bytes(&value),
+        Arg::Number(ttl_ms),
+        Arg::Number(millis(GRACE)),
+    ];
+    let keys = [key.as_str(), &index, dedup.as_deref().unwrap_or(&index)];
+    let request = new.request.as_bytes();
+    let reply = store.run_script(&scripts::PENDING_PUT, keys, argv, request).await?;
+    match reply.word() {
+        "stored" => Ok(PutPending::Stored),
+        "joined" => Ok(PutPending::Joined {
+            id: reply.part::<String>(0)?.parse().map_err(|_| reply.unknown_word())?,
+            left: Duration::from_millis(reply.part(1)?),
+        }),
+        "collision" => Ok(PutPending::Collision),
+        _ => Err(reply.unknown_word()),
+    }
+}
+
+async fn read(store: &RedisStore, id: PendingId) -> Result<PendingRow, StoreError> {
+    let key = store.keys.pending(id);
+    let namespace = id.namespace();
+    let request = namespace.as_bytes();
+    let verb = &scripts::PENDING_READ;
+    let mut reply = store.run_script(verb, [&key], [Arg::Bytes(request)], request).await?;
+    if reply.word() == "absent" {
+        return Ok(PendingRow::Absent);
+    }
+    let mut bytes = reply.take_bytes(0)?;
+    let left: i64 = reply.part(1)?;
+    let Some((state, body)) = record::read_pending(&bytes) else {
+        let what = "its head cannot be read";
+        return Err(StoreError::Corrupt { verb: "read_pending", key, what });
+    };
+    if let Some(how) = Ending::from_word(state) {
+        return Ok(PendingRow::Ended(how));
+    }
+    let grace = i64::try_from(millis(GRACE)).unwrap_or(i64::MAX);
+    match u64::try_from(left - grace) {
+        Ok(left) if left > 0 => {
+            bytes.drain(..body);
+            Ok(PendingRow::Live { body: bytes, left: Duration::from_millis(left) })
+        }
+        _ => Ok(PendingRow::Expired),
+    }
+}
+
+async fn finish(store: &RedisStore, finish: Finish<'_>) -> Result<Finished, StoreError> {
+    let (id, key) = (finish.id.to_string(), store.keys.pending(finish.id));
+    let outcome = store.keys.outcome(finish.id);
+    let index = store.keys.pendings(finish.id.shard(), finish.id.namespace());
+    let channel = store.keys.wake();
+    let request = finish.request.as_bytes();
+    let subject = finish.subject.unwrap_or(Digest::NONE);
+    let argv = [
+        Arg::Bytes(request),
+        text(&id),
+        text(finish.how.as_str()),
+        Arg::Bytes(subject.as_bytes()),
+        text(finish.by),
+        Arg::Bytes(finish.body),
+        Arg::Number(millis(GRACE)),
+        Arg::Number(millis(finish.longest)),
+        text(&channel),
+    ];
+    let keys = [key.as_str(), &outcome, &index];
+    let mut reply = store.run_script(&scripts::PENDING_FINISH, keys, argv, request).await?;
+    let corrupt = |what| StoreError::Corrupt { verb: "pending/finish", key: key.clone(), what };
+    Ok(match reply.word() {
+        "finished" => {
+            let mut bytes = reply.take_bytes(0)?;
+            let Some((_, body)) = record::read_pending(&bytes) else {
+                return Err(corrupt("its head cannot be read"));
+            };
+            bytes.drain(..body);
+            Finished::Finished(bytes)
+        }
+        "already" => Finished::Already {
+            how: Ending::from_word(&reply.part::<String>(0)?)
+                .ok_or_else(|| corrupt("its state is unknown"))?,
+            at_ms: reply.part(1)?,
+            by: reply.part(2)?,
+        },
+        "other_subject" => Finished::OtherSubject,
+        "expired" => Finished::Expired,
+        "absent" => Finished::Absent,
+        "corrupt" => return Err(corrupt("its head cannot be read")),
+        _ => return Err(reply.unknown_word()),
+    })
+}
+
+async fn list(
+    store: &RedisStore,
+    namespace: Digest,
+    cursor: Option<PageCursor>,
+    limit: u16,
+) -> Result<PendingPage, StoreError> {
+    let shard = Shard::new(namespace.as_bytes()[0]);
+    let index = store.keys.pendings(shard, namespace);
+    let limit = limit.clamp(1, 100);
+    let (from, after) = match &cursor {
+        Some(cursor) => (cursor.from_ms, cursor.after.to_string()),
+        None => (0, String::new()),
+    };
+    // Nothing to be told apart by: it writes nothing, so any echo will do.
+    let request = namespace.as_bytes();
+    let argv = [Arg::Bytes(request), Arg::Number(limit.into()), Arg::Number(from), text(&after)];
+    let reply = store.run_script(&scripts::PENDING_LIST, [&index], argv, request).await?;
+    if reply.word() != "page" {
+        return Err(reply.unknown_word());
+    }
+    let mut page = PendingPage::default();
+    let mut last = None;
+    for pair in reply.parts().chunks_exact(2) {
+        let id = from_redis_value_ref::<String>(&pair[0]).ok().and_then(|id| id.parse().ok());
+        let end = from_redis_value_ref::<f64>(&pair[1]).ok();
+        // A member that is no id of ours is nobody's pending.
+        if let (Some(id), Some(end)) = (id, end) {
+            let id: PendingId = id;
+            last = Some((id, end));
+            page.ids.push(id);
+        }
+    }
+    if reply.parts().len() == usize::from(limit) * 2 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in ms")]
+        let cursor = last.map(|(after, end)| PageCursor { after, from_ms: end as u64 });
+        page.next = cursor;
+    }
+    Ok(page)
+}
+
+async fn clear(
+    store: &RedisStore,
+    namespace: Digest,
+    request: Digest,
+    by: &str,
+    limit: u16,
+) -> Result<Cleared, StoreError> {
+    let shard = Shard::new(namespace.as_bytes()[0]);
+    let index = store.keys.pendings(shard, namespace);
+    let receipt = store.keys.receipt(shard, request);
+    let channel = store.keys.wake();
+    let argv = [
+        Arg::Bytes(request.as_bytes()),
+        Arg::Number(limit.clamp(1, 50).into()),
+        Arg::Number(millis(GRACE)),
+        text(by),
+        text(&channel),
+    ];
+    let verb = &scripts::PENDING_CLEAR;
+    let reply = store.run_script(verb, [&index, &receipt], argv, request.as_bytes()).await?;
+    if reply.word() != "cleared" {
+        return Err(reply.unknown_word());
+    }
+    let ids = reply.parts().iter().skip(1);
+    let ids = ids.filter_map(|id| from_redis_value_ref::<String>(id).ok()?.parse().ok());
+    Ok(Cleared { ids: ids.collect(), more: reply.part::<u8>(0)? == 1 })
+}
+
+async fn outcome(store: &RedisStore, id: PendingId) -> Result<Option<Outcome>, StoreError> {
+    let key = store.keys.outcome(id);
+    let found = store.read("read_outcome", cmd("GET").arg(&key)).await?;
+    let Value::BulkString(bytes) = found else { return Ok(None) };
+    record::read_outcome(&bytes).map(Some).ok_or(StoreError::Corrupt {
+        verb: "read_outcome",
+        key,
+        what: "its head cannot be read",
+    })
+}
+
+/// A set that ends by itself: who waits tells it again before it does.
+async fn note_waiter(
+    store: &RedisStore,
+    id: PendingId,
+    waiter: &str,
+    life: Duration,
+) -> Result<(), StoreError> {
+    store.keep_time().await?;
+    let key = store.keys.waiters(id);
+    let until = store.clock.now_ms().saturating_add(millis(life));
+    store.write("note_waiter", cmd("ZADD").arg(&key).arg(until).arg(waiter)).await?;
+    let end = cmd("PEXPIRE").arg(&key).arg(millis(life)).to_owned();
+    store.write("note_waiter", &end).await.map(drop)
+}
+
+async fn waiters(store: &RedisStore, id: PendingId) -> Result<Vec<String>, StoreError> {
+    store.keep_time().await?;
+    let key = store.keys.waiters(id);
+    let mut known = cmd("ZRANGEBYSCORE");
+    known.arg(&key).arg(store.clock.now_ms()).arg("+inf").arg("LIMIT").arg(0).arg(1000);
+    let found = store.read("waiters", &known).await?;
+    from_redis_value_ref(&found).map_err(|_| reply::unreadable("waiters"))
+}
+
+fn text(text: &str) -> Arg<'_> {
+    Arg::Bytes(text.as_bytes())
+}

@@ -1,0 +1,407 @@
+//! Pendings on Redis and in memory: created, joined, ended once, listed, cleared, awaited.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use redis::AsyncCommands;
+use serde::{Deserialize, Serialize};
+use tokio::{task::JoinSet, time::timeout};
+use vestibule::{
+    RequestId, Vestibule,
+    pending::{
+        Completion, Dedup, Life, Namespace, NamespaceProvider, PendingError, PendingManager,
+        Pendings, PendingsConfig, Spec, Waited,
+    },
+    store::{Ending, PendingId, redis::RedisConfig},
+};
+
+use crate::{
+    properties::pkce::shared_keys,
+    support::{ageing::age, proxy::Proxy, server, server::TestServer, stores::fresh_prefix},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Device {
+    user_code: String,
+}
+
+fn device() -> Device {
+    Device { user_code: "BLUE-OTTER".to_owned() }
+}
+
+fn namespace() -> Namespace {
+    Namespace::new("alice@example.com").unwrap()
+}
+
+fn config(instance: &str) -> PendingsConfig {
+    PendingsConfig { instance: instance.to_owned(), ..PendingsConfig::default() }
+}
+
+async fn vestibule(url: &str, prefix: &str) -> Vestibule {
+    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
+    Vestibule::connect(config, &shared_keys()).await.unwrap()
+}
+
+/// Two replicas on one Redis, and two handles of one memory store.
+async fn replicas() -> [[Pendings<Device>; 2]; 2] {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let (a, b) = (vestibule(&server.url(), &prefix).await, vestibule(&server.url(), &prefix).await);
+    let memory = Vestibule::in_memory();
+    [
+        [a.pendings(config("a")), b.pendings(config("b"))],
+        [memory.pendings(config("a")), memory.pendings(config("b"))],
+    ]
+}
+
+/// P-1, P-3, P-4: everything comes back; the first ending wins; the others learn how, when and who.
+#[tokio::test]
+async fn a_pending_ends_exactly_once() {
+    for [a, b] in replicas().await {
+        let mut spec = Spec::new("device_code", device());
+        spec.alias = "github".to_owned();
+        spec.resource = "https://api.example/mcp".to_owned();
+        spec.elicit_id = "e-1".to_owned();
+        let created = a.create(&namespace(), &spec).await.unwrap();
+        assert!(!created.joined);
+        let read = b.get(created.id).await.unwrap().unwrap();
+        assert_eq!((read.kind.as_str(), read.alias.as_str()), ("device_code", "github"));
+        assert_eq!(
+            (read.resource.as_str(), read.elicit_id.as_str()),
+            ("https://api.example/mcp", "e-1")
+        );
+        assert_eq!((read.data, read.namespace), (device(), namespace()));
+        assert!(read.created_at_ms > 0 && read.expires_in > Duration::from_secs(590));
+
+        let won = b.complete(created.id, None, &"yes").await.unwrap();
+        assert!(matches!(won, Completion::Won(pending) if pending.data == device()));
+        for late in [a.complete(created.id, None, &"no").await, a.cancel(created.id, None).await] {
+            let Completion::Lost { how, at_ms, by } = late.unwrap() else { panic!() };
+            assert_eq!((how, by.as_str()), (Ending::Completed, "b"));
+            assert!(at_ms >= read.created_at_ms);
+        }
+        assert!(a.get(created.id).await.unwrap().is_none());
+        let unknown = PendingId::random(created.id.namespace());
+        assert!(a.get(unknown).await.unwrap().is_none());
+        assert!(matches!(a.cancel(unknown, None).await.unwrap(), Completion::Absent));
+    }
+}
+
+/// P-12: the life is native, zero and above the ceiling are refused, "never" is a choice.
+#[tokio::test]
+async fn a_life_is_stated_and_ends_by_itself() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let pendings: Pendings<Device> = vestibule(&server.url(), &prefix).await.pendings(config("a"));
+    for life in [Duration::ZERO, Duration::from_micros(1), Duration::from_secs(24 * 3600 + 1)] {
+        let mut spec = Spec::new("form", device());
+        spec.life = Life::For(life);
+        let error = pendings.create(&namespace(), &spec).await.unwrap_err();
+        assert!(matches!(error, PendingError::Invalid(_)), "{error}");
+    }
+    let mut spec = Spec::new("form", device());
+    spec.life = Life::Ceiling;
+    let created = pendings.create(&namespace(), &spec).await.unwrap();
+    assert_eq!(created.expires_in, Duration::from_secs(24 * 3600));
+
+    let mut raw = server.raw().await;
+    age(&mut raw, &prefix, Duration::from_secs(24 * 3600 + 1)).await;
+    assert!(pendings.get(created.id).await.unwrap().is_none());
+    assert!(matches!(pendings.complete(created.id, None, &0).await.unwrap(), Completion::Expired));
+    assert!(pendings.list(&namespace(), None, 100).await.unwrap().ids.is_empty());
+    age(&mut raw, &prefix, Duration::from_secs(61)).await;
+    let left: Vec<String> = raw.keys(format!("{prefix}:*pending*")).await.unwrap();
+    assert_eq!(
+        left,
+        Vec::<String>::new(),
+        "neither a record nor an index is left, without a sweep"
+    );
+}
+
+/// P-13, X-1: a retry with the same request id finds the same pending, and ends it once.
+#[tokio::test]
+async fn a_retry_finds_the_same_pending() {
+    for [a, b] in replicas().await {
+        let (create, finish) = (RequestId::random(), RequestId::random());
+        let spec = Spec::new("form", device());
+        let one = a.create_as(&create, &namespace(), &spec).await.unwrap();
+        let two = b.create_as(&create, &namespace(), &spec).await.unwrap();
+        assert_eq!(one.id, two.id);
+        assert_eq!(a.list(&namespace(), None, 10).await.unwrap().ids, [one.id]);
+        let answer = a.seal_answer(one.id, &1).unwrap();
+        for replica in [&a, &b] {
+            let how = Ending::Completed;
+            let again = replica.finish_as(&finish, one.id, how, None, &answer).await.unwrap();
+            assert!(matches!(again, Completion::Won(_)), "{again:?}");
+        }
+    }
+}
+
+/// many callers, one prompt; a dedup key never leads to a dead pending.
+#[tokio::test]
+async fn many_callers_get_one_prompt() {
+    for [a, b] in replicas().await {
+        let mut spec = Spec::new("device_code", device());
+        spec.dedup = Dedup::Same;
+        let mut callers = JoinSet::new();
+        for number in 0..32 {
+            let (replica, spec) =
+                (if number % 2 == 0 { a.clone() } else { b.clone() }, spec.clone());
+            callers.spawn(async move { replica.create(&namespace(), &spec).await.unwrap() });
+        }
+        let created = callers.join_all().await;
+        let ids: BTreeSet<_> = created.iter().map(|created| created.id).collect();
+        assert_eq!(ids.len(), 1);
+        assert_eq!(created.iter().filter(|created| !created.joined).count(), 1);
+
+        // Another resource, another namespace, another key: another prompt.
+        let mut other = spec.clone();
+        other.resource = "other".to_owned();
+        assert!(!a.create(&namespace(), &other).await.unwrap().joined);
+        assert!(!a.create(&Namespace::default(), &spec).await.unwrap().joined);
+        other.dedup = Dedup::Key("mine".to_owned());
+        assert!(!a.create(&namespace(), &other).await.unwrap().joined);
+        assert!(b.create(&namespace(), &other).await.unwrap().joined);
+
+        // Once it ended, the next caller gets a new one.
+        let first = *ids.first().unwrap();
+        a.cancel(first, None).await.unwrap();
+        let next = b.create(&namespace(), &spec).await.unwrap();
+        assert!(!next.joined && next.id != first);
+    }
+}
+
+/// a bound pending is ended by its subject alone; a mismatch neither consumes nor reveals.
+#[tokio::test]
+async fn a_bound_pending_is_ended_by_its_subject_alone() {
+    for [a, b] in replicas().await {
+        let mut spec = Spec::new("form", device());
+        spec.subject = Some("alice".to_owned());
+        let id = a.create(&namespace(), &spec).await.unwrap().id;
+        for subject in [None, Some("mallory"), Some("")] {
+            let refused = b.complete(id, subject, &0).await.unwrap();
+            assert!(matches!(refused, Completion::Absent), "{refused:?}");
+            assert!(matches!(b.cancel(id, subject).await.unwrap(), Completion::Absent));
+        }
+        assert!(a.get(id).await.unwrap().is_some());
+        assert!(matches!(b.complete(id, Some("alice"), &0).await.unwrap(), Completion::Won(_)));
+    }
+}
+
+/// P-5: an unknown namespace is empty; clearing ends every pending, wakes who waits, and leaves
+/// other namespaces alone.
+#[tokio::test]
+async fn a_namespace_is_listed_and_cleared() {
+    for [a, b] in replicas().await {
+        assert!(a.list(&namespace(), None, 10).await.unwrap().ids.is_empty());
+        assert!(a.clear(&namespace()).await.unwrap().is_empty());
+        let spec = Spec::new("form", device());
+        let mut ids = BTreeSet::new();
+        for _ in 0..130 {
+            ids.insert(a.create(&namespace(), &spec).await.unwrap().id);
+        }
+        let other = a.create(&Namespace::default(), &spec).await.unwrap().id;
+
+        let (mut listed, mut cursor, mut pages) = (BTreeSet::new(), None, 0);
+        loop {
+            let page = b.list(&namespace(), cursor, 50).await.unwrap();
+            pages += 1;
+            listed.extend(page.ids);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!((listed == ids, pages), (true, 3));
+
+        let waiting = tokio::spawn({
+            let (a, id) = (a.clone(), *ids.first().unwrap());
+            async move { a.wait::<()>(id, PATIENCE).await.unwrap() }
+        });
+        let ended = *ids.last().unwrap();
+        b.cancel(ended, None).await.unwrap();
+        ids.remove(&ended);
+        let cleared: BTreeSet<_> = b.clear(&namespace()).await.unwrap().into_iter().collect();
+        assert_eq!(cleared, ids);
+        assert_eq!(waiting.await.unwrap(), Waited::Cleared);
+        assert!(a.list(&namespace(), None, 10).await.unwrap().ids.is_empty());
+        assert!(a.get(other).await.unwrap().is_some());
+        let late = a.complete(*ids.first().unwrap(), None, &0).await.unwrap();
+        assert!(matches!(late, Completion::Lost { how: Ending::Cleared, .. }), "{late:?}");
+    }
+}
+
+/// whichever replica ends it, whoever waits learns how, with the answer; also afterwards.
+#[tokio::test]
+async fn a_wait_learns_how_it_ended() {
+    for [a, b] in replicas().await {
+        let spec = Spec::new("device_code", device());
+        let id = a.create(&namespace(), &spec).await.unwrap().id;
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                let a = a.clone();
+                tokio::spawn(async move { a.wait::<String>(id, PATIENCE).await.unwrap() })
+            })
+            .collect();
+        while b.waiters(id).await.unwrap() != ["a"] {
+            tokio::task::yield_now().await;
+        }
+        b.complete(id, None, &"the token").await.unwrap();
+        for waiter in waiters {
+            let told = timeout(Duration::from_secs(3), waiter).await.expect("woken, not by a poll");
+            let Waited::Completed { answer, by, at_ms } = told.unwrap() else { panic!() };
+            assert_eq!((answer.as_str(), by.as_str()), ("the token", "b"));
+            assert!(at_ms > 0);
+        }
+        // A wait that begins late still learns it.
+        let late = a.wait::<String>(id, Duration::ZERO).await.unwrap();
+        assert!(matches!(late, Waited::Completed { .. }));
+
+        let cancelled = a.create(&namespace(), &spec).await.unwrap().id;
+        b.cancel(cancelled, None).await.unwrap();
+        assert_eq!(a.wait::<()>(cancelled, PATIENCE).await.unwrap(), Waited::Cancelled);
+        let living = a.create(&namespace(), &spec).await.unwrap().id;
+        let waited = a.wait::<()>(living, Duration::from_millis(50)).await.unwrap();
+        assert_eq!(waited, Waited::TimedOut);
+        let unknown = PendingId::random(living.namespace());
+        assert_eq!(a.wait::<()>(unknown, PATIENCE).await.unwrap(), Waited::Unknown);
+
+        let mut short = spec.clone();
+        short.life = Life::For(Duration::from_millis(300));
+        let short = a.create(&namespace(), &short).await.unwrap().id;
+        let expired = timeout(Duration::from_secs(3), b.wait::<()>(short, PATIENCE)).await;
+        assert_eq!(expired.expect("expiry tells nobody, and is noticed").unwrap(), Waited::Expired);
+    }
+}
+
+/// a completion while the subscription is down is learnt when it is back.
+#[tokio::test]
+async fn a_wake_up_is_not_lost_with_the_subscription() {
+    let server = TestServer::builder().start().await;
+    let proxy = Proxy::start(server.port());
+    let waiting: Pendings<Device> = vestibule(&proxy.url(), "vst").await.pendings(config("a"));
+    let ending: Pendings<Device> = vestibule(&server.url(), "vst").await.pendings(config("b"));
+    for _ in 0..5 {
+        let id = waiting.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
+        let waiter = tokio::spawn({
+            let waiting = waiting.clone();
+            async move { waiting.wait::<u8>(id, PATIENCE).await.unwrap() }
+        });
+        while ending.waiters(id).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        proxy.cut();
+        ending.complete(id, None, &7).await.unwrap();
+        let told = timeout(Duration::from_secs(4), waiter).await.expect("by the next subscription");
+        assert!(matches!(told.unwrap(), Waited::Completed { answer: 7, .. }));
+    }
+}
+
+/// on a Cluster, and through a restart of Redis (with AOF, so that it remembers).
+#[tokio::test]
+async fn a_wait_outlives_a_restart_of_redis() {
+    let server = TestServer::builder()
+        .arg("--appendonly", "yes")
+        .arg("--appendfsync", "always")
+        .start()
+        .await;
+    let waiting: Pendings<Device> =
+        vestibule(&server.cluster_url(), "vst").await.pendings(config("a"));
+    let ending: Pendings<Device> = vestibule(&server.url(), "vst").await.pendings(config("b"));
+    let id = waiting.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
+    let waiter = tokio::spawn({
+        let waiting = waiting.clone();
+        async move { waiting.wait::<u8>(id, PATIENCE).await }
+    });
+    while ending.waiters(id).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    server.kill9();
+    server.restart().await;
+    ending.complete(id, None, &7).await.unwrap();
+    let told = waiter.await.unwrap().unwrap();
+    assert!(matches!(told, Waited::Completed { answer: 7, .. }), "{told:?}");
+}
+
+/// P-2, P-6, P-10: the namespace is the caller's, never the spec's; nothing of the token is stored.
+#[tokio::test]
+async fn a_manager_knows_its_callers() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let vestibule = vestibule(&server.url(), &prefix).await;
+    let provider = vestibule.bearer_namespace();
+    let pendings: Pendings<Device> = vestibule.pendings(config("a"));
+    let callback = |id: PendingId| format!("https://app.example/pending/{id}");
+    let manager = PendingManager::new(
+        pendings.clone(),
+        std::sync::Arc::new(provider.clone()),
+        std::sync::Arc::new(callback),
+    );
+    let spec = Spec::new("form", device());
+    let (id, url) = manager.create(Some("bearer-hunter2"), &spec).await.unwrap();
+    assert_eq!(url, format!("https://app.example/pending/{id}"));
+    let mine = provider.namespace(Some("bearer-hunter2")).await.unwrap();
+    assert!(!mine.name().contains("hunter2") && !format!("{mine:?}").contains(mine.name()));
+    assert_eq!(pendings.list(&mine, None, 10).await.unwrap().ids, [id]);
+    let (anonymous, _) = manager.create(None, &spec).await.unwrap();
+    assert_eq!(pendings.list(&Namespace::default(), None, 10).await.unwrap().ids, [anonymous]);
+    assert!(matches!(manager.complete(id, None, &0).await.unwrap(), Completion::Won(_)));
+    assert!(matches!(manager.cancel(anonymous, None).await.unwrap(), Completion::Won(_)));
+}
+
+/// What is for people is readable in Redis, what is a user's is not.
+#[tokio::test]
+async fn redis_sees_no_payload() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let pendings: Pendings<Device> = vestibule(&server.url(), &prefix).await.pendings(config("a"));
+    let mut spec = Spec::new("device_code", device());
+    spec.alias = "github".to_owned();
+    spec.subject = Some("alice".to_owned());
+    spec.dedup = Dedup::Key("dedup-hunter2".to_owned());
+    let id = pendings.create(&namespace(), &spec).await.unwrap().id;
+    pendings.complete(id, Some("alice"), &"answer-hunter2").await.unwrap();
+    let mut raw = server.raw().await;
+    let keys: Vec<String> = raw.keys(format!("{prefix}:*")).await.unwrap();
+    let mut all = keys.join("\n");
+    for key in keys.iter().filter(|key| key.contains("pending:") || key.contains("outcome:")) {
+        let value: Vec<u8> = raw.get(key).await.unwrap();
+        all.push_str(&String::from_utf8_lossy(&value));
+    }
+    assert!(all.contains("v1 completed") && all.contains("kind=device_code alias=github"));
+    for secret in ["OTTER", "alice", "example.com", "hunter2"] {
+        assert!(!all.contains(secret), "{secret}");
+    }
+}
+
+/// A payload whose type changed since: a typed error that names the record, which stays.
+#[tokio::test]
+async fn another_payload_type_is_told_and_the_record_stays() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let vestibule = vestibule(&server.url(), &prefix).await;
+    let old: Pendings<Device> = vestibule.pendings(config("a"));
+    let new: Pendings<Vec<u64>> = vestibule.pendings(config("a"));
+    let id = old.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
+    let error = new.get(id).await.unwrap_err();
+    assert!(matches!(&error, PendingError::Shape { id: named, .. } if *named == id), "{error}");
+    assert!(!error.to_string().contains("OTTER"));
+    assert!(old.get(id).await.unwrap().is_some());
+}
+
+/// Hostile ids and namespaces: refused, or names like any other; never repeated.
+#[tokio::test]
+async fn hostile_names_forge_nothing() {
+    for bad in ["", "x", "{00}", &"a".repeat(65), &"A".repeat(64), &"é".repeat(32), "a\0"] {
+        let error = bad.parse::<PendingId>().unwrap_err().to_string();
+        assert!(error.contains("64 lower-case"), "{error}");
+    }
+    assert!(Namespace::new("").is_err() && Namespace::new("x".repeat(10_000)).is_err());
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let pendings: Pendings<Device> = vestibule(&server.url(), &prefix).await.pendings(config("a"));
+    for name in ["{x}", "a:b", "a\0b", "*", "\r\n", "../.."] {
+        let namespace = Namespace::new(name).unwrap();
+        let id = pendings.create(&namespace, &Spec::new("form", device())).await.unwrap().id;
+        assert_eq!(pendings.list(&namespace, None, 10).await.unwrap().ids, [id]);
+    }
+    let keys: Vec<String> = server.raw().await.keys(format!("{prefix}:*pending*")).await.unwrap();
+    let fits =
+        |key: &String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b":{}-".contains(&b));
+    assert!(keys.iter().all(fits), "{keys:?}");
+}
