@@ -22,8 +22,8 @@ local there = redis.call('GET', record)
 redis.call('ZSCORE', index, id)
 if there then
   local offset = tonumber(there:sub(56, 59)) or 0
-  local mine = there:sub(offset + 1, offset + 16) == request
-  return {mine and 'stored' or 'collision', request}
+  if there:sub(offset + 1, offset + 16) == request then return {'stored', request} end
+  return {'collision', request}
 end
 if dedup ~= index then
   -- The other pending's key is this one's with another id, in the same namespace and slot.

@@ -58,6 +58,7 @@ const SPAWNS: &[(&str, usize)] = &[
     ("src/connection/refresh.rs", 1),
     ("src/connection/sign_in.rs", 1),
     ("src/connection/vend.rs", 1),
+    ("src/store/redis/notify.rs", 1),
 ];
 
 #[test]
