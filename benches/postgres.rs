@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::{
-    contestants::PAYLOAD,
+    contestants::{PAYLOAD, name},
     rounds::{Work, work},
     support::process::Guarded,
 };
@@ -98,7 +98,7 @@ pub async fn insert_and_delete(postgres: &Postgres) -> Work {
         let sessions = sessions.clone();
         async move {
             let session = &sessions[number as usize % sessions.len()];
-            let (state, payload) = (format!("{number:043}"), [b'p'; PAYLOAD]);
+            let (state, payload) = (name(number), [b'p'; PAYLOAD]);
             let put = session.client.execute(&session.put, &[&state, &&payload[..]]).await;
             assert_eq!(put.unwrap(), 1);
             let taken = session.client.query_one(&session.take, &[&state]).await.unwrap();

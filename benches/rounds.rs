@@ -34,8 +34,7 @@ pub struct Round {
 /// All rounds of the contestants, in their order.
 pub struct Rounds(Vec<Vec<Round>>);
 
-/// `tasks` tasks each do one unit after the other for `time`; every contestant in every round,
-/// after one that does not count.
+/// Every contestant under [`load`] in every round, after one that does not count.
 pub async fn take_turns(
     tasks: usize,
     time: Duration,
@@ -54,7 +53,8 @@ pub async fn take_turns(
     Rounds(all)
 }
 
-async fn load(tasks: usize, time: Duration, work: &Work) -> Round {
+/// `tasks` tasks each do one unit after the other for `time`.
+pub async fn load(tasks: usize, time: Duration, work: &Work) -> Round {
     // Never the same number twice: no round meets what another left behind.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let stop = Arc::new(AtomicBool::new(false));

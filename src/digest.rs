@@ -89,7 +89,7 @@ impl Digest {
 
     fn of(hasher: &blake3::Hasher) -> Self {
         let mut bytes = [0; 16];
-        hasher.finalize_xof().fill(&mut bytes);
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         Self(bytes)
     }
 }

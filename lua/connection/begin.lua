@@ -9,7 +9,7 @@
 -- ARGV[4]  lease     ms
 -- ARGV[5]  instance  which replica, for people
 --
--- Returns  {"begun", request, fence, grant, connector, secret, token, attempts, undecided}
+-- Returns  {"begun", request, fence, grant, connector, secret, token, attempts, undecided, owner}
 --                                        undecided: ms since an earlier attempt, or -1
 --          {"held", request, ms}         another holder's lease is live for so long
 --          {"not_due", request, ms, attempts}
@@ -26,15 +26,21 @@ local request, id, owner, lease, instance = ARGV[1], ARGV[2], ARGV[3], tonumber(
 local was = redis.call('HMGET', conn, 'owner', 'status', 'grant', 'connector', 'secret', 'token',
   'next_at', 'lease', 'lease_ends_at', 'attempts', 'fence', 'att_token', 'att_at', 'att_first')
 redis.call('ZSCORE', due, id)
-local token, next_at = was[6], tonumber(was[7])
-local grant, attempts = tonumber(was[3]), tonumber(was[10])
+-- What is no whole number of a sane size is damaged, and must not be written on.
+local function number(text)
+  return text and #text <= 15 and text:match('^%d+$') and tonumber(text)
+end
+local token, next_at, fence = was[6], number(was[7]), number(was[11] or '0')
+local grant, attempts = number(was[3]), number(was[10])
 if not was[1] then
   redis.call('ZREM', due, id)
   return {'absent', request}
 end
 if owner ~= '' and owner ~= was[1] then return {'absent', request} end
-local whole = was[2] and grant and was[5] and attempts and (next_at or not was[7])
+local whole = was[2] and grant and was[5] and fence and (next_at or not was[7])
+  and attempts and attempts < 2 ^ 32
   and was[4] and was[4]:match('^[a-z0-9-]+$')
+  and #was[1] == 32 and was[1]:match('^[0-9a-f]+$')
   and (not token or #token == 32 and token:match('^[0-9a-f]+$'))
 if not whole then return {'corrupt', request} end
 if was[2] ~= 'active' then
@@ -48,8 +54,9 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local fence = tonumber(was[11]) or 0
 local leased = (tonumber(was[9]) or 0) - now
+-- No lease is that long: the clock of Redis has jumped back.
+if leased > 60000 then leased = 0 end
 local mine = was[8] == request and leased > 0
 if leased > 0 and not mine then return {'held', request, leased} end
 if not mine and next_at > now then
@@ -61,7 +68,7 @@ end
 -- the attempt that made it is told what the first call was.
 local undecided = -1
 if was[12] == token and not (mine and was[14] == was[11]) then
-  undecided = now - (tonumber(was[13]) or 0)
+  undecided = math.max(0, now - (tonumber(was[13]) or 0))
 end
 if not mine then
   fence = fence + 1
@@ -73,4 +80,4 @@ if not mine then
   end
   redis.call('ZADD', due, ends, id)
 end
-return {'begun', request, fence, grant, was[4], was[5], token, attempts, undecided}
+return {'begun', request, fence, grant, was[4], was[5], token, attempts, undecided, was[1]}

@@ -12,7 +12,7 @@
 -- ARGV[7]  token     32 hex, digest of the new refresh token; empty: none
 -- ARGV[8]  expires   ms the access token lives; empty: undisclosed
 -- ARGV[9]  next      ms until the next refresh; empty: never
--- ARGV[10] answered  ms since the provider answered
+-- ARGV[10] answered  ms since the exchange that brought it began: what began later is later
 --
 -- Returns  {"committed", request, ver, recovered}   recovered: 1 if it needed re-authorisation
 --          {"already", request, ver}   this very commit, however late; the current ver
@@ -37,9 +37,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answered = now - ARGV[10]
 -- The presented token is the current one: accepted whatever the fence says, because throwing a
--- freshly rotated token away bricks the account. Of two siblings the later answer is current.
-local sibling = was[6] == presented and answered > (tonumber(was[7]) or 0)
-if was[5] ~= presented and not sibling then return {'superseded', request} end
+-- freshly rotated token away bricks the account. Of two answers to one token the later is current,
+-- also where the provider does not rotate and the token stays the same.
+local answers_the_same = was[6] == presented
+local later = answered > (tonumber(was[7]) or 0)
+if answers_the_same and not later or was[5] ~= presented and not answers_the_same then
+  return {'superseded', request}
+end
 
 -- The last four receipts, so that a late retry does not find its own overwritten.
 local receipts = request .. ' ' .. (was[3] or ''):sub(1, 98)

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- store: a credential of a new connection, or a new grant of an existing one.
 --
 -- KEYS[1]  conn      HASH  {xx}:conn:<id>
@@ -21,7 +21,8 @@ local conn, owned, due = KEYS[1], KEYS[2], KEYS[3]
 local request, id, owner, connector = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local secret, token, expires, next_in = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
-local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', 'created_at', 'ver')
+local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', 'created_at', 'ver',
+  'fence')
 redis.call('ZSCORE', owned, id)
 redis.call('ZSCORE', due, id)
 if was[1] and (was[1] ~= owner or was[2] ~= connector) then return {'foreign', request} end
@@ -54,9 +55,11 @@ local function put(field, value)
     drop[#drop + 1] = field
   end
 end
+-- A damaged counter is mended: under the new grant no older attempt is accepted anyway.
+if was[7] and (#was[7] > 15 or not was[7]:match('^%d+$')) then drop[#drop + 1] = 'fence' end
 put('token', token ~= '' and token)
 put('expires_at', expires ~= '' and string.format('%d', now + expires))
 put('next_at', next_at)
 redis.call('HSET', conn, unpack(set)) -- at most 32
-redis.call('HDEL', conn, unpack(drop)) -- at most 15
+redis.call('HDEL', conn, unpack(drop)) -- at most 16
 return {'stored', request, grant}

@@ -9,7 +9,7 @@
 -- ARGV[4]  by        who does it, for people: a-z, 0-9 and -
 -- ARGV[5]  channel   where who waits listens
 --
--- Returns  {"cleared", request, more, id...}   more: 1 if the namespace has others
+-- Returns  {"cleared", request, more, id...}   more: 1 if others are live
 --
 -- Why Lua: a page is cleared as one; and a retry must return the ids that the first call cleared.
 local index, receipt = KEYS[1], KEYS[2]
@@ -26,7 +26,9 @@ if before then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ids = redis.call('ZRANGE', index, 0, tonumber(limit) - 1)
+-- What is past its end has nothing to clear; put takes it off the index, or the index ends with it.
+local live = string.format('%d', now + 1)
+local ids = redis.call('ZRANGEBYSCORE', index, live, '+inf', 'LIMIT', 0, limit)
 if #ids == 0 then return {'cleared', request, 0} end
 
 -- All are read before any is written; a key of another type fails the script here.
@@ -47,7 +49,7 @@ for at, id in ipairs(ids) do
   end
 end
 redis.call('ZREM', index, unpack(ids)) -- at most 50
-local more = redis.call('EXISTS', index)
+local more = math.min(redis.call('ZCOUNT', index, live, '+inf'), 1)
 redis.call('SET', receipt, more .. table.concat(cleared, ' '), 'PX', grace)
 if #cleared > 0 then redis.call('PUBLISH', channel, table.concat(cleared, ' ')) end
 local reply = {'cleared', request, more}

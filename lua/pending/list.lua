@@ -16,11 +16,13 @@ local request, limit, from, after = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local rank = after ~= '' and redis.call('ZRANK', index, after)
+-- What is past its end is not listed, even where nobody has removed it yet.
 local page
 if rank then
-  page = redis.call('ZRANGE', index, rank + 1, rank + limit, 'WITHSCORES')
+  local past = redis.call('ZCOUNT', index, '-inf', string.format('%d', now))
+  local first = math.max(rank + 1, past)
+  page = redis.call('ZRANGE', index, first, first + limit - 1, 'WITHSCORES')
 else
-  -- What is past its end is not listed, even where nobody has removed it yet.
   local least = math.max(tonumber(from) or 0, now + 1)
   page = redis.call('ZRANGEBYSCORE', index, string.format('%d', least), '+inf', 'WITHSCORES',
     'LIMIT', 0, limit)

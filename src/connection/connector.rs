@@ -66,6 +66,17 @@ impl ReplayPolicy {
         }
     }
 
+    /// How long an answer is waited for: a lost one must be asked for again inside the grace, and
+    /// a strict provider's lease must not end before it.
+    pub(super) fn patience(self) -> Duration {
+        match self {
+            Self::Grace(grace) => {
+                (grace / 2).clamp(Duration::from_secs(5), Duration::from_secs(30))
+            }
+            Self::Strict => Duration::from_secs(25),
+        }
+    }
+
     /// Whether a token first presented so long ago may be presented again without harm.
     pub(super) fn forgives(self, ago: Duration) -> bool {
         matches!(self, Self::Grace(grace) if ago <= grace)

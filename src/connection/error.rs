@@ -1,7 +1,11 @@
 use std::time::Duration;
 
 use super::ExchangeError;
-use crate::{seal::SealError, store::StoreError};
+use crate::{
+    pkce::{InvalidState, PkceError},
+    seal::SealError,
+    store::StoreError,
+};
 
 /// What can go wrong with a connection. No variant carries a secret.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,4 +63,56 @@ pub enum ConnectionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why a sign-in did not start or finish. The messages may be shown outside.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignInError {
+    /// The state cannot be one.
+    #[error(transparent)]
+    InvalidState(#[from] InvalidState),
+    /// The state, or what is stored of it, failed: the source says how, for logs.
+    #[error("{}", outside(.0))]
+    State(#[from] PkceError),
+    /// Another session than the one that started it came back. The sign-in is over.
+    #[error("this sign-in was started by another session")]
+    OtherSession,
+    /// The `iss` is not the connector's (RFC 9207): a mix-up attack, or a wrong configuration.
+    #[error("this answer is from another issuer than the one that was asked")]
+    OtherIssuer,
+    /// The provider reported an error instead of a code.
+    #[error("the provider refused: {code}")]
+    Refused {
+        /// Its code, sanitised.
+        code: String,
+    },
+    /// Neither a code nor an error.
+    #[error("the provider's answer has neither a code nor an error")]
+    NoCode,
+    /// No session: whoever gets hold of the callback could finish another's sign-in.
+    #[error("a sign-in needs the session that starts it")]
+    NoSession,
+    /// The redirect URI cannot be one.
+    #[error("the redirect URI is not an absolute http or https URL")]
+    RedirectUri,
+    /// The return URL leads elsewhere.
+    #[error("the return URL is neither a path nor of the redirect URI's origin")]
+    ReturnUrl,
+    /// The code exchange failed.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The credential could not be stored, or what was asked for does not exist: the source says
+    /// how, for logs.
+    #[error("the connection could not be made")]
+    Connection(#[from] ConnectionError),
+}
+
+/// What may be said outside of a state that failed.
+fn outside(error: &PkceError) -> &'static str {
+    match error {
+        PkceError::StateNotFound(_) => "this sign-in is not known here: start again",
+        PkceError::Put { .. } | PkceError::Take { .. } => "not at the moment: try again",
+        _ => "this sign-in cannot be used: start again",
+    }
 }

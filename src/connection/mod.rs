@@ -24,6 +24,7 @@ mod schedule;
 mod secret;
 mod settle;
 mod sign_in;
+mod storing;
 mod vend;
 
 use std::{
@@ -38,11 +39,11 @@ use tokio_util::task::TaskTracker;
 pub use self::http_exchange::{HttpExchange, HttpExchangeError};
 pub use self::{
     connector::{ClientAuth, Connector, ConnectorError, Registry, ReplayPolicy},
-    error::ConnectionError,
+    error::{ConnectionError, SignInError},
     exchange::{CodeGrant, ExchangeClass, ExchangeError, TokenAnswer, TokenExchange},
     refresh::Refreshed,
     secret::{AccessToken, AuthorizationCode, ClientSecret, CredentialSecret, RefreshToken},
-    sign_in::{Callback, Finished, SignIn, SignInError, Started},
+    sign_in::{Callback, Finished, SignIn, Started},
     vend::{VendPath, Vended},
 };
 use crate::{
@@ -50,7 +51,7 @@ use crate::{
     foundation::Foundation,
     pkce::PkceStates,
     seal::Binding,
-    store::{ConnectionId, NewCredential, Stored},
+    store::ConnectionId,
 };
 
 /// What connections need besides the store.
@@ -134,7 +135,21 @@ impl Connections {
     ///
     /// [`SignInError`]; what may be shown outside is in its `Display`.
     pub async fn finish(&self, callback: Callback<'_>) -> Result<Finished, SignInError> {
-        Inner::finish(&self.inner, callback).await
+        Inner::finish(&self.inner, RequestId::random(), callback).await
+    }
+
+    /// [`finish`](Self::finish) with a request id of the caller's: a retry within a minute gets past
+    /// the state again, and fails at the provider if the code was redeemed.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub async fn finish_as(
+        &self,
+        request: RequestId,
+        callback: Callback<'_>,
+    ) -> Result<Finished, SignInError> {
+        Inner::finish(&self.inner, request, callback).await
     }
 
     /// Stores a credential that was obtained elsewhere, under a new connection or, with `id`, as
@@ -152,7 +167,8 @@ impl Connections {
         id: Option<&ConnectionId>,
         answer: &TokenAnswer,
     ) -> Result<ConnectionId, ConnectionError> {
-        self.inner.store(&RequestId::random(), owner, connector, id, answer).await
+        let new = self.inner.prepare(owner, connector, id, answer).await?;
+        self.inner.store(&new).await
     }
 
     /// Gives the owner an access token that is valid for at least the connector's serve margin.
@@ -176,7 +192,7 @@ impl Connections {
     ///
     /// A failure of the store before the exchange began. What came of the exchange is the outcome.
     pub async fn refresh(&self, id: &ConnectionId) -> Result<Refreshed, ConnectionError> {
-        Inner::refresh(&self.inner, id, None).await
+        Inner::refresh_claimed(&self.inner, id).await
     }
 
     /// Waits until no exchange is under way in this process. New ones may still start: stop the
@@ -205,50 +221,14 @@ impl Inner {
         self.foundation.naming.digest("refresh-token", &[refresh_token.secret().as_bytes()])
     }
 
-    fn binding<'a>(&'a self, id: &'a ConnectionId) -> Binding<'a> {
-        Binding {
-            purpose: "credential",
-            prefix: self.foundation.store.prefix(),
-            name: id.as_str().as_bytes(),
-        }
+    /// What a credential is bound to: its connection, and to whom and where it may go. A writer to
+    /// Redis who changes the owner or the connector makes it unopenable.
+    fn place(id: &ConnectionId, owner: Digest, connector: &str) -> String {
+        format!("{id}:{owner}:{connector}")
     }
 
-    async fn store(
-        &self,
-        request: &RequestId,
-        owner: &str,
-        connector: &str,
-        id: Option<&ConnectionId>,
-        answer: &TokenAnswer,
-    ) -> Result<ConnectionId, ConnectionError> {
-        let owner = self.owner(owner)?;
-        let connector = self.config.registry.lookup(connector)?;
-        let id = id.cloned().unwrap_or_else(|| ConnectionId::random(owner));
-        if id.shard().number() != owner.as_bytes()[0] {
-            // Another owner's: its index would be out of reach.
-            return Err(ConnectionError::NotFound);
-        }
-        let secret = CredentialSecret::from_answer(answer, None);
-        let sealed = self.foundation.seal.seal_long(self.binding(&id), &secret).await?;
-        let refresh_token = secret.refresh_token.as_ref().map(|rt| self.refresh_token_digest(rt));
-        let new = NewCredential {
-            id: &id,
-            request: request.digest(),
-            owner,
-            connector: &connector.slug,
-            secret: &sealed,
-            refresh_token,
-            expires_in: answer.expires_in,
-            next_in: refresh_token
-                .and(answer.expires_in)
-                .map(|life| schedule::next_refresh(life, connector.refresh_lead, &id)),
-        };
-        match self.foundation.store.store_credential(new).await? {
-            Stored::Stored { grant } => {
-                tracing::info!(connection = %id, connector = %connector.slug, grant, "credential stored");
-                Ok(id)
-            }
-            Stored::Foreign => Err(ConnectionError::NotFound),
-        }
+    fn binding<'a>(&'a self, place: &'a str) -> Binding<'a> {
+        let prefix = self.foundation.store.prefix();
+        Binding { purpose: "credential", prefix, name: place.as_bytes() }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     AccessToken, ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner,
@@ -62,33 +62,59 @@ impl Refreshed {
 }
 
 impl Inner {
-    /// Begins, and if the lease is ours runs the exchange in a task that outlives the caller.
+    /// What the worker does with a claimed connection: one that this process cannot refresh is left
+    /// for those who can, without a word on the record.
+    pub(super) async fn refresh_claimed(
+        inner: &Arc<Self>,
+        id: &ConnectionId,
+    ) -> Result<Refreshed, ConnectionError> {
+        if let Some(row) = inner.foundation.store.read_credential(id).await? {
+            if let Err(error) = inner.config.registry.lookup(&row.connector) {
+                tracing::warn!(connection = %id, %error, "left for a worker that knows it");
+                return Ok(Refreshed::Not("unknown_connector"));
+            }
+            let place = Self::place(id, row.owner, &row.connector);
+            let binding = inner.binding(&place);
+            let opened: Result<CredentialSecret, _> =
+                inner.foundation.seal.open_long(binding, &row.secret).await;
+            if let Err(error) = opened {
+                tracing::error!(connection = %id, %error, "a credential does not open here");
+                return Ok(Refreshed::Not("does_not_open"));
+            }
+        }
+        Self::refresh(inner, id, None).await
+    }
+
+    /// Begins, and if the lease is ours runs the exchange: both in a task that outlives the caller,
+    /// so that no lease is left behind without an exchange.
     pub(super) async fn refresh(
         inner: &Arc<Self>,
         id: &ConnectionId,
         owner: Option<Digest>,
     ) -> Result<Refreshed, ConnectionError> {
-        let holder = RequestId::random().digest();
-        let attempt = Attempt { id, holder, owner, lease: LEASE, instance: &inner.config.instance };
-        let begun = match inner.foundation.store.begin(attempt).await? {
-            Begin::Begun(begun) => begun,
-            Begin::Held { remaining } => return Ok(Refreshed::Held { remaining }),
-            Begin::NotDue { due_in, attempts } => {
-                return Ok(Refreshed::NotDue { due_in, attempts });
-            }
-            Begin::NotRefreshable => return Ok(Refreshed::Not("not_refreshable")),
-            Begin::Inactive(Status::Revoked) => return Ok(Refreshed::Not("revoked")),
-            Begin::Inactive(_) => return Ok(Refreshed::Not("inactive")),
-            Begin::Absent => return Ok(Refreshed::Not("absent")),
-        };
         let (task, id) = (inner.clone(), id.clone());
-        let running = inner.exchanges.spawn(async move {
-            let exchange = Exchange { inner: &task, id: &id, holder, begun: &begun };
-            exchange.run().await
-        });
+        let running = inner.exchanges.spawn(async move { task.begin(&id, owner).await });
         running.await.map_err(|_| {
             let what = "the exchange's task ended early";
             ConnectionError::Exchange(ExchangeError::new(ExchangeClass::Undecided, what))
+        })?
+    }
+
+    async fn begin(
+        &self,
+        id: &ConnectionId,
+        owner: Option<Digest>,
+    ) -> Result<Refreshed, ConnectionError> {
+        let holder = RequestId::random().digest();
+        let attempt = Attempt { id, holder, owner, lease: LEASE, instance: &self.config.instance };
+        Ok(match self.foundation.store.begin(attempt).await? {
+            Begin::Begun(begun) => Exchange { inner: self, id, holder, begun: &begun }.run().await,
+            Begin::Held { remaining } => Refreshed::Held { remaining },
+            Begin::NotDue { due_in, attempts } => Refreshed::NotDue { due_in, attempts },
+            Begin::NotRefreshable => Refreshed::Not("not_refreshable"),
+            Begin::Inactive(Status::Revoked) => Refreshed::Not("revoked"),
+            Begin::Inactive(_) => Refreshed::Not("inactive"),
+            Begin::Absent => Refreshed::Not("absent"),
         })
     }
 }
@@ -105,7 +131,7 @@ impl Exchange<'_> {
     async fn run(&self) -> Refreshed {
         let outcome = match self.prepared().await {
             Ok((connector, secret)) => match self.exchanged(connector, &secret).await {
-                Ok(answer) => self.commit(connector, &secret, answer).await,
+                Ok((answer, started)) => self.commit(connector, &secret, answer, started).await,
                 Err(error) => {
                     self.fail(connector.replay.forgives(self.undecided_for()), &error).await;
                     Refreshed::Failed(error)
@@ -134,7 +160,7 @@ impl Exchange<'_> {
             .lookup(&self.begun.connector)
             .map_err(|error| ExchangeError::new(ExchangeClass::Config, &error.to_string()))?;
         let seal = &self.inner.foundation.seal;
-        let opened = seal.open_long(self.inner.binding(self.id), &self.begun.secret).await;
+        let opened = seal.open_long(self.inner.binding(&self.place()), &self.begun.secret).await;
         let secret = opened.map_err(|error| {
             tracing::error!(connection = %self.id, %error, "a credential does not open");
             ExchangeError::new(ExchangeClass::Config, "the stored credential does not open")
@@ -147,7 +173,7 @@ impl Exchange<'_> {
         &self,
         connector: &Connector,
         secret: &CredentialSecret,
-    ) -> Result<TokenAnswer, ExchangeError> {
+    ) -> Result<(TokenAnswer, Instant), ExchangeError> {
         let Some(refresh_token) = &secret.refresh_token else {
             return Err(ExchangeError::new(ExchangeClass::Config, "no refresh token is stored"));
         };
@@ -161,12 +187,15 @@ impl Exchange<'_> {
         let started = Instant::now();
         let exchange = self.inner.config.exchange.exchange_refresh_token(connector, refresh_token);
         let answer = tokio::select! {
-            answer = exchange => answer,
+            answer = timeout(connector.replay.patience(), exchange) => answer,
             never = self.keep_lease(connector) => match never {},
         };
         metrics::histogram!("vestibule_exchange_seconds", "connector" => connector.slug.clone())
             .record(started.elapsed().as_secs_f64());
-        answer
+        match answer {
+            Ok(answer) => answer.map(|answer| (answer, started)),
+            Err(_) => Err(ExchangeError::new(ExchangeClass::Undecided, "no answer in time")),
+        }
     }
 
     /// Renews the lease until dropped. A lost one does not stop the exchange: its request is sent,
@@ -186,6 +215,10 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    pub(super) fn place(&self) -> String {
+        Inner::place(self.id, self.begun.owner, &self.begun.connector)
     }
 
     /// How long ago the refresh token was first presented without a verdict.

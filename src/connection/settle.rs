@@ -6,8 +6,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Connector, CredentialSecret, ExchangeClass, ExchangeError, Refreshed, TokenAnswer,
-    refresh::Exchange, schedule,
+    ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Refreshed,
+    TokenAnswer, refresh::Exchange, schedule,
 };
 use crate::{
     digest::RequestId,
@@ -28,12 +28,13 @@ impl Exchange<'_> {
         connector: &Connector,
         before: &CredentialSecret,
         answer: TokenAnswer,
+        started: Instant,
     ) -> Refreshed {
-        let answered = Instant::now();
         let secret = CredentialSecret::from_answer(&answer, Some(before));
         let refresh_token =
             secret.refresh_token.as_ref().map(|token| self.inner.refresh_token_digest(token));
-        let binding = self.inner.binding(self.id);
+        let place = self.place();
+        let binding = self.inner.binding(&place);
         let sealed = match self.inner.foundation.seal.seal_long(binding, &secret).await {
             Ok(sealed) => sealed,
             Err(error) => {
@@ -44,7 +45,9 @@ impl Exchange<'_> {
         let request = RequestId::random().digest();
         let next = |life| schedule::next_refresh(life, connector.refresh_lead, self.id);
         let decided = persist(|| {
-            let elapsed = answered.elapsed();
+            // From the beginning of the exchange: a process that was paused cannot tell when the
+            // answer came.
+            let elapsed = started.elapsed();
             let left = answer.expires_in.map(|life| life.saturating_sub(elapsed));
             self.inner.foundation.store.commit(Commit {
                 id: self.id,
@@ -150,11 +153,29 @@ impl Exchange<'_> {
     }
 }
 
+/// What [`persist`] asks of an error: whether trying again may help.
+pub(super) trait MayPass {
+    fn may_pass(&self) -> bool;
+}
+
+impl MayPass for StoreError {
+    fn may_pass(&self) -> bool {
+        self.class() != Class::Corrupt
+    }
+}
+
+impl MayPass for ConnectionError {
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(error) if error.may_pass())
+    }
+}
+
 /// Runs a verb until the store decides, or [`PERSIST_FOR`] is over. The verb carries one request
 /// id, so it may run any number of times.
-async fn persist<T, F>(verb: impl Fn() -> F) -> Result<T, StoreError>
+pub(super) async fn persist<T, E, F>(verb: impl Fn() -> F) -> Result<T, E>
 where
-    F: Future<Output = Result<T, StoreError>>,
+    E: MayPass + std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
 {
     let deadline = Instant::now() + PERSIST_FOR;
     let mut pauses = ExponentialBuilder::new()
@@ -165,7 +186,7 @@ where
         .build();
     loop {
         match verb().await {
-            Err(error) if error.class() != Class::Corrupt && Instant::now() < deadline => {
+            Err(error) if error.may_pass() && Instant::now() < deadline => {
                 tracing::debug!(%error, "trying again to persist");
                 sleep(pauses.next().unwrap_or(Duration::from_secs(2))).await;
             }

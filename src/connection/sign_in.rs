@@ -1,18 +1,20 @@
 //! The sign-in: start on one replica, finish on another.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use url::Url;
 
-use super::{AuthorizationCode, CodeGrant, ConnectionError, ExchangeError, Inner};
+use super::{
+    AuthorizationCode, CodeGrant, ConnectionError, ExchangeError, Inner, SignInError, settle,
+};
 use crate::{
     digest::RequestId,
-    pkce::{InvalidState, OauthState, PkceError, PkceState, PkceVerifier},
+    pkce::{OauthState, PkceState, PkceVerifier},
     store::ConnectionId,
 };
 
 /// A sign-in to be started.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SignIn<'a> {
     /// Whose connection it will be: whatever the host authenticated.
     pub owner: &'a str,
@@ -52,7 +54,7 @@ impl<'a> SignIn<'a> {
 }
 
 /// A sign-in under way.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Started {
     /// Where to send the user. Contains the state: do not log it.
@@ -62,7 +64,7 @@ pub struct Started {
 }
 
 /// What the provider's redirect brought, as it came.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Callback<'a> {
     /// The `state` parameter.
     pub state: &'a str,
@@ -76,6 +78,25 @@ pub struct Callback<'a> {
     pub session: &'a str,
 }
 
+// Hand-written: the states, codes and sessions in them are as good as the sign-in.
+impl fmt::Debug for SignIn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignIn").field("connector", &self.connector).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Started([redacted])")
+    }
+}
+
+impl fmt::Debug for Callback<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callback").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
 /// A finished sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,45 +107,6 @@ pub struct Finished {
     pub return_url: Option<String>,
 }
 
-/// Why a sign-in did not start or finish. The messages may be shown outside.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum SignInError {
-    /// The state cannot be one.
-    #[error(transparent)]
-    InvalidState(#[from] InvalidState),
-    /// The state, or what is stored of it, failed: see the cause.
-    #[error(transparent)]
-    State(#[from] PkceError),
-    /// Another session than the one that started it came back. The sign-in is over.
-    #[error("this sign-in was started by another session")]
-    OtherSession,
-    /// The `iss` is not the connector's (RFC 9207): a mix-up attack, or a wrong configuration.
-    #[error("this answer is from another issuer than the one that was asked")]
-    OtherIssuer,
-    /// The provider reported an error instead of a code.
-    #[error("the provider refused: {code}")]
-    Refused {
-        /// Its code, sanitised.
-        code: String,
-    },
-    /// Neither a code nor an error.
-    #[error("the provider's answer has neither a code nor an error")]
-    NoCode,
-    /// The redirect URI cannot be one.
-    #[error("the redirect URI is not an absolute http or https URL")]
-    RedirectUri,
-    /// The return URL leads elsewhere.
-    #[error("the return URL is neither a path nor of the redirect URI's origin")]
-    ReturnUrl,
-    /// The code exchange failed.
-    #[error(transparent)]
-    Exchange(#[from] ExchangeError),
-    /// The credential could not be stored, or what was asked for does not exist.
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-}
-
 impl Inner {
     pub(super) async fn start(&self, sign_in: SignIn<'_>) -> Result<Started, SignInError> {
         self.owner(sign_in.owner)?;
@@ -132,6 +114,9 @@ impl Inner {
         let redirect = Url::parse(sign_in.redirect_uri).map_err(|_| SignInError::RedirectUri)?;
         if !matches!(redirect.scheme(), "http" | "https") || redirect.fragment().is_some() {
             return Err(SignInError::RedirectUri);
+        }
+        if sign_in.session.is_empty() {
+            return Err(SignInError::NoSession);
         }
         let return_url = sign_in.return_url.unwrap_or_default();
         if !return_url.is_empty() && !is_same_origin(return_url, &redirect) {
@@ -171,37 +156,54 @@ impl Inner {
         Ok(Started { authorize_url, state })
     }
 
+    /// In a task of its own: once the state is taken, what follows must not die with the caller.
     pub(super) async fn finish(
         inner: &Arc<Self>,
+        request: RequestId,
         callback: Callback<'_>,
     ) -> Result<Finished, SignInError> {
         let state = OauthState::parse(callback.state)?;
-        // First of all, and whatever the rest says: one state, one try.
-        let record = inner.pkce.take(&state).await?;
-        if !is_same(&record.session, callback.session) {
-            tracing::warn!(connector = %record.connection, "a sign-in came back in another session");
-            return Err(SignInError::OtherSession);
-        }
-        let connector = inner.config.registry.lookup(&record.connection)?;
-        if let Some(issuer) = &connector.issuer
-            && callback.iss != Some(issuer)
-        {
-            tracing::warn!(connector = %record.connection, "a sign-in came back from another issuer");
-            return Err(SignInError::OtherIssuer);
-        }
-        if let Some(code) = callback.error {
-            let code = ExchangeError::new(super::ExchangeClass::Rejected, code).reason;
-            return Err(SignInError::Refused { code });
-        }
-        let code = callback.code.filter(|code| !code.is_empty()).ok_or(SignInError::NoCode)?;
-
-        // The code is redeemed once the request is sent: what follows must not die with the caller.
-        let (task, code) = (inner.clone(), AuthorizationCode::new(code));
-        let running = inner.exchanges.spawn(async move { task.redeem(&code, record).await });
+        let came = Came {
+            session: callback.session.to_owned(),
+            iss: callback.iss.map(str::to_owned),
+            error: callback.error.map(str::to_owned),
+            code: callback.code.filter(|code| !code.is_empty()).map(AuthorizationCode::new),
+        };
+        let task = inner.clone();
+        let running = inner
+            .exchanges
+            .spawn(async move { task.take_and_redeem(&request, &state, came).await });
         running.await.map_err(|_| {
             let what = "the exchange's task ended early";
             ExchangeError::new(super::ExchangeClass::Undecided, what)
         })?
+    }
+
+    async fn take_and_redeem(
+        &self,
+        request: &RequestId,
+        state: &OauthState,
+        came: Came,
+    ) -> Result<Finished, SignInError> {
+        // First of all, and whatever the rest says: one state, one try.
+        let record = self.pkce.take_as(request, state).await?;
+        if !is_same(&record.session, &came.session) {
+            tracing::warn!(connector = %record.connection, "a sign-in came back in another session");
+            return Err(SignInError::OtherSession);
+        }
+        let connector = self.config.registry.lookup(&record.connection)?;
+        if let Some(issuer) = &connector.issuer
+            && came.iss.as_ref() != Some(issuer)
+        {
+            tracing::warn!(connector = %record.connection, "a sign-in came back from another issuer");
+            return Err(SignInError::OtherIssuer);
+        }
+        if let Some(code) = came.error {
+            let code = ExchangeError::new(super::ExchangeClass::Rejected, &code).reason;
+            return Err(SignInError::Refused { code });
+        }
+        let code = came.code.ok_or(SignInError::NoCode)?;
+        self.redeem(&code, record).await
     }
 
     async fn redeem(
@@ -221,12 +223,21 @@ impl Inner {
             "" => None,
             id => Some(id.parse::<ConnectionId>().map_err(|_| ConnectionError::NotFound)?),
         };
-        let (owner, request) = (&record.started_by, RequestId::random());
-        let slug = &record.connection;
-        let connection = self.store(&request, owner, slug, before.as_ref(), &answer).await?;
+        let (owner, slug) = (&record.started_by, &record.connection);
+        // The code is spent: its credential is kept trying for as long as a refreshed one would be.
+        let new = self.prepare(owner, slug, before.as_ref(), &answer).await?;
+        let connection = settle::persist(|| self.store(&new)).await?;
         let return_url = Some(record.return_url).filter(|url| !url.is_empty());
         Ok(Finished { connection, return_url })
     }
+}
+
+/// What a callback brought, for a task of its own.
+struct Came {
+    session: String,
+    iss: Option<String>,
+    error: Option<String>,
+    code: Option<AuthorizationCode>,
 }
 
 /// A path on this site, or a URL of the same origin: never an open redirect.
@@ -235,13 +246,14 @@ fn is_same_origin(return_url: &str, redirect: &Url) -> bool {
     if return_url.chars().any(|c| c.is_control() || c == '\\' || c.is_whitespace()) {
         return false;
     }
-    match redirect.join(return_url) {
-        Ok(url) => {
-            url.origin() == redirect.origin()
-                && (return_url.starts_with('/') || Url::parse(return_url).is_ok())
-        }
-        Err(_) => false,
-    }
+    // A path is joined; anything else must be a whole URL by itself: `https:host` joins to this
+    // origin here, and leads to that host elsewhere.
+    let url = if return_url.starts_with('/') {
+        redirect.join(return_url)
+    } else {
+        Url::parse(return_url)
+    };
+    url.is_ok_and(|url| url.origin() == redirect.origin())
 }
 
 /// Sessions are secrets of their browsers: compared in constant time.
@@ -270,6 +282,9 @@ mod tests {
             "/\t/evil.example",
             "https://app.example@evil.example/",
             "https://app.example:444/",
+            "https:evil.example",
+            "https:/evil.example/x",
+            "https:///evil.example",
         ] {
             assert!(!is_same_origin(bad, &redirect), "{bad}");
         }

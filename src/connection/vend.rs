@@ -5,9 +5,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{AccessToken, ConnectionError, Connector, CredentialSecret, Inner, Refreshed};
+use super::{
+    AccessToken, ConnectionError, Connector, CredentialSecret, ExchangeClass, Inner, Refreshed,
+};
 use crate::{
     digest::Digest,
     store::{ConnectionId, CredentialRow, Status},
@@ -73,7 +75,7 @@ impl Inner {
         owner: Digest,
         id: &ConnectionId,
     ) -> Result<Vended, ConnectionError> {
-        let started = Instant::now();
+        let deadline = Instant::now() + inner.config.vend_deadline;
         let mut waited = false;
         let mut look = FIRST_LOOK;
         loop {
@@ -101,9 +103,20 @@ impl Inner {
                 }
                 return inner.open(id, &row, now_ms, path).await;
             }
-            let pause = match Self::refresh(inner, id, Some(owner)).await? {
+            // The exchange goes on if this caller's time is over.
+            let refreshing = timeout_at(deadline, Self::refresh(inner, id, Some(owner)));
+            let Ok(refreshed) = refreshing.await else {
+                return Err(ConnectionError::TimedOut { waited: inner.config.vend_deadline });
+            };
+            let pause = match refreshed? {
                 Refreshed::Fresh { access_token, expires_in } => {
                     return Ok(Vended { access_token, expires_in, path: VendPath::Refreshed });
+                }
+                // A provider's trouble is no reason to withhold what still lives.
+                Refreshed::Failed(error)
+                    if error.class != ExchangeClass::Rejected && lives(&row, now_ms) =>
+                {
+                    return inner.open(id, &row, now_ms, VendPath::StaleServed).await;
                 }
                 Refreshed::Failed(error) => return Err(ConnectionError::Exchange(error)),
                 Refreshed::NotDue { due_in, attempts } if attempts > 0 => {
@@ -118,8 +131,8 @@ impl Inner {
                 Refreshed::Held { remaining } => look.min(remaining.max(FIRST_LOOK)),
             };
             waited = true;
-            if started.elapsed() + pause > inner.config.vend_deadline {
-                return Err(ConnectionError::TimedOut { waited: started.elapsed() });
+            if Instant::now() + pause > deadline {
+                return Err(ConnectionError::TimedOut { waited: inner.config.vend_deadline });
             }
             sleep(pause).await;
             look = (look * 2).min(LAST_LOOK);
@@ -147,8 +160,9 @@ impl Inner {
         now_ms: u64,
         path: VendPath,
     ) -> Result<Vended, ConnectionError> {
+        let place = Self::place(id, row.owner, &row.connector);
         let secret: CredentialSecret =
-            self.foundation.seal.open_long(self.binding(id), &row.secret).await.inspect_err(
+            self.foundation.seal.open_long(self.binding(&place), &row.secret).await.inspect_err(
                 |error| {
                     tracing::error!(connection = %id, %error, "a credential does not open");
                 },
@@ -159,8 +173,16 @@ impl Inner {
     }
 }
 
-/// An undisclosed expiry is trusted: there is nothing to judge it by.
+/// Valid for the serve margin; or still alive, and not due: nothing better is to be had yet. An
+/// undisclosed expiry is trusted, there is nothing to judge it by.
 fn is_served(row: &CredentialRow, connector: &Connector, now_ms: u64) -> bool {
     let margin = u64::try_from(connector.serve_margin.as_millis()).unwrap_or(u64::MAX);
+    let not_due = row.next_at_ms.is_none_or(|next| next > now_ms);
     row.expires_at_ms.is_none_or(|at| at > now_ms.saturating_add(margin))
+        || not_due && lives(row, now_ms)
+}
+
+/// Whether the token lives, for as long as a call with it may take to arrive.
+fn lives(row: &CredentialRow, now_ms: u64) -> bool {
+    row.expires_at_ms.is_none_or(|at| at > now_ms.saturating_add(1_000))
 }

@@ -105,7 +105,11 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
             request: request.digest(),
             ttl,
             subject: spec.subject.as_deref().map(|subject| self.digest("subject", subject)),
-            dedup: spec.dedup_text().map(|text| self.digest("dedup", &text)),
+            // The namespace is part of it: namespaces share shards, and must never share prompts.
+            dedup: spec.dedup_text().map(|text| {
+                let parts: [&[u8]; 2] = [digest.as_bytes(), text.as_bytes()];
+                self.foundation.naming.digest("dedup", &parts)
+            }),
             display: &[("kind", &spec.kind), ("alias", &spec.alias)],
             body: &sealed,
         };

@@ -129,7 +129,12 @@ impl PkceStates {
     fn open(&self, name: &RecordName, body: &[u8]) -> Result<PkceState, PkceError> {
         match self.foundation.seal.open_short(self.binding(name), body) {
             Ok(record) => Ok(record),
-            Err(SealError::PastItsLife) => Err(PkceError::StateNotFound(NotFound::Expired)),
+            Err(SealError::PastItsLife) => {
+                tracing::error!(record = %name.digest,
+                    "redis says that a PKCE state lives, this machine's clock that it is over: \
+                     one of the two clocks is wrong");
+                Err(PkceError::StateNotFound(NotFound::Expired))
+            }
             Err(source) => {
                 let key_id = Seal::key_id_of(body).map(|id| id.to_string()).unwrap_or_default();
                 tracing::error!(record = %name.digest, key_id, error = %source,

@@ -8,7 +8,7 @@ use super::PkceVerifier;
 const LONGEST: usize = 2048;
 
 /// What must be there again when a sign-in comes back. Sealed as a whole.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PkceState {
     kind: String,
@@ -39,6 +39,16 @@ pub struct PkceState {
 pub struct InvalidField {
     field: &'static str,
     length: usize,
+}
+
+/// The session and the person are nobody's to read in a log.
+impl std::fmt::Debug for PkceState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PkceState")
+            .field("kind", &self.kind)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PkceState {

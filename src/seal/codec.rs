@@ -31,7 +31,8 @@ pub enum CodecError {
 
 /// Encodes a value that is a map at its top: a struct, say.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::with_capacity(256);
+    // What most values need: growing would leave a copy behind that nobody wipes.
+    let mut bytes = Vec::with_capacity(512);
     bytes.push(VERSION);
     rmp_serde::encode::write_named(&mut bytes, value)
         .map_err(|_| CodecError::Shape("it cannot be encoded"))?;

@@ -70,6 +70,8 @@ pub struct Begun {
     pub fence: u64,
     /// The grant that the commit must find again.
     pub grant: u64,
+    /// The digest of the owner.
+    pub owner: Digest,
     /// The slug of the connector.
     pub connector: String,
     /// The sealed secret with the refresh token to present.
@@ -126,7 +128,9 @@ pub struct Commit<'a> {
     pub expires_in: Option<Duration>,
     /// When it is to be refreshed next; `None` for never.
     pub next_in: Option<Duration>,
-    /// How long ago the provider answered: of two siblings the later answer is current.
+    /// How long ago the exchange began that brought the answer: of two answers to one refresh
+    /// token that of the later exchange is current. Its beginning, because a holder that was
+    /// paused cannot tell when the answer came.
     pub answered_ago: Duration,
 }
 

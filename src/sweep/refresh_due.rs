@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     connection::{ConnectionError, Connections, Refreshed},
     digest::{RequestId, random_bytes},
-    store::{Claim, ConnectionId, Shard},
+    store::{Claim, Class, ConnectionId, Shard, StoreError},
 };
 
 /// The budget of one pass.
@@ -49,43 +49,48 @@ pub struct RefreshDuePass {
 
 impl RefreshDue {
     /// One pass. When `stop` is cancelled nothing new is begun: what was claimed is given back,
-    /// and the exchanges under way end.
+    /// and the exchanges under way end. A shard that fails is skipped; after a few in a row Redis
+    /// is away, and the next pass will see.
     pub async fn pass(
         &self,
         connections: &Connections,
         stop: &CancellationToken,
     ) -> RefreshDuePass {
         let mut pass = RefreshDuePass::default();
+        let mut running = FuturesUnordered::new();
         // Each replica begins elsewhere, so that they do not meet at every shard.
         let [first] = random_bytes::<1>();
-        let shards = (0..=u8::MAX).map(|step| Shard::new(first.wrapping_add(step)));
-        let mut shards = shards.peekable();
-        let mut redis_is_away = false;
-        while shards.peek().is_some()
-            && pass.claimed < self.limit
-            && !redis_is_away
-            && !stop.is_cancelled()
-        {
-            let mut ids = Vec::new();
-            // One round of exchanges at a time: more would outwait their visibility timeout.
-            while ids.len() < self.parallel
-                && let Some(shard) = shards.next()
-            {
-                match self.claim(connections, shard, self.parallel - ids.len()).await {
-                    Ok(claimed) => ids.extend(claimed),
+        let mut shards = (0..=u8::MAX).map(|step| Shard::new(first.wrapping_add(step)));
+        let mut failed_in_a_row = 0;
+        let mut done = false;
+        loop {
+            // As slots become free: one slow provider holds up its own, and nobody else's.
+            while !done && running.len() < self.parallel.max(1) {
+                let room = (self.parallel.max(1) - running.len()).min(self.limit - pass.claimed);
+                let Some(shard) = shards.next().filter(|_| room > 0 && !stop.is_cancelled()) else {
+                    done = true;
+                    break;
+                };
+                match self.claim(connections, shard, room).await {
+                    Ok(ids) => {
+                        failed_in_a_row = 0;
+                        pass.claimed += ids.len();
+                        running.extend(ids.into_iter().map(|id| one(connections, id, stop)));
+                    }
                     Err(error) => {
-                        // This verb has waited for it: the next pass will see.
-                        redis_is_away = true;
+                        failed_in_a_row += 1;
                         pass.errors += 1;
-                        tracing::warn!(%error, "a shard was not swept");
-                        break;
+                        tracing::warn!(%shard, %error, "a shard was not swept");
+                        done = failed_in_a_row >= 3 || error.class() == Class::Operator;
                     }
                 }
             }
-            pass.claimed += ids.len();
-            self.refresh(connections, ids, stop, &mut pass).await;
+            match running.next().await {
+                Some(result) => pass.count(result),
+                None if done => return pass,
+                None => {}
+            }
         }
-        pass
     }
 
     async fn claim(
@@ -93,42 +98,39 @@ impl RefreshDue {
         connections: &Connections,
         shard: Shard,
         room: usize,
-    ) -> Result<Vec<ConnectionId>, ConnectionError> {
+    ) -> Result<Vec<ConnectionId>, StoreError> {
         let limit = u16::try_from(room.clamp(1, 100)).unwrap_or(1);
         let request = RequestId::random().digest();
         let claim = Claim { shard, request, limit, hide: self.hide };
-        Ok(connections.foundation().store.claim_due(claim).await?)
+        connections.foundation().store.claim_due(claim).await
     }
+}
 
-    async fn refresh(
-        &self,
-        connections: &Connections,
-        ids: Vec<ConnectionId>,
-        stop: &CancellationToken,
-        pass: &mut RefreshDuePass,
-    ) {
-        let results = stream::iter(ids)
-            .map(|id| async move {
-                if stop.is_cancelled() {
-                    let request = RequestId::random().digest();
-                    let given = connections.foundation().store.give_back(&id, request).await;
-                    return given.map(|()| None).map_err(ConnectionError::from);
-                }
-                connections.refresh(&id).await.map(Some)
-            })
-            .buffer_unordered(self.parallel.max(1));
-        tokio::pin!(results);
-        while let Some(result) = results.next().await {
-            match result {
-                Ok(None) => pass.given_back += 1,
-                Ok(Some(Refreshed::Fresh { .. })) => pass.refreshed += 1,
-                Ok(Some(Refreshed::Failed(_))) => pass.failed += 1,
-                Ok(Some(_)) => pass.skipped += 1,
-                Err(error) => {
-                    pass.errors += 1;
-                    tracing::warn!(%error, "a due connection was not begun");
-                }
+impl RefreshDuePass {
+    /// `None` was given back.
+    fn count(&mut self, result: Result<Option<Refreshed>, ConnectionError>) {
+        match result {
+            Ok(None) => self.given_back += 1,
+            Ok(Some(Refreshed::Fresh { .. })) => self.refreshed += 1,
+            Ok(Some(Refreshed::Failed(_))) => self.failed += 1,
+            Ok(Some(_)) => self.skipped += 1,
+            Err(error) => {
+                self.errors += 1;
+                tracing::warn!(%error, "a due connection was not begun");
             }
         }
     }
+}
+
+async fn one(
+    connections: &Connections,
+    id: ConnectionId,
+    stop: &CancellationToken,
+) -> Result<Option<Refreshed>, ConnectionError> {
+    if stop.is_cancelled() {
+        let request = RequestId::random().digest();
+        connections.foundation().store.give_back(&id, request).await?;
+        return Ok(None);
+    }
+    connections.refresh(&id).await.map(Some)
 }

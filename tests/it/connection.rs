@@ -96,8 +96,8 @@ async fn a_sign_in_crosses_replicas_and_its_replay_is_refused() {
     let finished = won.unwrap();
     assert_eq!(finished.return_url.as_deref(), Some("/done"));
     let refused = lost.unwrap_err();
-    let cause = PkceError::StateNotFound(NotFound::Absent).to_string();
-    assert_eq!(refused.to_string(), cause, "outside, a replay looks like any unknown state");
+    let unknown = SignInError::State(PkceError::StateNotFound(NotFound::Absent)).to_string();
+    assert_eq!(refused.to_string(), unknown, "outside, a replay looks like any unknown state");
     assert!(matches!(
         refused,
         SignInError::State(PkceError::StateNotFound(NotFound::Replayed { .. }))
@@ -439,9 +439,60 @@ async fn a_removed_connector_keeps_its_credentials() {
     let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
     let exchange = Arc::new(HttpExchange::new().unwrap());
     let bare = vestibule.connections(ConnectionsConfig::new(Registry::default(), exchange));
-    assert_eq!(scene.pass(&bare).await.failed, 1);
+    assert_eq!(scene.pass(&bare).await.skipped, 1);
+    assert_eq!(scene.field(&id, "attempts").await.as_deref(), Some("0"), "not its fault");
     assert_eq!(scene.field(&id, "status").await.as_deref(), Some("active"));
     assert!(matches!(bare.vend("alice", &id).await, Err(ConnectionError::UnknownConnector { .. })));
-    scene.age(301).await;
+    scene.age(13).await;
     assert_eq!(scene.pass(&scene.replica).await.refreshed, 1);
+}
+
+/// A writer to Redis who makes a connection somebody else's, or another provider's, cannot open it.
+#[tokio::test]
+async fn a_credential_cannot_be_given_to_another_owner_or_connector() {
+    let scene = Scene::new(Settings::default()).await;
+    let id = sign_in(&scene.replica, "alice").await;
+    let others = sign_in(&scene.replica, "mallory").await;
+    let mallory = scene.field(&others, "owner").await.unwrap();
+    let key = format!("{}:{{{}}}:conn:{id}", scene.prefix, id.shard());
+    let mut raw = server::shared().await.raw().await;
+    let alice: String = raw.hget(&key, "owner").await.unwrap();
+    let _: () = raw.hset(&key, "owner", mallory).await.unwrap();
+    let stolen = scene.replica.vend("mallory", &id).await.unwrap_err();
+    assert!(matches!(stolen, ConnectionError::Seal(_)), "{stolen}");
+    let _: () = raw.hset(&key, "owner", alice).await.unwrap();
+    assert!(scene.replica.vend("alice", &id).await.is_ok());
+}
+
+/// A token whose life is shorter than the serve margin is served while it lives, and a provider's
+/// trouble does not withhold what still lives.
+#[tokio::test]
+async fn what_lives_is_served() {
+    let life = Duration::from_secs(60);
+    let settings = Settings {
+        access_lifetime_first: life,
+        access_lifetime_refreshed: life,
+        ..Settings::default()
+    };
+    let scene = Scene::new(settings).await;
+    let id = sign_in(&scene.replica, "alice").await;
+    scene.age(35).await;
+    let served = scene.replica.vend("alice", &id).await.unwrap();
+    assert_eq!(served.path, VendPath::Warm, "not due yet, and alive");
+    scene.age(20).await;
+    scene.provider.set_failure(Some(Failure::always(Answer::Status(500))));
+    for _ in 0..2 {
+        let served = scene.replica.vend("alice", &id).await.unwrap();
+        assert!(served.expires_in.unwrap() < Duration::from_secs(6));
+    }
+    scene.age(6).await;
+    assert!(scene.replica.vend("alice", &id).await.is_err());
+}
+
+/// K-5: a sign-in without a session is not started: anybody could finish it.
+#[tokio::test]
+async fn a_sign_in_needs_a_session() {
+    let scene = Scene::new(Settings::default()).await;
+    let refused = scene.replica.start(SignIn::new("alice", "demo", "", REDIRECT)).await;
+    assert!(matches!(refused, Err(SignInError::NoSession)));
 }

@@ -16,6 +16,7 @@ mod faults;
 mod lineage;
 mod pending;
 mod pkce;
+mod prove_pendings;
 mod prove_small;
 mod support;
 mod support_works;

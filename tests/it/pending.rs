@@ -405,3 +405,21 @@ async fn hostile_names_forge_nothing() {
         |key: &String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b":{}-".contains(&b));
     assert!(keys.iter().all(fits), "{keys:?}");
 }
+
+/// namespaces share shards, and never prompts: not even with the same key in the same shard.
+#[tokio::test]
+async fn namespaces_of_one_shard_share_no_prompt() {
+    for [a, _] in replicas().await {
+        let mut spec = Spec::new("device_code", device());
+        spec.dedup = Dedup::Same;
+        // By the pigeonhole some two of these share one of the 256 shards.
+        let mut shards = BTreeSet::new();
+        for number in 0..300 {
+            let namespace = Namespace::new(format!("user-{number}")).unwrap();
+            let created = a.create(&namespace, &spec).await.unwrap();
+            assert!(!created.joined, "{number}");
+            shards.insert(created.id.shard());
+        }
+        assert!(shards.len() < 300);
+    }
+}

@@ -18,10 +18,14 @@ mod properties;
 mod report;
 
 use properties::{
-    connections, pkce,
+    connections, pendings,
+    pendings::waits::Waiter,
+    pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
     seal, store,
 };
+use std::time::Duration;
+
 use report::Report;
 use support::server::TestServer;
 
@@ -85,6 +89,37 @@ async fn prove(mut report: Report) -> bool {
             connections::survive_kills(on, std::time::Duration::ZERO, n, p)
         })
         .await;
+    report
+        .property("pendings", "one winner of every pending", 10_000, |n, p| {
+            pendings::one_winner(on, false, n, p)
+        })
+        .await;
+    report
+        .guard("pendings", "one winner", "GET, then DEL", 100, |n, p| {
+            pendings::one_winner(on, true, n, p)
+        })
+        .await;
+    report
+        .property("pendings", "no wake-up is lost", 1_000, |n, p| {
+            pendings::waits::no_lost_wake_up(Waiter::Vestibule, n, p)
+        })
+        .await;
+    report
+        .guard("pendings", "no wake-up", "a plain SUBSCRIBE", 100, |n, p| {
+            pendings::waits::no_lost_wake_up(Waiter::PlainSubscribe, n, p)
+        })
+        .await;
+    report
+        .property("pendings", "what expires leaves nothing", 100_000, |n, p| {
+            pendings::expiry_leaves_nothing(n, p)
+        })
+        .await;
+    report
+        .property("pendings", "a big namespace lists and clears", 100_000, |n, p| {
+            pendings::big_namespace(Duration::from_millis(5), n, p)
+        })
+        .await;
+    report.property("pendings", "a lost reply loses nothing", 3_000, pendings::lost_replies).await;
     report
         .property("store", "acknowledged is durable (AOF always)", 100_000, |n, p| {
             store::survives_a_restart(true, n, p)

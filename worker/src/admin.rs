@@ -32,21 +32,30 @@ impl Readiness {
     }
 }
 
-/// Serves until `stop`.
+/// Takes the address: before anything else is done, so that a taken one is told at once.
 ///
 /// # Errors
 ///
 /// If the address cannot be bound.
-pub async fn serve(
-    address: SocketAddr,
-    metrics: PrometheusHandle,
-    readiness: Readiness,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("--admin: cannot listen on {address}; give another, or off"))?;
     tracing::info!(address = %listener.local_addr()?, "admin port");
+    Ok(listener)
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+///
+/// If the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let routes = Router::new()
         .route("/metrics", get(render))
         .route("/healthz", get(|| async { "alive\n" }))

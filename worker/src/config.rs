@@ -146,7 +146,15 @@ impl ConfigFile {
         // Not the parser's own text: it repeats the line, which may hold a password.
         toml::from_str(&text).map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            anyhow!("{} line {line}: {}", path.display(), error.message())
+            // Those two name a key; the others may repeat a value.
+            let message = error.message();
+            let names_a_key = ["unknown field", "missing field", "duplicate"];
+            let what = if names_a_key.iter().any(|start| message.starts_with(start)) {
+                message
+            } else {
+                "a value is not of the expected form"
+            };
+            anyhow!("{} line {line}: {what}", path.display())
         })
     }
 }

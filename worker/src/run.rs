@@ -44,7 +44,8 @@ pub async fn run(options: RunOptions) -> anyhow::Result<ExitCode> {
     let port = match options.admin {
         Admin::Off => None,
         Admin::At(address) => {
-            let serving = admin::serve(address, metrics.clone(), readiness.clone(), ended.clone());
+            let listener = admin::bind(address).await?;
+            let serving = admin::serve(listener, metrics.clone(), readiness.clone(), ended.clone());
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the admin port lives beside the sweeper"

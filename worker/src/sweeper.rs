@@ -59,13 +59,12 @@ impl Sweeper {
     async fn sweep(&self, stop: &CancellationToken) {
         let mut counted: Option<Instant> = None;
         while !stop.is_cancelled() {
-            if self.readiness.get() {
-                if counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
-                    counted = Some(Instant::now());
-                    self.count().await;
-                }
-                self.pass(stop).await;
+            // Ready or not: on a Cluster one dead node must not stop the others' shards.
+            if self.readiness.get() && counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
+                counted = Some(Instant::now());
+                self.count().await;
             }
+            self.pass(stop).await;
             pause(jittered(self.interval), stop).await;
         }
     }

@@ -195,6 +195,7 @@ impl Connections {
         Begin::Begun(Begun {
             fence: connection.fence,
             grant: connection.grant,
+            owner: connection.owner,
             connector: connection.connector.clone(),
             secret: connection.secret.clone(),
             refresh_token,
@@ -233,12 +234,13 @@ impl Connections {
             return CommitOutcome::Refused;
         }
         // The presented token is the current one: accepted whatever the fence says, because
-        // throwing a freshly rotated token away bricks the account. Of two siblings the later
-        // answer is current.
+        // throwing a freshly rotated token away bricks the account. Of two answers to one token
+        // the later is current, also where the provider does not rotate.
         let answered_at = now.saturating_sub(millis(commit.answered_ago));
-        let sibling =
-            connection.base == Some(commit.presented) && answered_at > connection.answered_at;
-        if connection.refresh_token != Some(commit.presented) && !sibling {
+        let answers_the_same = connection.base == Some(commit.presented);
+        let stale = answers_the_same && answered_at <= connection.answered_at;
+        let foreign = connection.refresh_token != Some(commit.presented) && !answers_the_same;
+        if stale || foreign {
             return CommitOutcome::Superseded;
         }
 

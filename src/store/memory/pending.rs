@@ -229,8 +229,8 @@ impl Pendings {
         if let Some(before) = self.cleared.get(request, now) {
             return before.clone();
         }
-        let index = self.index.entry(namespace).or_default();
-        let page: Vec<_> = index.iter().take(limit.clamp(1, 50).into()).copied().collect();
+        let live = self.index.get(&namespace).into_iter().flatten().filter(|entry| entry.0 > now);
+        let page: Vec<_> = live.take(limit.clamp(1, 50).into()).copied().collect();
         if page.is_empty() {
             return Cleared::default();
         }
@@ -243,11 +243,10 @@ impl Pendings {
                 let outcome = Outcome { how, at_ms: now, by, body: Vec::new() };
                 self.end(id, end, outcome, millis(GRACE), now);
                 cleared.ids.push(id);
-            } else if let Some(index) = self.index.get_mut(&namespace) {
-                index.remove(&(end, id));
             }
         }
-        cleared.more = self.index.get(&namespace).is_some_and(|index| !index.is_empty());
+        let mut left = self.index.get(&namespace).into_iter().flatten();
+        cleared.more = left.any(|(end, _)| *end > now);
         self.cleared.insert(request, cleared.clone(), after(now, GRACE), now);
         cleared
     }

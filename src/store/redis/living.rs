@@ -125,8 +125,8 @@ pub(super) async fn claim(
         return Err(reply.unknown_word());
     }
     // A member that is no id of ours cannot be begun: left hidden, it harms nobody.
-    let ids = reply.parts().iter().filter_map(|id| from_redis_value_ref::<String>(id).ok());
-    Ok(ids.filter_map(|id| id.parse().ok()).collect())
+    let ids = reply.parts().iter();
+    Ok(ids.filter_map(|id| from_redis_value_ref::<String>(id).ok()?.parse().ok()).collect())
 }
 
 pub(super) async fn give_back(
@@ -163,10 +163,8 @@ pub(super) async fn begin(store: &RedisStore, attempt: Attempt<'_>) -> Result<Be
         },
         "not_refreshable" => Begin::NotRefreshable,
         "inactive" => {
-            match reply.part::<String>(0).ok().and_then(|word| Status::from_word(&word)) {
-                Some(status) => Begin::Inactive(status),
-                None => return Err(corrupt(conn, "its status is unknown")),
-            }
+            let status = reply.part::<String>(0).ok().and_then(|word| Status::from_word(&word));
+            Begin::Inactive(status.ok_or_else(|| corrupt(conn, "its status is unknown"))?)
         }
         "absent" => Begin::Absent,
         "corrupt" => return Err(corrupt(conn, "a field is missing, or of another form")),
@@ -179,9 +177,13 @@ fn begun(reply: &mut Reply, key: String) -> Result<Begun, StoreError> {
     let Some(refresh_token) = Digest::from_hex(&reply.part::<String>(4)?) else {
         return Err(corrupt(key, "its refresh token's digest is not one"));
     };
+    let Some(owner) = Digest::from_hex(&reply.part::<String>(7)?) else {
+        return Err(corrupt(key, "its owner's digest is not one"));
+    };
     Ok(Begun {
         fence: reply.part(0)?,
         grant: reply.part(1)?,
+        owner,
         connector: reply.part(2)?,
         secret: reply.take_bytes(3)?,
         refresh_token,

@@ -59,7 +59,7 @@ use crate::{
 pub struct RedisStore {
     keys: Keyspace,
     clock: Arc<ServerClock>,
-    session: Session,
+    session: Arc<Session>,
     listener: Listener,
 }
 
@@ -78,7 +78,8 @@ impl RedisStore {
         let manager = Manager::new(&config, handshake, clock.clone())
             .map_err(|fault| StoreError::Config(format!("{}; {}", fault.cause, fault.fix)))?;
         let listener = Listener::new(&config, keys.wake());
-        let store = Self { keys, clock, session: Session::new(manager, &config)?, listener };
+        let store =
+            Self { keys, clock, session: Arc::new(Session::new(manager, &config)?), listener };
         store.read("connect", &cmd("PING")).await?;
         Ok(store)
     }

@@ -1,6 +1,6 @@
 //! One-shot records on Redis: a put is one plain command, a take is one script.
 
-use redis::{Value, cmd};
+use redis::{Cmd, Value};
 
 use super::{RedisStore, record, reply, scripts, scripts::Arg};
 use crate::{
@@ -15,8 +15,8 @@ pub(super) async fn put(store: &RedisStore, record: NewRecord<'_>) -> Result<Put
     let key = store.keys.one_shot(&record.name);
     let ttl_ms = millis(record.ttl);
     let value = record::write(&record, store.clock.now_ms(), ttl_ms);
-    let mut command = cmd("SET");
-    command.arg(&key).arg(value).arg("NX").arg("GET").arg("PX");
+    let mut command = Cmd::with_capacity(7, key.len() + value.len() + 32);
+    command.arg("SET").arg(&key).arg(value).arg("NX").arg("GET").arg("PX");
     command.arg(ttl_ms.saturating_add(millis(GRACE)));
     match store.write("put", &command).await? {
         Value::Nil => Ok(Put::Stored),

@@ -262,8 +262,13 @@ async fn note_waiter(
     let key = store.keys.waiters(id);
     let until = store.clock.now_ms().saturating_add(millis(life));
     store.write("note_waiter", cmd("ZADD").arg(&key).arg(until).arg(waiter)).await?;
-    let end = cmd("PEXPIRE").arg(&key).arg(millis(life)).to_owned();
-    store.write("note_waiter", &end).await.map(drop)
+    // No earlier than the last of those who wait. GT alone never gives a fresh key an end.
+    for condition in ["NX", "GT"] {
+        let mut end = cmd("PEXPIRE");
+        end.arg(&key).arg(millis(life)).arg(condition);
+        store.write("note_waiter", &end).await?;
+    }
+    Ok(())
 }
 
 async fn waiters(store: &RedisStore, id: PendingId) -> Result<Vec<String>, StoreError> {

@@ -9,7 +9,7 @@
 //! <put's request id 16> <taker's 16> <subject 16> <sealed body>
 //! ```
 
-use std::fmt::Write;
+use std::{io::Write, ops::Range};
 
 use crate::{
     digest::Digest,
@@ -18,6 +18,8 @@ use crate::{
 
 /// The head's width.
 const HEAD: usize = 60;
+/// In the head: where the binary part begins.
+const OFFSET: Range<usize> = 55..59;
 /// The three digests that every record has.
 const SLOTS: usize = 48;
 /// The display line's cap: what is past it is cut.
@@ -37,27 +39,28 @@ pub(super) fn write_slots(
     slots: &[Digest],
     body: &[u8],
 ) -> Vec<u8> {
-    let mut line = String::with_capacity(64);
+    let mut bytes = Vec::with_capacity(HEAD + DISPLAY / 2 + 16 * slots.len() + body.len());
+    bytes.extend_from_slice(b"v1 live      ");
+    bytes.extend_from_slice(&digits::<13>(now_ms));
+    bytes.push(b' ');
+    bytes.extend_from_slice(&digits::<13>(now_ms.saturating_add(ttl_ms)));
+    bytes.extend_from_slice(b" 0000000000000 ????\n");
     for (word, value) in display {
-        let before = line.len();
-        if !line.is_empty() {
-            line.push(' ');
+        let before = bytes.len();
+        if before > HEAD {
+            bytes.push(b' ');
         }
-        line.push_str(word);
-        line.push('=');
-        encode(value, &mut line);
-        if line.len() >= DISPLAY {
-            line.truncate(before);
+        bytes.extend_from_slice(word.as_bytes());
+        bytes.push(b'=');
+        encode(value, &mut bytes);
+        if bytes.len() >= HEAD + DISPLAY {
+            bytes.truncate(before);
             break;
         }
     }
-    let offset = HEAD + line.len() + 1;
-    let mut bytes = String::with_capacity(offset + 16 * slots.len() + body.len());
-    let ceiling = now_ms.saturating_add(ttl_ms);
-    let _ = writeln!(bytes, "v1 live      {now_ms:013} {ceiling:013} {:013} {offset:04}", 0);
-    bytes.push_str(&line);
-    bytes.push('\n');
-    let mut bytes = bytes.into_bytes();
+    bytes.push(b'\n');
+    let offset = digits::<4>(bytes.len() as u64);
+    bytes[OFFSET].copy_from_slice(&offset);
     for slot in slots {
         bytes.extend_from_slice(slot.as_bytes());
     }
@@ -94,19 +97,29 @@ pub(super) fn read_outcome(bytes: &[u8]) -> Option<Outcome> {
 fn offset(bytes: &[u8]) -> Option<usize> {
     let head = bytes.get(..HEAD)?;
     let version = head.starts_with(b"v1 ") && head[HEAD - 1] == b'\n';
-    let offset: usize = std::str::from_utf8(&head[55..59]).ok()?.parse().ok()?;
+    let offset: usize = std::str::from_utf8(&head[OFFSET]).ok()?.parse().ok()?;
     (version && offset > HEAD).then_some(offset)
 }
 
 /// Percent-encodes all but the characters that need no quoting anywhere.
-fn encode(value: &str, line: &mut String) {
+fn encode(value: &str, line: &mut Vec<u8>) {
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            line.push(char::from(byte));
+            line.push(byte);
         } else {
-            let _ = write!(line, "%{byte:02X}");
+            let _ = write!(line, "%{byte:02X}"); // memory does not fail
         }
     }
+}
+
+/// The last `N` decimal digits. What `{:013}` does too, in ten times the time.
+fn digits<const N: usize>(mut number: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    digits
 }
 
 #[cfg(test)]

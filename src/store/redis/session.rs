@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        RwLock,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -93,7 +93,7 @@ impl Session {
     ///
     /// A dropped future may still execute on the server; the same request id learns its outcome.
     pub(super) async fn run(
-        &self,
+        self: &Arc<Self>,
         verb: &'static str,
         command: &Cmd,
         effect: Effect<'_>,
@@ -125,7 +125,7 @@ impl Session {
     }
 
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         command: &Cmd,
         effect: Effect<'_>,
         deadline: Instant,
@@ -134,16 +134,14 @@ impl Session {
         if Instant::now() + self.least_time() > deadline {
             return Err(Fault::not_executed("connected too late to send it"));
         }
-        // The client times a reply itself, but a cluster client then sends again where nobody
-        // answers: past one reply's time the whole link is given up.
-        let until = deadline.min(Instant::now() + self.response + REPLY_MARGIN);
+        let until = self.until(&link, deadline);
         let mut answer = send(&mut link, command, until).await;
         if let Effect::Runs { script, request } = effect {
             if answer.as_ref().is_err_and(|fault| fault.no_script) {
-                answer = match timeout_at(until, script.load_async(&mut link)).await {
-                    Ok(Ok(_)) => send(&mut link, command, until).await,
-                    Ok(Err(error)) => Err(Fault::of_opening(&error)),
-                    Err(_) => Err(Fault::not_executed("the script could not be loaded in time")),
+                answer = match by(until, script.load_async(&mut link)).await {
+                    Some(Ok(_)) => send(&mut link, command, until).await,
+                    Some(Err(error)) => Err(Fault::of_opening(&error)),
+                    None => Err(Fault::not_executed("the script could not be loaded in time")),
                 };
             }
             if answer.as_ref().is_ok_and(|reply| !reply::echoes(reply, request)) {
@@ -158,25 +156,34 @@ impl Session {
         answer
     }
 
-    /// The shared link, opened if there is none.
-    async fn link(&self, deadline: Instant) -> Result<(u64, Link), Fault> {
+    /// The shared link, opened if there is none: in a task of its own, so that a caller who gives up
+    /// early does not take the connect along.
+    async fn link(self: &Arc<Self>, deadline: Instant) -> Result<(u64, Link), Fault> {
         if let Some(found) = self.current() {
             return Ok(found);
         }
-        let Ok(mut breaker) = timeout_at(deadline, self.connecting.lock()).await else {
-            return Err(Fault::not_executed("no connection in time"));
-        };
+        let session = self.clone();
+        #[expect(clippy::disallowed_methods, reason = "a connect outlives who asked for it")]
+        let opening = tokio::spawn(async move { session.open().await });
+        match timeout_at(deadline, opening).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(_)) => Err(Fault::not_executed("the connect ended early")),
+            Err(_) => Err(Fault::not_executed("no connection in time")),
+        }
+    }
+
+    async fn open(&self) -> Result<(u64, Link), Fault> {
+        let mut breaker = self.connecting.lock().await;
         if let Some(found) = self.current() {
             return Ok(found);
         }
         if let Some(refusal) = breaker.refusal() {
             return Err(refusal);
         }
-        let opened = match timeout_at(deadline, self.pool.get()).await {
-            Ok(Ok(object)) => Ok(object),
-            Ok(Err(PoolError::Backend(fault))) => Err(fault),
-            Ok(Err(error)) => Err(Fault::not_executed(format!("no connection: {error}"))),
-            Err(_) => Err(Fault::not_executed("no connection in time")),
+        let opened = match self.pool.get().await {
+            Ok(object) => Ok(object),
+            Err(PoolError::Backend(fault)) => Err(fault),
+            Err(error) => Err(Fault::not_executed(format!("no connection: {error}"))),
         };
         match opened {
             Ok(object) => {
@@ -194,6 +201,17 @@ impl Session {
                     .increment(1);
                 Err(breaker.failed(fault))
             }
+        }
+    }
+
+    /// When a reply is given up, unless the client sees to it. One timer for each is enough: a
+    /// single server's client has its own. A cluster client sends again where nobody answers, so
+    /// past one reply's time the whole link is given up; and near the deadline there is less time.
+    fn until(&self, link: &Link, deadline: Instant) -> Option<Instant> {
+        let reply = Instant::now() + self.response + REPLY_MARGIN;
+        match link {
+            Link::Single(_) if reply <= deadline => None,
+            _ => Some(reply.min(deadline)),
         }
     }
 
@@ -223,11 +241,19 @@ impl std::fmt::Debug for Session {
     }
 }
 
-async fn send(link: &mut Link, command: &Cmd, until: Instant) -> Result<Value, Fault> {
-    match timeout_at(until, link.req_packed_command(command)).await {
-        Ok(Ok(value)) => value.extract_error().map_err(|error| Fault::of(&error)),
-        Ok(Err(error)) => Err(Fault::of(&error)),
-        Err(_) => Err(Fault::ambiguous("no reply in time")),
+async fn send(link: &mut Link, command: &Cmd, until: Option<Instant>) -> Result<Value, Fault> {
+    match by(until, link.req_packed_command(command)).await {
+        Some(Ok(value)) => value.extract_error().map_err(|error| Fault::of(&error)),
+        Some(Err(error)) => Err(Fault::of(&error)),
+        None => Err(Fault::ambiguous("no reply in time")),
+    }
+}
+
+/// An answer, or `None` if it is not there in time.
+async fn by<T>(until: Option<Instant>, answer: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => timeout_at(until, answer).await.ok(),
+        None => Some(answer.await),
     }
 }
 

@@ -10,7 +10,10 @@ use vestibule::{
     },
 };
 
-use super::step::{Step, apart};
+use super::{
+    ask_pending::{self, Rest},
+    step::{Step, apart},
+};
 
 /// How far two spans may differ: by how long a step takes, and by a clock's calibration.
 const TOLERANCE_MS: u64 = 1500;
@@ -23,6 +26,7 @@ pub(super) struct Answer {
     /// Times as milliseconds from now, so that they mean the same to both.
     spans: Vec<i64>,
     pub(super) begun: Option<Begun>,
+    pub(super) rest: Option<Rest>,
 }
 
 impl Answer {
@@ -34,21 +38,21 @@ impl Answer {
             && self.spans.iter().zip(&other.spans).all(near)
     }
 
-    fn new(outcome: impl Into<String>) -> Self {
+    pub(super) fn new(outcome: impl Into<String>) -> Self {
         let outcome = outcome.into();
-        Self { outcome, detail: String::new(), spans: Vec::new(), begun: None }
+        Self { outcome, detail: String::new(), spans: Vec::new(), begun: None, rest: None }
     }
 
-    fn detail(self, detail: impl Into<String>) -> Self {
+    pub(super) fn detail(self, detail: impl Into<String>) -> Self {
         Self { detail: detail.into(), ..self }
     }
 
-    fn span(mut self, span: Duration) -> Self {
+    pub(super) fn span(mut self, span: Duration) -> Self {
         self.spans.push(span.as_millis() as i64);
         self
     }
 
-    fn time(mut self, name: &str, at_ms: Option<u64>, store: &dyn Store) -> Self {
+    pub(super) fn time(mut self, name: &str, at_ms: Option<u64>, store: &dyn Store) -> Self {
         if let Some(at_ms) = at_ms {
             self.detail += name;
             self.spans.push(at_ms as i64 - store.now_ms() as i64);
@@ -66,16 +70,19 @@ pub(super) struct Decided {
     pub(super) presented: Digest,
 }
 
-/// Asks a store to do what the step says, as number `at` of its sequence.
+/// Asks a store to do what the step says, as number `at` of its sequence. What it needs to know of
+/// earlier answers comes along.
 pub(super) async fn ask(
     store: &dyn Store,
     at: usize,
     step: &Step,
     decided: Option<Decided>,
+    rest: Option<Rest>,
 ) -> Answer {
     let answer = match step {
         Step::Commit { .. } | Step::Fail { .. } => decide(store, at, step, decided.unwrap()).await,
         Step::Begin { .. } => begin(store, at, step).await,
+        Step::Pending(step) => ask_pending::ask(store, at, step, rest).await,
         _ => simple(store, at, step).await,
     };
     answer.unwrap_or_else(|error| Answer::new(format!("error: {error}")))
@@ -241,7 +248,7 @@ fn outcome(verb: &str, outcome: impl std::fmt::Debug) -> Answer {
 }
 
 /// All in one shard, so that they meet in one due index.
-const SHARD: u8 = 0xc3;
+pub(super) const SHARD: u8 = 0xc3;
 
 fn connection(number: u8) -> ConnectionId {
     format!("{SHARD:x}{number:032x}").parse().unwrap()
@@ -251,7 +258,7 @@ fn owner(number: u8) -> Digest {
     digest(b'o', number)
 }
 
-fn request(number: u8) -> Digest {
+pub(super) fn request(number: u8) -> Digest {
     digest(b'r', number)
 }
 
@@ -263,12 +270,12 @@ fn record(number: u8) -> RecordName {
     RecordName::alone(Kind::Pkce, digest(b'n', number))
 }
 
-fn digest(pool: u8, number: u8) -> Digest {
+pub(super) fn digest(pool: u8, number: u8) -> Digest {
     let mut bytes = [number; 16];
     bytes[..2].copy_from_slice(&[SHARD, pool]);
     Digest::from_bytes(&bytes).unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

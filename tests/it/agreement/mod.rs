@@ -4,18 +4,32 @@
 //! Left out are fence values and generated ids; times are compared as spans, with a tolerance.
 
 mod ask;
+mod ask_pending;
+mod outcomes;
 mod play;
 mod side;
 mod step;
+mod step_pending;
 mod wrong;
 mod wrong_pending;
 
 use std::{cell::RefCell, collections::BTreeMap, env};
 
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::{
+    strategy::Strategy,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
+};
 use tokio::runtime::Runtime;
 
-use self::{play::play, side::Side, wrong::Wrong};
+use self::{
+    outcomes::OUTCOMES,
+    play::play,
+    side::Side,
+    step::{Step, sequence},
+    step_pending::pending_sequence,
+    wrong::Wrong,
+    wrong_pending::WrongPending,
+};
 use crate::support::server;
 
 /// How often each outcome was seen.
@@ -25,18 +39,23 @@ type Tally = BTreeMap<String, u32>;
 /// they differ. `AGREEMENT_SEED` repeats a run.
 ///
 /// Not from within a runtime: it has one of its own.
-pub fn run(cases: u32) {
+fn run(cases: u32, sequences: impl Strategy<Value = Vec<Step>>) {
     let seed = match env::var("AGREEMENT_SEED") {
         Ok(seed) => seed.parse().expect("a number"),
         Err(_) => server::random(),
     };
-    let tally = compare(cases, seed, async || [Side::memory(), Side::redis().await])
+    let tally = compare(cases, seed, sequences, async || [Side::memory(), Side::redis().await])
         .unwrap_or_else(|difference| panic!("AGREEMENT_SEED={seed}\n{difference}"));
     println!("AGREEMENT_SEED={seed}: {cases} sequences, {tally:#?}");
 }
 
 /// The outcomes, or the shortest sequence that tells the two sides apart.
-fn compare(cases: u32, seed: u64, sides: impl AsyncFn() -> [Side; 2]) -> Result<Tally, String> {
+fn compare(
+    cases: u32,
+    seed: u64,
+    sequences: impl Strategy<Value = Vec<Step>>,
+    sides: impl AsyncFn() -> [Side; 2],
+) -> Result<Tally, String> {
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 1000, ..Config::default() };
     let mut key = [0; 32];
@@ -46,7 +65,7 @@ fn compare(cases: u32, seed: u64, sides: impl AsyncFn() -> [Side; 2]) -> Result<
     let tally = RefCell::new(Tally::new());
 
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let outcome = runner.run(&step::sequence(), |steps| {
+    let outcome = runner.run(&sequences, |steps| {
         runtime.block_on(async {
             let mut sides = sides().await;
             let mut seen = Tally::new();
@@ -69,14 +88,23 @@ fn compare(cases: u32, seed: u64, sides: impl AsyncFn() -> [Side; 2]) -> Result<
 
 #[test]
 fn memory_and_redis_agree() {
-    run(64);
+    run(64, sequence());
+}
+
+#[test]
+fn memory_and_redis_agree_on_pendings() {
+    run(64, pending_sequence());
 }
 
 /// A comparison that cannot fail proves nothing.
 #[test]
 fn a_store_that_is_wrong_is_found_out() {
     for wrong in Wrong::ALL {
-        compare(500, 1, async || [Side::memory(), Side::wrong(wrong)])
+        compare(500, 1, sequence(), async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
+    for wrong in WrongPending::ALL.map(Wrong::Pending) {
+        compare(500, 1, pending_sequence(), async || [Side::memory(), Side::wrong(wrong)])
             .expect_err(&format!("nobody noticed {wrong:?}"));
     }
 }
@@ -84,8 +112,10 @@ fn a_store_that_is_wrong_is_found_out() {
 /// Nor does one that misses outcomes, or one that fails by itself.
 #[test]
 fn a_right_store_is_not_and_every_outcome_comes_up() {
-    let tally = compare(64, 1, async || [Side::memory(), Side::memory()]).unwrap();
-    for outcome in play::OUTCOMES {
+    let right = async || [Side::memory(), Side::memory()];
+    let mut tally = compare(64, 1, sequence(), right).unwrap();
+    tally.extend(compare(64, 1, pending_sequence(), right).unwrap());
+    for outcome in OUTCOMES {
         assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
     }
 }

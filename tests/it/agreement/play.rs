@@ -7,8 +7,10 @@ use vestibule::{Digest, store::Begun};
 use super::{
     Tally,
     ask::{Answer, Decided, ask, refresh_token},
+    ask_pending::Rest,
     side::Side,
     step::{Attempted, Step, Which},
+    step_pending::PendingStep,
 };
 
 /// An error tells what the two answered.
@@ -17,24 +19,32 @@ pub(super) async fn play(
     sides: &mut [Side; 2],
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let mut game = Game { made: vec![Made::NEVER], sent: Vec::new(), tally };
+    let (made, paging) = (vec![Made::NEVER], Paging::default());
+    let mut game = Game { made, paging, sent: Vec::new(), tally };
     for (at, step) in steps.iter().enumerate() {
         match game.settle(step) {
             None => {}
             Some(Step::Wait(by)) => {
+                game.paging.waited = true;
                 for side in &mut *sides {
                     side.wait(by).await;
                 }
             }
             Some(step) => {
                 game.compare(at, &step, sides).await?;
-                if let Some(id) = game.touched(&step) {
-                    game.compare(at, &Step::Read { id }, sides).await?;
+                for shows in game.shown_by(&step) {
+                    game.compare(at, &shows, sides).await?;
                 }
             }
         }
     }
     let end = steps.len();
+    if steps.iter().any(|step| matches!(step, Step::Pending(_))) {
+        for step in PendingStep::all() {
+            game.compare(end, &Step::Pending(step), sides).await?;
+        }
+        return Ok(());
+    }
     game.compare(end, &Step::Backlog, sides).await?;
     // When each of those in the due index is due, if nothing showed it so far.
     for request in 100..106 {
@@ -49,8 +59,25 @@ pub(super) async fn play(
 
 struct Game<'a> {
     made: Vec<Made>,
+    paging: Paging,
     sent: Vec<Step>,
     tally: &'a mut Tally,
+}
+
+/// What the last list left, on each side, and what has happened since.
+#[derive(Debug, Default)]
+struct Paging {
+    rests: [Option<Rest>; 2],
+    waited: bool,
+    changed: bool,
+}
+
+impl Paging {
+    /// Where it goes on. A cursor does not age with the records: once its entry is gone, it leads
+    /// elsewhere.
+    fn rest(&self, side: usize) -> Option<Rest> {
+        self.rests[side].clone().filter(|_| !(self.waited && self.changed))
+    }
 }
 
 /// An attempt, with the fence that each side gave it.
@@ -86,12 +113,15 @@ impl Game<'_> {
         Some(step)
     }
 
-    fn touched(&self, step: &Step) -> Option<u8> {
-        match step {
-            Step::Store { id, .. } | Step::Begin { id, .. } | Step::Renew { id, .. } => Some(*id),
-            Step::Commit { of, .. } | Step::Fail { of, .. } => Some(self.decided(of, 0).id),
-            _ => None,
-        }
+    /// What shows the change that a step made.
+    fn shown_by(&self, step: &Step) -> Vec<Step> {
+        let id = match step {
+            Step::Store { id, .. } | Step::Begin { id, .. } | Step::Renew { id, .. } => *id,
+            Step::Commit { of, .. } | Step::Fail { of, .. } => self.decided(of, 0).id,
+            Step::Pending(step) => return step.shown_by().into_iter().map(Step::Pending).collect(),
+            _ => return Vec::new(),
+        };
+        vec![Step::Read { id }]
     }
 
     async fn compare(&mut self, at: usize, step: &Step, sides: &[Side; 2]) -> Result<(), String> {
@@ -99,9 +129,10 @@ impl Game<'_> {
             Step::Commit { of, .. } | Step::Fail { of, .. } => Some(self.decided(of, side)),
             _ => None,
         };
+        let rest = |side| self.paging.rest(side);
         let [left, right] = [
-            ask(&*sides[0].store, at, step, decided(0)).await,
-            ask(&*sides[1].store, at, step, decided(1)).await,
+            ask(&*sides[0].store, at, step, decided(0), rest(0)).await,
+            ask(&*sides[1].store, at, step, decided(1), rest(1)).await,
         ];
         let differ = || Err(format!("step {at}, {step:?}:\n{left:?}\n{right:?}"));
         if !left.agrees(&right) {
@@ -124,6 +155,10 @@ impl Game<'_> {
                 None => self.made.push(Made::new(*id, l, r)),
             }
         }
+        if left.rest.is_some() {
+            self.paging = Paging { rests: [left.rest, right.rest], ..Paging::default() };
+        }
+        self.paging.changed |= matches!(step, Step::Pending(step) if step.changes());
         *self.tally.entry(outcome).or_default() += 1;
         Ok(())
     }
@@ -151,40 +186,3 @@ impl Made {
         Self { id, fences, grant: left.grant, presented: left.refresh_token }
     }
 }
-
-/// What comes up in any run that is worth its name.
-pub(super) const OUTCOMES: [&str; 33] = [
-    "put Stored",
-    "put Collision",
-    "take taken",
-    "take already_taken",
-    "take expired",
-    "take absent",
-    "store Stored",
-    "store Foreign",
-    "read",
-    "read nothing",
-    "claim 0",
-    "claim 1",
-    "claim 2",
-    "give back",
-    "begin begun",
-    "begin begun again",
-    "begin begun undecided",
-    "begin held",
-    "begin not_due",
-    "begin not_refreshable",
-    "begin inactive",
-    "begin absent",
-    "renew Renewed",
-    "renew Lost",
-    "renew Absent",
-    "commit Committed",
-    "commit AlreadyCommitted",
-    "commit Superseded",
-    "commit Refused",
-    "commit Gone",
-    "fail Recorded",
-    "fail Stale",
-    "fail Gone",
-];

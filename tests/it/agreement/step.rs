@@ -6,6 +6,8 @@ use std::{ops::Range, time::Duration};
 use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
 
+use super::step_pending::PendingStep;
+
 /// One thing to do. Numbers choose from pools.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -59,6 +61,7 @@ pub(super) enum Step {
         kind: FailureKind,
         backoff: Duration,
     },
+    Pending(PendingStep),
     /// Over all shards; asked at the end.
     Backlog,
     Wait(Duration),
@@ -209,7 +212,7 @@ fn fail() -> impl Strategy<Value = Step> {
         .prop_map(|(of, request, kind, backoff)| Step::Fail { of, request, kind, backoff })
 }
 
-fn wait() -> impl Strategy<Value = Step> {
+pub(super) fn wait() -> impl Strategy<Value = Step> {
     span(&MOVES).prop_map(Step::Wait)
 }
 
@@ -242,7 +245,7 @@ fn ids() -> impl Strategy<Value = u8> {
     prop_oneof![3 => Just(0_u8), 1 => Just(1)]
 }
 
-fn span(seconds: &'static [u64]) -> impl Strategy<Value = Duration> {
+pub(super) fn span(seconds: &'static [u64]) -> impl Strategy<Value = Duration> {
     select(seconds).prop_map(Duration::from_secs)
 }
 

@@ -15,6 +15,8 @@ use vestibule::{
     },
 };
 
+use super::wrong_pending::{PendingNotes, WrongPending};
+
 /// The mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
@@ -31,6 +33,7 @@ pub(super) enum Wrong {
     CommitOfTheLastToArriveWins,
     FailIgnoresTheFence,
     FailForgetsTheUndecided,
+    Pending(WrongPending),
 }
 
 impl Wrong {
@@ -54,8 +57,9 @@ impl Wrong {
 #[derive(Debug)]
 pub(super) struct WrongStore {
     pub(super) inner: Arc<MemoryStore>,
-    how: Wrong,
+    pub(super) how: Wrong,
     notes: Mutex<Notes>,
+    pub(super) pendings: Mutex<PendingNotes>,
 }
 
 /// What it must know to get things wrong.
@@ -75,11 +79,11 @@ struct Begun {
 
 impl WrongStore {
     pub(super) fn new(inner: Arc<MemoryStore>, how: Wrong) -> Self {
-        Self { inner, how, notes: Mutex::default() }
+        Self { inner, how, notes: Mutex::default(), pendings: Mutex::default() }
     }
 
     /// The request, or one that was never seen if this is the mistake.
-    fn fresh_if(&self, wrong: Wrong, request: Digest) -> Digest {
+    pub(super) fn fresh_if(&self, wrong: Wrong, request: Digest) -> Digest {
         if self.how != wrong {
             return request;
         }

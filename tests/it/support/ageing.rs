@@ -6,8 +6,9 @@ use redis::{FromRedisValue, aio::MultiplexedConnection};
 
 /// Makes every record under `prefix` older, as if nothing had happened for so long.
 ///
-/// It knows where absolute times are kept: in the head of a one-shot record, in hash fields whose
-/// names end in `_at`, in scores, and in the keys' own lives. Nothing else must hold one.
+/// It knows where absolute times are kept: in the heads of one-shot records and outcomes, in hash
+/// fields whose names end in `_at`, in scores, and in the keys' own lives. Nothing else must hold
+/// one.
 pub async fn age(connection: &mut MultiplexedConnection, prefix: &str, by: Duration) {
     let by = i64::try_from(by.as_millis()).unwrap();
     for key in keys(connection, prefix).await {
@@ -21,6 +22,31 @@ pub async fn age(connection: &mut MultiplexedConnection, prefix: &str, by: Durat
         }
         redis.age_life(by).await;
     }
+}
+
+/// Shortens the lives of all keys under `prefix`, and nothing else, many at a time; what would be
+/// past its end is given one more millisecond, so that it is Redis that ends it. Returns how many
+/// keys have no end.
+pub async fn age_lives(connection: &mut MultiplexedConnection, prefix: &str, by: Duration) -> u64 {
+    let by = i64::try_from(by.as_millis()).unwrap();
+    let keys: Vec<String> = keys(connection, prefix).await.into_iter().collect();
+    let mut endless = 0;
+    for keys in keys.chunks(1000) {
+        let mut lives = redis::pipe();
+        for key in keys {
+            lives.pttl(key);
+        }
+        let lives: Vec<i64> = lives.query_async(connection).await.unwrap();
+        let mut shorter = redis::pipe();
+        for (key, life) in keys.iter().zip(lives) {
+            endless += u64::from(life == -1);
+            if life > 0 {
+                shorter.pexpire(key, (life - by).max(1)).ignore();
+            }
+        }
+        shorter.query_async::<()>(connection).await.unwrap();
+    }
+    endless
 }
 
 /// Removes every key under `prefix`.
@@ -52,16 +78,21 @@ struct Redis<'a> {
 }
 
 impl Redis<'_> {
-    /// Created, ceiling, taken: 13 digits each; zero is never.
+    /// Created, ceiling, taken, or when it ended: 13 digits each; zero is never. Other strings hold
+    /// no time, and what is damaged stays as it is.
     async fn age_head(&mut self, by: i64) {
+        let times: &[usize] = match self.key.split(':').nth(2) {
+            Some("pkce" | "pending") => &[13, 27, 41],
+            Some("outcome") => &[13],
+            _ => return,
+        };
         let head: Vec<u8> = self.run("GETRANGE", &["0", "59"]).await;
-        let Ok(head) = String::from_utf8(head) else { return };
-        if !head.starts_with("v1 live  ") && !head.starts_with("v1 taken  ") || head.len() != 60 {
+        if !head.starts_with(b"v1 ") {
             return;
         }
-        for at in [13, 27, 41] {
-            let time: i64 = head[at..at + 13].parse().unwrap();
-            if time != 0 {
+        for at in times {
+            let time = head.get(*at..at + 13).and_then(|time| str::from_utf8(time).ok());
+            if let Some(time @ 1..) = time.and_then(|time| time.parse::<i64>().ok()) {
                 let (at, older) = (at.to_string(), format!("{:013}", time - by));
                 self.run::<()>("SETRANGE", &[&at, &older]).await;
             }

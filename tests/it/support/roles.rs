@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{children::Parent, server::TestServer};
-use crate::properties::{connections, pkce};
+use crate::properties::{connections, pendings, pkce};
 
 /// Plays `role`; the process ends when this returns.
 pub async fn play(role: &str, args: Value, parent: Parent) {
@@ -11,6 +11,8 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "echo" => echo(args, parent).await,
         "serve" => serve(parent).await,
         "race" => pkce::racer(args, parent).await,
+        "race-pendings" => pendings::racer(args, parent).await,
+        "wait" => pendings::waits::waiter(args, parent).await,
         "refresh" => connections::refresher(args, parent).await,
         _ => panic!("there is no role {role}"),
     }

@@ -59,6 +59,7 @@ const SPAWNS: &[(&str, usize)] = &[
     ("src/connection/sign_in.rs", 1),
     ("src/connection/vend.rs", 1),
     ("src/store/redis/notify.rs", 1),
+    ("src/store/redis/session.rs", 1),
 ];
 
 #[test]

@@ -13,6 +13,7 @@
 )]
 
 pub mod connections;
+pub mod pendings;
 pub mod pkce;
 pub mod seal;
 pub mod store;

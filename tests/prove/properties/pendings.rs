@@ -1,0 +1,536 @@
+//! One winner of every pending, nothing left of those that expire, and no script that holds Redis.
+
+pub mod waits;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+use tokio::{sync::Barrier, task::JoinSet, time::Instant, time::sleep};
+use vestibule::{
+    RequestId, Vestibule,
+    pending::{
+        Completion, Created, Dedup, Life, Namespace, PendingError, Pendings, PendingsConfig, Spec,
+        Waited,
+    },
+    store::{Ending, PendingId, StoreError, redis::RedisConfig},
+};
+
+use super::{Progress, Verdict, pkce::shared_keys, verdict};
+use crate::support::{
+    ageing::age_lives,
+    children::{self, Parent},
+    proxy::Proxy,
+    server::{TestServer, random},
+    stores::fresh_prefix,
+};
+
+const PROCESSES: usize = 4;
+const RACERS: usize = 64;
+const BATCH: u64 = 100;
+/// How many calls a property has under way where nothing breaks.
+const AT_ONCE: u64 = 64;
+
+async fn connect(url: &str, prefix: &str) -> Vestibule {
+    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
+    Vestibule::connect(config, &shared_keys()).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The pendings of one replica. The payload of each is its number.
+fn replica(vestibule: &Vestibule, instance: &str) -> Pendings<u64> {
+    let instance = instance.to_owned();
+    vestibule.pendings(PendingsConfig { instance, ..PendingsConfig::default() })
+}
+
+fn namespace(number: u64) -> Namespace {
+    Namespace::new(format!("person-{number}@example.com")).unwrap()
+}
+
+/// Calls `act` with every number below `count`, so many at once.
+async fn for_each<F: Future<Output = ()>>(count: u64, at_once: u64, act: impl Fn(u64) -> F) {
+    let next = AtomicU64::new(0);
+    futures_util::future::join_all((0..at_once).map(|_| async {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return;
+            }
+            act(number).await;
+        }
+    }))
+    .await;
+}
+
+/// 64 racers in four processes end each pending, half of them by completing it and half by
+/// cancelling it: one wins, and all others are told by whom it was ended, and how. With `plain`
+/// they do what some write: GET, then DEL.
+pub async fn one_winner(
+    server: &TestServer,
+    plain: bool,
+    count: u64,
+    progress: Progress,
+) -> Verdict {
+    let (seed, prefix) = (random(), fresh_prefix());
+    let pendings = replica(&connect(&server.url(), &prefix).await, "parent");
+    let mut raw = server.raw().await;
+    let mut racers = Vec::new();
+    for process in 0..PROCESSES {
+        let args = json!({
+            "url": server.url(), "prefix": prefix, "process": process, "plain": plain,
+        });
+        racers.push(children::spawn("race-pendings", &args).await);
+    }
+    children::start_together(&mut racers).await;
+
+    let (mut none, mut several, mut misled, mut other, mut completed) = (0, 0, 0, 0, 0);
+    for first in (0..count).step_by(BATCH as usize) {
+        let batch = BATCH.min(count - first);
+        let mut ids = Vec::new();
+        for number in first..first + batch {
+            if plain {
+                let key = format!("plain-{seed:x}-{number}");
+                let _: () = raw.set(&key, number).await.unwrap();
+                ids.push(key);
+                continue;
+            }
+            let spec = Spec::new("form", number);
+            ids.push(pendings.create(&namespace(number % 50), &spec).await.unwrap().id.to_string());
+        }
+        for racer in &mut racers {
+            racer.tell(&format!("{first} {}", ids.join(" "))).await;
+        }
+        let mut races: Vec<_> = ids.iter().map(|_| Race::default()).collect();
+        for racer in &mut racers {
+            let said = racer.next().await.expect("a racer lives");
+            for line in said["ended"].as_array().unwrap() {
+                races[line["at"].as_u64().unwrap() as usize].hear(line);
+            }
+            other += said["other"].as_u64().unwrap();
+        }
+        for (race, id) in races.iter().zip(&ids) {
+            none += u64::from(race.won.is_empty());
+            several += u64::from(race.won.len() > 1);
+            if !plain {
+                let told = pendings.wait(id.parse().unwrap(), Duration::ZERO).await.unwrap();
+                misled += u64::from(!race.all_agree(&told));
+                completed += u64::from(matches!(told, Waited::Completed { .. }));
+            }
+        }
+        progress(batch);
+    }
+    verdict(
+        format!(
+            "{count} pendings x {RACERS} racers in {PROCESSES} processes, one winner each, \
+             named to all others and in the outcome, {completed} of them by completing it; seed {seed}"
+        ),
+        &[
+            ("without a winner", none),
+            ("with several", several),
+            ("whose losers or outcome name another winner", misled),
+            ("other answers", other),
+        ],
+    )
+}
+
+/// What was said about one pending.
+#[derive(Default)]
+struct Race {
+    /// By whom and how, of each that won.
+    won: Vec<(String, String)>,
+    /// By whom, how and when, as the others were told.
+    told: BTreeSet<(String, String, u64)>,
+    losers: u64,
+}
+
+impl Race {
+    fn hear(&mut self, line: &Value) {
+        let text = |name: &str| line[name].as_str().unwrap().to_owned();
+        let (by, how) = (text("by"), text("how"));
+        match line["when"].as_u64() {
+            None => self.won.push((by, how)),
+            Some(at_ms) => {
+                self.losers += line["times"].as_u64().unwrap();
+                self.told.insert((by, how, at_ms));
+            }
+        }
+    }
+
+    fn all_agree(&self, outcome: &Waited<String>) -> bool {
+        let ([(by, how)], Some((told_by, told_how, at))) = (&*self.won, self.told.first()) else {
+            return false;
+        };
+        let outcome_agrees = match outcome {
+            Waited::Completed { answer, by: named, at_ms } => {
+                how == "completed" && answer == by && named == by && at_ms == at
+            }
+            Waited::Cancelled => how == "cancelled",
+            _ => false,
+        };
+        let losers_agree = self.told.len() == 1 && (told_by, told_how) == (by, how);
+        outcome_agrees && losers_agree && self.losers == RACERS as u64 - 1
+    }
+}
+
+/// The racers of one process; see [`one_winner`]. Each is a replica with a name of its own.
+pub async fn racer(args: Value, mut parent: Parent) {
+    let text = |name: &str| args[name].as_str().unwrap().to_owned();
+    let vestibule = connect(&text("url"), &text("prefix")).await;
+    let (process, plain) = (args["process"].as_u64().unwrap(), args["plain"].as_bool().unwrap());
+    let client = redis::Client::open(text("url")).unwrap();
+    let link = client.get_multiplexed_async_connection().await.unwrap();
+    parent.ready().await;
+    loop {
+        let heard = parent.hear().await;
+        let mut words = heard.split(' ').map(str::to_owned);
+        let first: u64 = words.next().unwrap().parse().unwrap();
+        let ids: Arc<[String]> = words.collect();
+        let barrier = Arc::new(Barrier::new(RACERS / PROCESSES));
+        let mut tasks = JoinSet::new();
+        for task in 0..RACERS / PROCESSES {
+            let name = format!("racer-{process}-{task}");
+            let pendings = replica(&vestibule, &name);
+            let (ids, barrier, mut link) = (ids.clone(), barrier.clone(), link.clone());
+            tasks.spawn(async move {
+                let (mut ended, mut other) = (Vec::new(), 0_u64);
+                for (at, id) in ids.iter().enumerate() {
+                    barrier.wait().await;
+                    if plain {
+                        if link.get::<_, Option<u64>>(id).await.unwrap().is_some() {
+                            let _: () = link.del(id).await.unwrap();
+                            ended.push((at, name.clone(), "completed", None));
+                        }
+                        continue;
+                    }
+                    let (id, completes) = (id.parse().unwrap(), task % 2 == 0);
+                    let outcome = if completes {
+                        pendings.complete(id, None, &name).await
+                    } else {
+                        pendings.cancel(id, None).await
+                    };
+                    let how = if completes { "completed" } else { "cancelled" };
+                    match outcome {
+                        Ok(Completion::Won(pending)) if pending.data == first + at as u64 => {
+                            ended.push((at, name.clone(), how, None));
+                        }
+                        Ok(Completion::Lost { how, at_ms, by }) => {
+                            ended.push((at, by, how.as_str(), Some(at_ms)));
+                        }
+                        _ => other += 1,
+                    }
+                }
+                (ended, other)
+            });
+        }
+        let (mut ended, mut others) = (Vec::new(), 0);
+        for (more, other) in tasks.join_all().await {
+            ended.extend(more);
+            others += other;
+        }
+        // What many were told is said once.
+        ended.sort_unstable();
+        let ended: Vec<_> = ended
+            .chunk_by(|a, b| a == b)
+            .map(|same| {
+                let (at, by, how, when) = &same[0];
+                json!({ "at": at, "by": by, "how": how, "when": when, "times": same.len() })
+            })
+            .collect();
+        parent.say(json!({ "ended": ended, "other": others }));
+    }
+}
+
+/// Pendings that nobody touches: Redis itself removes them, with their dedup keys and indexes. The
+/// lives of their keys are shortened, so that the last seconds of each pass as they always do.
+pub async fn expiry_leaves_nothing(count: u64, progress: Progress) -> Verdict {
+    const LIFE: Duration = Duration::from_secs(300);
+    const GRACE: Duration = Duration::from_secs(60);
+    const LAST: Duration = Duration::from_millis(1500);
+    let seed = random();
+    let server = TestServer::builder().start().await;
+    let pendings = replica(&connect(&server.url(), "vst").await, "parent");
+    let mut raw = server.raw().await;
+    let size = async |raw: &mut redis::aio::MultiplexedConnection| -> u64 {
+        redis::cmd("DBSIZE").query_async(raw).await.unwrap()
+    };
+    let before = size(&mut raw).await;
+    let namespaces = count.div_ceil(100);
+    let started = Instant::now();
+    for_each(count, AT_ONCE, |number| {
+        let (pendings, namespace) = (&pendings, namespace(number % namespaces));
+        async move {
+            let mut spec = Spec::new("form", number);
+            spec.life = Life::For(LIFE);
+            if number.is_multiple_of(2) {
+                spec.dedup = Dedup::Key(number.to_string());
+            }
+            assert!(!pendings.create(&namespace, &spec).await.unwrap().joined);
+        }
+    })
+    .await;
+    let keys = size(&mut raw).await - before;
+    let creating = started.elapsed();
+    let spare = (LIFE + GRACE).checked_sub(creating + LAST).expect("created within their lives");
+    let endless = age_lives(&mut raw, "vst", spare).await;
+    let last_end = Instant::now() + creating + LAST;
+
+    let left = loop {
+        let left = size(&mut raw).await - before;
+        if left == 0 || Instant::now() > last_end + Duration::from_secs(60) {
+            break left;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    let after = Instant::now().saturating_duration_since(last_end);
+    let mut members = 0;
+    for number in 0..namespaces {
+        members += pendings.list(&namespace(number), None, 100).await.unwrap().ids.len() as u64;
+    }
+    progress(count);
+    verdict(
+        format!(
+            "{count} pendings in {namespaces} namespaces, half with a dedup key: {keys} keys, the \
+             lives of all shortened to end within {:.1} s; by Redis's own expiry, with no command \
+             sent meanwhile but DBSIZE, 0 left {} ms after the last one's end, 0 index members; \
+             seed {seed}",
+            (creating + LAST).as_secs_f64(),
+            after.as_millis()
+        ),
+        &[
+            ("keys left", left),
+            ("index members left", members),
+            ("keys without an end", endless.saturating_sub(before)),
+            ("keys too few to begin with", (count + count / 2 + namespaces).saturating_sub(keys)),
+        ],
+    )
+}
+
+/// A big namespace is created, listed and cleared completely, and no script holds Redis for
+/// longer than `bound`.
+pub async fn big_namespace(bound: Duration, count: u64, progress: Progress) -> Verdict {
+    let server = TestServer::builder().start().await;
+    let pendings = replica(&connect(&server.url(), "vst").await, "parent");
+    let mut raw = server.raw().await;
+    for (name, value) in [("slowlog-log-slower-than", "500"), ("slowlog-max-len", "100000")] {
+        let set = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).to_owned();
+        let _: () = set.query_async(&mut raw).await.unwrap();
+    }
+    let namespace = namespace(0);
+    let created = std::sync::Mutex::new(BTreeSet::new());
+    for_each(count, AT_ONCE, |number| {
+        let (pendings, namespace, created) = (&pendings, &namespace, &created);
+        async move {
+            let id = pendings.create(namespace, &Spec::new("form", number)).await.unwrap().id;
+            created.lock().unwrap().insert(id);
+        }
+    })
+    .await;
+    let created = created.into_inner().unwrap();
+
+    let (mut listed, mut cursor, mut pages) = (Vec::new(), None, 0);
+    let started = Instant::now();
+    loop {
+        let page = pendings.list(&namespace, cursor, 100).await.unwrap();
+        listed.extend(page.ids);
+        pages += 1;
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let listing = started.elapsed();
+    let started = Instant::now();
+    let cleared = pendings.clear(&namespace).await.unwrap();
+    let clearing = started.elapsed();
+    progress(count);
+
+    let after = pendings.list(&namespace, None, 100).await.unwrap().ids.len() as u64;
+    let mut live = 0;
+    for id in created.iter().step_by(97) {
+        let late = pendings.complete(*id, None, &()).await.unwrap();
+        live += u64::from(!matches!(late, Completion::Lost { how: Ending::Cleared, .. }));
+    }
+    let slow = slow_scripts(&mut raw).await;
+    let worst = slow.first().copied().unwrap_or_default();
+    let unlike = |ids: &[PendingId]| {
+        let set: BTreeSet<_> = ids.iter().copied().collect();
+        (ids.len() - set.len() + set.symmetric_difference(&created).count()) as u64
+    };
+    verdict(
+        format!(
+            "{count} pendings in one namespace: listed in {} ms ({pages} pages), cleared in {} ms; \
+             of all scripts, those that create included, the longest held Redis for {} \
+             ({} of them for longer than 1 ms)",
+            listing.as_millis(),
+            clearing.as_millis(),
+            if slow.is_empty() { "less than 500 µs".to_owned() } else { format!("{worst:?}") },
+            slow.iter().filter(|held| **held > Duration::from_millis(1)).count(),
+        ),
+        &[
+            ("listed twice, too many or not at all", unlike(&listed)),
+            ("cleared twice, too many or not at all", unlike(&cleared)),
+            ("still listed", after),
+            ("not ended", live),
+            (
+                "scripts held Redis for too long",
+                slow.iter().filter(|held| **held > bound).count() as u64,
+            ),
+        ],
+    )
+}
+
+/// How long the slow ones held Redis, the worst first.
+async fn slow_scripts(raw: &mut redis::aio::MultiplexedConnection) -> Vec<Duration> {
+    type Entry = (u64, u64, u64, Vec<Vec<u8>>, String, String);
+    let entries: Vec<Entry> =
+        redis::cmd("SLOWLOG").arg("GET").arg(-1).query_async(raw).await.unwrap();
+    let scripts = entries.iter().filter(|entry| entry.3[0].starts_with(b"EVALSHA"));
+    let mut held: Vec<_> = scripts.map(|entry| Duration::from_micros(entry.2)).collect();
+    held.sort_unstable_by(|a, b| b.cmp(a));
+    held
+}
+
+/// A proxy swallows the replies of a fifth of all scripts, which Redis has run: every pending is
+/// created once, ended once, and every value is delivered.
+pub async fn lost_replies(count: u64, progress: Progress) -> Verdict {
+    let (seed, size) = (random(), (count / 4).clamp(20, 180));
+    let server = TestServer::builder().start().await;
+    let proxy = Proxy::start(server.port());
+    let through = replica(&connect(&proxy.url(), "vst").await, "through");
+    let direct = replica(&connect(&server.url(), "vst").await, "direct");
+    proxy.drop_reply(0.2, seed);
+    let [doubled, lost, wrong, untold, unknown] = [(); 5].map(|()| AtomicU64::new(0));
+    let add = |to: &AtomicU64, wrong: bool| {
+        to.fetch_add(wrong.into(), Ordering::Relaxed);
+    };
+    // Few at a time: a swallowed reply takes all that are in flight on the connection with it.
+    for_each(count.div_ceil(size), 4, |group| {
+        let (through, direct, unknown) = (&through, &direct, &unknown);
+        let (doubled, lost, wrong, untold) = (&doubled, &lost, &wrong, &untold);
+        let (namespace, progress) = (namespace(group), &progress);
+        async move {
+            let mut ids = Vec::new();
+            for number in group * size..count.min((group + 1) * size) {
+                let created = create_surely(through, &namespace, number, unknown).await;
+                add(doubled, created.joined);
+                ids.push((number, created.id));
+            }
+            let (mut there, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = through.list(&namespace, cursor, 100).await.unwrap();
+                there.extend(page.ids);
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            let mut made: Vec<_> = ids.iter().map(|(_, id)| *id).collect();
+            made.sort_unstable();
+            there.sort_unstable();
+            add(doubled, there != made);
+            for (number, id) in &ids {
+                let read = through.get(*id).await.unwrap();
+                add(lost, read.is_none_or(|pending| pending.data != *number));
+                let how = match number % 3 {
+                    0 => Ending::Completed,
+                    1 => Ending::Cancelled,
+                    _ => continue,
+                };
+                match finish_surely(through, *id, how, *number, unknown).await {
+                    Completion::Won(pending) => add(wrong, pending.data != *number),
+                    _ => add(lost, true),
+                }
+                // Another caller is told the truth.
+                let late = through.cancel(*id, None).await.unwrap();
+                add(wrong, !matches!(late, Completion::Lost { how: said, .. } if said == how));
+            }
+            let left = ids.iter().filter(|(number, _)| number % 3 == 2).map(|(_, id)| *id);
+            let left: BTreeSet<_> = left.collect();
+            let cleared = through.clear(&namespace).await.unwrap();
+            add(doubled, cleared.len() > left.len());
+            add(lost, cleared.into_iter().collect::<BTreeSet<_>>() != left);
+            for (number, id) in &ids {
+                let told = direct.wait::<u64>(*id, Duration::ZERO).await.unwrap();
+                let right = match number % 3 {
+                    0 => matches!(told, Waited::Completed { answer, .. } if answer == *number),
+                    1 => told == Waited::Cancelled,
+                    _ => told == Waited::Cleared,
+                };
+                add(untold, !right);
+            }
+            progress(ids.len() as u64);
+        }
+    })
+    .await;
+    let (dropped, unknown) = (proxy.dropped_replies(), unknown.into_inner());
+    verdict(
+        format!(
+            "{count} pendings created, listed, read, completed, cancelled and cleared, {dropped} \
+             replies lost, {unknown} unknown to the caller and resolved by the same request id; \
+             seed {seed}"
+        ),
+        &[
+            ("values lost", lost.into_inner()),
+            ("doubled", doubled.into_inner()),
+            ("wrong values", wrong.into_inner()),
+            ("wrong outcomes", untold.into_inner()),
+            ("unknown outcomes above 0.1 %", u64::from(unknown > (count * 2).div_ceil(1000))),
+            ("runs in which no reply was lost", u64::from(dropped < count / 20)),
+        ],
+    )
+}
+
+async fn create_surely(
+    pendings: &Pendings<u64>,
+    namespace: &Namespace,
+    number: u64,
+    unknown: &AtomicU64,
+) -> Created {
+    let (request, mut spec) = (RequestId::random(), Spec::new("form", number));
+    if number.is_multiple_of(2) {
+        // A retry must not join what its own first try has created.
+        spec.dedup = Dedup::Key(number.to_string());
+    }
+    loop {
+        match pendings.create_as(&request, namespace, &spec).await {
+            Err(error) if again(&error) => {
+                unknown.fetch_add(1, Ordering::Relaxed);
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
+/// Ends a pending with one request id, as often as that takes.
+async fn finish_surely(
+    pendings: &Pendings<u64>,
+    id: PendingId,
+    how: Ending,
+    answer: u64,
+    unknown: &AtomicU64,
+) -> Completion<u64> {
+    let request = RequestId::random();
+    let answer = match how {
+        Ending::Completed => pendings.seal_answer(id, &answer).unwrap(),
+        _ => Vec::new(),
+    };
+    loop {
+        match pendings.finish_as(&request, id, how, None, &answer).await {
+            Err(error) if again(&error) => {
+                unknown.fetch_add(1, Ordering::Relaxed);
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
+fn again(error: &PendingError) -> bool {
+    let PendingError::Store(error) = error else { return false };
+    matches!(error, StoreError::Unknown { .. } | StoreError::NotExecuted { .. })
+}
