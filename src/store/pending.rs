@@ -90,7 +90,8 @@ pub struct NewPending<'a> {
     pub ttl: Duration,
     /// Who alone may finish it; `None` for anybody.
     pub subject: Option<Digest>,
-    /// What makes a second one of it the same; `None` for nothing.
+    /// What makes a second one of it the same; `None` for nothing. The namespace must be part of
+    /// it: namespaces share shards.
     pub dedup: Option<Digest>,
     /// As in [`NewRecord`](super::NewRecord).
     pub display: &'a [(&'static str, &'a str)],
@@ -278,6 +279,6 @@ pub struct PageCursor {
 pub struct Cleared {
     /// Which were live, and are cleared now.
     pub ids: Vec<PendingId>,
-    /// Whether the namespace has others: clear again, with another request id.
+    /// Whether others of the namespace live: clear again, with another request id.
     pub more: bool,
 }

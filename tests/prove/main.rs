@@ -119,7 +119,7 @@ async fn prove(mut report: Report) -> bool {
             pendings::big_namespace(Duration::from_millis(5), n, p)
         })
         .await;
-    report.property("pendings", "a lost reply loses nothing", 3_000, pendings::lost_replies).await;
+    report.property("pendings", "a lost reply loses nothing", 1_000, pendings::lost_replies).await;
     report
         .property("store", "acknowledged is durable (AOF always)", 100_000, |n, p| {
             store::survives_a_restart(true, n, p)

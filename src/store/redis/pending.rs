@@ -251,24 +251,16 @@ async fn outcome(store: &RedisStore, id: PendingId) -> Result<Option<Outcome>, S
     })
 }
 
-/// A set that ends by itself: who waits tells it again before it does.
 async fn note_waiter(
     store: &RedisStore,
     id: PendingId,
     waiter: &str,
     life: Duration,
 ) -> Result<(), StoreError> {
-    store.keep_time().await?;
-    let key = store.keys.waiters(id);
-    let until = store.clock.now_ms().saturating_add(millis(life));
-    store.write("note_waiter", cmd("ZADD").arg(&key).arg(until).arg(waiter)).await?;
-    // No earlier than the last of those who wait. GT alone never gives a fresh key an end.
-    for condition in ["NX", "GT"] {
-        let mut end = cmd("PEXPIRE");
-        end.arg(&key).arg(millis(life)).arg(condition);
-        store.write("note_waiter", &end).await?;
-    }
-    Ok(())
+    let (key, namespace) = (store.keys.waiters(id), id.namespace());
+    let request = namespace.as_bytes();
+    let argv = [Arg::Bytes(request), text(waiter), Arg::Number(millis(life))];
+    store.run_script(&scripts::PENDING_NOTE, [&key], argv, request).await.map(drop)
 }
 
 async fn waiters(store: &RedisStore, id: PendingId) -> Result<Vec<String>, StoreError> {

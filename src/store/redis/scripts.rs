@@ -19,6 +19,7 @@ script!(PENDING_PUT, "pending/put", keys: 3, argv: 5);
 script!(PENDING_READ, "pending/read", keys: 1, argv: 1);
 script!(PENDING_FINISH, "pending/finish", keys: 3, argv: 9);
 script!(PENDING_LIST, "pending/list", keys: 1, argv: 4);
+script!(PENDING_NOTE, "pending/note", keys: 1, argv: 3);
 script!(PENDING_CLEAR, "pending/clear", keys: 2, argv: 5);
 script!(CONNECTION_STORE, "connection/store", keys: 3, argv: 8);
 script!(CONNECTION_CLAIM, "connection/claim", keys: 2, argv: 4);
