@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     properties::{
-        pendings::{self, waits, waits::Waiter},
+        pendings::{self, bulk, waits, waits::Waiter},
         unwatched,
     },
     support::server,
@@ -41,14 +41,14 @@ async fn a_plain_subscription_loses_wake_ups() {
 /// P-12.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_expires_leaves_nothing() {
-    println!("{}", pendings::expiry_leaves_nothing(1_000, unwatched()).await.unwrap());
+    println!("{}", bulk::expiry_leaves_nothing(1_000, unwatched()).await.unwrap());
 }
 
 /// P-5. The bound is for a machine that runs other tests meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_big_namespace_lists_and_clears() {
     let bound = Duration::from_millis(100);
-    println!("{}", pendings::big_namespace(bound, 2_000, unwatched()).await.unwrap());
+    println!("{}", bulk::big_namespace(bound, 2_000, unwatched()).await.unwrap());
 }
 
 ///

@@ -18,8 +18,8 @@ mod properties;
 mod report;
 
 use properties::{
-    connections, pendings,
-    pendings::waits::Waiter,
+    connections,
+    pendings::{self, bulk, waits, waits::Waiter},
     pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
     seal, store,
@@ -101,22 +101,22 @@ async fn prove(mut report: Report) -> bool {
         .await;
     report
         .property("pendings", "no wake-up is lost", 1_000, |n, p| {
-            pendings::waits::no_lost_wake_up(Waiter::Vestibule, n, p)
+            waits::no_lost_wake_up(Waiter::Vestibule, n, p)
         })
         .await;
     report
         .guard("pendings", "no wake-up", "a plain SUBSCRIBE", 100, |n, p| {
-            pendings::waits::no_lost_wake_up(Waiter::PlainSubscribe, n, p)
+            waits::no_lost_wake_up(Waiter::PlainSubscribe, n, p)
         })
         .await;
     report
         .property("pendings", "what expires leaves nothing", 100_000, |n, p| {
-            pendings::expiry_leaves_nothing(n, p)
+            bulk::expiry_leaves_nothing(n, p)
         })
         .await;
     report
         .property("pendings", "a big namespace lists and clears", 100_000, |n, p| {
-            pendings::big_namespace(Duration::from_millis(5), n, p)
+            bulk::big_namespace(Duration::from_millis(5), n, p)
         })
         .await;
     report.property("pendings", "a lost reply loses nothing", 1_000, pendings::lost_replies).await;

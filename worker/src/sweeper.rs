@@ -38,6 +38,7 @@ impl Sweeper {
     }
 
     async fn watch(&self, stop: &CancellationToken) {
+        let mut counted: Option<Instant> = None;
         while !stop.is_cancelled() {
             let ready = match timeout(ANSWER_WITHIN, self.vestibule.ping()).await {
                 Ok(Ok(())) => true,
@@ -51,19 +52,18 @@ impl Sweeper {
                 }
             };
             self.readiness.set(ready && !stop.is_cancelled());
+            if ready && counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
+                counted = Some(Instant::now());
+                self.count().await;
+            }
             pause(WATCH_EVERY, stop).await;
         }
         self.readiness.set(false);
     }
 
     async fn sweep(&self, stop: &CancellationToken) {
-        let mut counted: Option<Instant> = None;
         while !stop.is_cancelled() {
             // Ready or not: on a Cluster one dead node must not stop the others' shards.
-            if self.readiness.get() && counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
-                counted = Some(Instant::now());
-                self.count().await;
-            }
             self.pass(stop).await;
             pause(jittered(self.interval), stop).await;
         }
@@ -99,7 +99,13 @@ impl Sweeper {
     }
 
     async fn count(&self) {
-        match self.vestibule.due_backlog().await {
+        // Within the time of an answer: it must not hold up the watch.
+        let counting = timeout(ANSWER_WITHIN, self.vestibule.due_backlog());
+        let Ok(counted) = counting.await else {
+            tracing::warn!("the backlog is not counted in time");
+            return;
+        };
+        match counted {
             #[expect(clippy::cast_precision_loss, reason = "a gauge of a backlog may round")]
             Ok(due) => metrics::gauge!("vestibule_due_backlog").set(due as f64),
             Err(error) => tracing::warn!(%error, "the backlog is not counted"),

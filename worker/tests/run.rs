@@ -204,6 +204,10 @@ async fn a_worker_serves_its_port_and_stops_when_told() {
         .await;
     assert_eq!(get(port, "/healthz").await.unwrap().0, 200);
     until("refreshed", || async { scene.refreshed(server::shared().await, &ids).await == 3 }).await;
+    until("counted", || async {
+        get(port, "/metrics").await.is_some_and(|(_, text)| text.contains("vestibule_due_backlog"))
+    })
+    .await;
     let (_, metrics) = get(port, "/metrics").await.unwrap();
     for name in [
         "vestibule_refresh_total{connector=\"demo\",outcome=\"fresh\"} 3",
