@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Group commit wants many, two cores want few: of 16, 32, 64 and 128 this was the fastest.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 32;
 
 /// A running cluster with the defaults, fsync included; only a Unix socket leads to it.
 pub struct Postgres {

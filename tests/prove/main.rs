@@ -17,6 +17,8 @@ mod support;
 mod properties;
 mod report;
 
+use std::time::Duration;
+
 use properties::{
     connections,
     pendings::{self, bulk, waits, waits::Waiter},
@@ -24,8 +26,6 @@ use properties::{
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
     seal, store,
 };
-use std::time::Duration;
-
 use report::Report;
 use support::server::TestServer;
 

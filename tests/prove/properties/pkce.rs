@@ -258,6 +258,42 @@ async fn plain_take(client: &redis::Client, number: u64) -> bool {
     false
 }
 
+/// How long a caller waits before it drops its future: some milliseconds, or so many turns of the
+/// scheduler, because a timer is coarser than a take.
+enum Patience {
+    Time(Duration),
+    Turns(u64),
+}
+
+impl Patience {
+    fn random(number: u64) -> Self {
+        if number.is_multiple_of(2) {
+            Self::Time(Duration::from_micros(random() % 5_000))
+        } else {
+            Self::Turns(random() % 12)
+        }
+    }
+
+    /// `None` if it was dropped.
+    async fn with<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let give_up = async {
+            match self {
+                Self::Time(time) => tokio::time::sleep(*time).await,
+                Self::Turns(turns) => {
+                    for _ in 0..*turns {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = future => Some(outcome),
+            () = give_up => None,
+        }
+    }
+}
+
 /// Takes whose futures are dropped somewhere in their first 5 ms, then asked for again.
 pub async fn dropped_futures(
     server: &TestServer,
@@ -277,29 +313,26 @@ pub async fn dropped_futures(
             if number >= count {
                 return;
             }
-            // Half of them within the time that a take needs.
-            let often = taker == Taker::PlainGetdel || number % 2 == 1;
-            let longest = if often { 300 } else { 5_000 };
-            let patience = Duration::from_micros(random() % longest);
+            let patience = Patience::random(number);
             if taker == Taker::PlainGetdel {
                 let (key, mut raw) = (plain_key(seed, number), raw.clone());
                 let _: () = raw.set(&key, number).await.unwrap();
-                let mut taken = tokio::time::timeout(patience, raw.clone().get_del(&key)).await;
-                if taken.is_err() {
-                    dropped.fetch_add(1, Ordering::Relaxed);
-                    taken = Ok(raw.get_del(&key).await);
-                }
-                let value: Option<u64> = taken.unwrap().unwrap();
+                let value: Option<u64> = match patience.with(raw.clone().get_del(&key)).await {
+                    Some(taken) => taken.unwrap(),
+                    None => {
+                        dropped.fetch_add(1, Ordering::Relaxed);
+                        raw.get_del(&key).await.unwrap()
+                    }
+                };
                 lost.fetch_add(u64::from(value.is_none()), Ordering::Relaxed);
                 continue;
             }
             let state = state(seed, number);
             states.put(&state, &record(number)).await.unwrap();
             let request = RequestId::random();
-            let first = tokio::time::timeout(patience, states.take_as(&request, &state)).await;
-            let outcome = match first {
-                Ok(outcome) => outcome,
-                Err(_) => {
+            let outcome = match patience.with(states.take_as(&request, &state)).await {
+                Some(outcome) => outcome,
+                None => {
                     dropped.fetch_add(1, Ordering::Relaxed);
                     states.take_as(&request, &state).await
                 }

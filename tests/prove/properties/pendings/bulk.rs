@@ -1,6 +1,10 @@
 //! Many pendings: nothing is left of those that expire, and no script holds Redis for long.
 
-use std::{collections::BTreeSet, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 use vestibule::{
@@ -83,9 +87,12 @@ pub async fn expiry_leaves_nothing(count: u64, progress: Progress) -> Verdict {
 }
 
 /// A big namespace is created, listed and cleared completely, and no script holds Redis for
-/// longer than `bound`. The time of a script is that of a clock on the wall, other processes
-/// included; so where one is above it is done again, up to five times: what the script needs
-/// itself, it needs every time.
+/// longer than `bound`.
+///
+/// Redis times a script by a clock on the wall, with whatever else the machine did meanwhile. So
+/// where one is above the bound all is done again, up to five times: what scripts need themselves,
+/// they need every time, and at the same point. Of every hundredth of the creations, of the list
+/// and of the clearing, the least of the rounds' worst counts.
 pub async fn big_namespace(bound: Duration, count: u64, progress: Progress) -> Verdict {
     let server = TestServer::builder().start().await;
     let pendings = replica(&connect(&server.url(), "vst").await, "parent");
@@ -95,45 +102,49 @@ pub async fn big_namespace(bound: Duration, count: u64, progress: Progress) -> V
         let _: () = set.query_async(&mut raw).await.unwrap();
     }
     let mut rounds: Vec<Round> = Vec::new();
-    while rounds.len() < 5 && rounds.last().is_none_or(|round| round.worst() > bound) {
+    let (worst, at) = loop {
         let _: () = redis::cmd("FLUSHALL").query_async(&mut raw).await.unwrap();
         let _: () = redis::cmd("SLOWLOG").arg("RESET").query_async(&mut raw).await.unwrap();
         rounds.push(list_and_clear(&pendings, &namespace(0), count, &mut raw).await);
-    }
+        let worst = worst_every_time(&rounds);
+        if rounds.len() == 5 || worst.0 <= bound {
+            break worst;
+        }
+    };
     progress(count);
-    let best = rounds.iter().min_by_key(|round| round.worst()).unwrap();
-    let all: Vec<_> = rounds.iter().map(|round| format!("{:.1}", ms(round.worst()))).collect();
+    let quickest = |of: fn(&Round) -> Duration| ms(rounds.iter().map(of).min().unwrap());
     let sum = |of: fn(&Round) -> u64| rounds.iter().map(of).sum();
+    let alone: Vec<_> = rounds.iter().map(|round| format!("{:.1}", ms(round.worst()))).collect();
     verdict(
         format!(
             "{count} pendings in one namespace: listed in {:.0} ms ({} pages), cleared in {:.0} ms; \
-             of {} scripts, those that create included, {} held Redis for longer than 1 ms, the \
-             longest for {} (bound {:.0} ms; the longest of each round: {})",
-            ms(best.listing),
-            best.pages,
-            ms(best.clearing),
-            count + best.pages + count.div_ceil(50),
-            best.slow.iter().filter(|(held, _)| ms(*held) > 1.0).count(),
-            best.slow.first().map_or_else(
-                || "less than 0.5 ms".to_owned(),
-                |(held, verb)| format!("{:.1} ms, to {verb}", ms(*held)),
-            ),
+             of {} scripts, those that create included, the longest held Redis for {}, bound \
+             {:.0} ms (with what else the machine did, the longest of each round: {} ms)",
+            quickest(|round| round.listing),
+            rounds[0].pages,
+            quickest(|round| round.clearing),
+            count + rounds[0].pages + count.div_ceil(50),
+            if worst.is_zero() {
+                "less than 0.5 ms".to_owned()
+            } else {
+                format!("{:.1} ms, to {at}", ms(worst))
+            },
             ms(bound),
-            all.join(", "),
+            alone.join(", "),
         ),
         &[
             ("listed twice, too many or not at all", sum(|round| round.mislisted)),
             ("cleared twice, too many or not at all", sum(|round| round.miscleared)),
             ("not ended", sum(|round| round.live)),
-            ("rounds at the best with a script above the bound", (best.worst() > bound).into()),
+            ("verbs above the bound in every round", (worst > bound).into()),
         ],
     )
 }
 
 /// What came of listing and clearing a namespace.
 struct Round {
-    /// How long the slow scripts held Redis, and what they were for, the worst first.
-    slow: Vec<(Duration, &'static str)>,
+    /// How long the slowest script held Redis, by verb and hundredth.
+    slow: BTreeMap<(&'static str, u64), Duration>,
     listing: Duration,
     pages: u64,
     clearing: Duration,
@@ -144,8 +155,16 @@ struct Round {
 
 impl Round {
     fn worst(&self) -> Duration {
-        self.slow.first().map_or(Duration::ZERO, |(held, _)| *held)
+        self.slow.values().max().copied().unwrap_or_default()
     }
+}
+
+/// The longest that Redis was held at the same point in all rounds, and by what.
+fn worst_every_time(rounds: &[Round]) -> (Duration, &'static str) {
+    let least =
+        |at| rounds.iter().map(|round| round.slow.get(at).copied().unwrap_or_default()).min();
+    let all = rounds[0].slow.keys().map(|at| (least(at).unwrap_or_default(), at.0));
+    all.max().unwrap_or_default()
 }
 
 async fn list_and_clear(
@@ -154,12 +173,12 @@ async fn list_and_clear(
     count: u64,
     raw: &mut redis::aio::MultiplexedConnection,
 ) -> Round {
-    let created = Mutex::new(BTreeSet::new());
+    let created = Mutex::new(BTreeMap::new());
     for_each(count, AT_ONCE, |number| {
         let created = &created;
         async move {
             let id = pendings.create(namespace, &Spec::new("form", number)).await.unwrap().id;
-            created.lock().unwrap().insert(id);
+            created.lock().unwrap().insert(id, number);
         }
     })
     .await;
@@ -173,16 +192,17 @@ async fn list_and_clear(
     let clearing = started.elapsed();
 
     let mut live = list_all(pendings, namespace).await.0.len() as u64;
-    for id in created.iter().step_by(97) {
+    for id in created.keys().step_by(97) {
         let late = pendings.complete(*id, None, &()).await.unwrap();
         live += u64::from(!matches!(late, Completion::Lost { how: Ending::Cleared, .. }));
     }
     let unlike = |ids: &[PendingId]| {
-        let set: BTreeSet<_> = ids.iter().copied().collect();
-        (ids.len() - set.len() + set.symmetric_difference(&created).count()) as u64
+        let set: BTreeSet<_> = ids.iter().collect();
+        let all: BTreeSet<_> = created.keys().collect();
+        (ids.len() - set.len() + set.symmetric_difference(&all).count()) as u64
     };
     Round {
-        slow: slow_scripts(raw).await,
+        slow: slow_scripts(raw, &created).await,
         listing,
         pages,
         clearing,
@@ -194,24 +214,27 @@ async fn list_and_clear(
 
 async fn slow_scripts(
     raw: &mut redis::aio::MultiplexedConnection,
-) -> Vec<(Duration, &'static str)> {
+    created: &BTreeMap<PendingId, u64>,
+) -> BTreeMap<(&'static str, u64), Duration> {
     type Entry = (u64, u64, u64, Vec<Vec<u8>>, String, String);
     let entries: Vec<Entry> =
         redis::cmd("SLOWLOG").arg("GET").arg(-1).query_async(raw).await.unwrap();
-    let mut slow: Vec<_> = entries
-        .iter()
-        .filter(|(_, _, _, words, ..)| words[0] == b"EVALSHA")
-        .map(|(_, _, held, words, ..)| {
-            // By how many keys it has.
-            let verb = match words[2].as_slice() {
-                b"1" => "list",
-                b"2" => "clear",
-                _ => "create",
-            };
-            (Duration::from_micros(*held), verb)
-        })
-        .collect();
-    slow.sort_unstable_by(|a, b| b.cmp(a));
+    let mut slow = BTreeMap::new();
+    for (_, _, held, words, ..) in entries.iter().filter(|entry| entry.3[0] == b"EVALSHA") {
+        // By how many keys it has; those that create name their pending in the first.
+        let at = match words[2].as_slice() {
+            b"1" => ("list", 0),
+            b"2" => ("clear", 0),
+            _ => {
+                let key = String::from_utf8_lossy(&words[3]);
+                let id = key.rsplit(':').next().and_then(|id| id.parse().ok());
+                let number = id.and_then(|id: PendingId| created.get(&id)).copied();
+                ("create", number.unwrap_or_default() * 100 / created.len() as u64)
+            }
+        };
+        let worst = slow.entry(at).or_default();
+        *worst = Duration::from_micros(*held).max(*worst);
+    }
     slow
 }
 
