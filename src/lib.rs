@@ -7,8 +7,11 @@
 //! Redis and memory behind it, and the [`seal`].
 
 pub mod connection;
+pub mod device;
 mod digest;
 mod foundation;
+#[cfg(feature = "http")]
+pub mod http;
 mod keys;
 pub mod pending;
 pub mod pkce;
@@ -16,6 +19,7 @@ pub mod seal;
 mod secret;
 pub mod store;
 pub mod sweep;
+pub mod token;
 mod vestibule;
 mod wall_clock;
 

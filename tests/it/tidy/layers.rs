@@ -20,6 +20,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("pkce", &["foundation", "store", "seal"]),
     ("headers", &["foundation", "store", "seal", "pending", "token"]),
     ("connection", &["foundation", "store", "seal", "pkce"]),
+    ("device", &["foundation", "store", "seal", "pending", "connection"]),
+    // The edge: nothing below knows that there is HTTP.
+    ("http", &["store", "pending", "token"]),
     ("sweep", &["store", "pending", "token", "pkce", "headers", "connection"]),
     // What a host holds. The sweep stands beside it.
     (
@@ -34,6 +37,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "pkce",
             "headers",
             "connection",
+            "device",
         ],
     ),
 ];

@@ -1,0 +1,1 @@
+//! Temp tokens: a link that may do one thing, for one resource, for a little while.
