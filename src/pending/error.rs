@@ -17,6 +17,20 @@ pub enum PendingError {
     /// The id is in use.
     #[error("pending: the id is in use")]
     Collision,
+    /// A pending to be replaced says another namespace than its id does. Nothing was written.
+    #[error("pending {id}: its namespace cannot be changed")]
+    OtherNamespace {
+        /// Which.
+        id: PendingId,
+    },
+    /// The store failed before the whole namespace was cleared.
+    #[error("{} pendings are cleared, others are not: {source}", ids.len())]
+    ClearedInPart {
+        /// What was live, and is cleared.
+        ids: Vec<PendingId>,
+        /// Why the rest is not.
+        source: StoreError,
+    },
     /// It was stored with another payload type. It stays as it is.
     #[error("pending {id}: stored with another payload type than this one reads: {source}")]
     Shape {

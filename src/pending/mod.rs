@@ -11,6 +11,7 @@
 //!   they happen; the outcome outlives the pending, so a wait that begins late still learns it.
 //! * With a [`Dedup`] many callers get one prompt: the later ones join the first.
 
+mod create;
 mod error;
 mod finish;
 mod manager;
@@ -24,6 +25,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::record::Body;
 pub use self::{
+    create::Replacement,
     error::PendingError,
     finish::Completion,
     manager::{CallbackUrl, PendingManager},
@@ -35,7 +37,7 @@ use crate::{
     digest::{Digest, RequestId},
     foundation::Foundation,
     seal::{Binding, SealError},
-    store::{Cleared, NewPending, PageCursor, PendingId, PendingPage, PendingRow, PutPending},
+    store::{Cleared, PageCursor, PendingId, PendingPage, PendingRow},
 };
 
 /// What all pendings of a process share.
@@ -72,54 +74,6 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         Self { foundation, config, payload: PhantomData }
     }
 
-    /// Creates a pending, or joins the live one with the same [`Dedup`].
-    ///
-    /// # Errors
-    ///
-    /// [`PendingError::Invalid`] for a life of zero or above the ceiling, or a field that is too
-    /// long; a failure of the seal or the store, in which case there is no id.
-    pub async fn create(
-        &self,
-        namespace: &Namespace,
-        spec: &Spec<T>,
-    ) -> Result<Created, PendingError> {
-        self.create_as(&RequestId::random(), namespace, spec).await
-    }
-
-    /// [`create`](Self::create) with a request id of the caller's, who may then retry it: the id of
-    /// the pending is made of it, so a retry finds the same one.
-    pub async fn create_as(
-        &self,
-        request: &RequestId,
-        namespace: &Namespace,
-        spec: &Spec<T>,
-    ) -> Result<Created, PendingError> {
-        let ttl = spec.check(self.config.ceiling)?;
-        let digest = self.namespace(namespace);
-        let id = PendingId::of(digest, self.digest("pending-id", &request.digest().to_hex()));
-        let created_at_ms = self.foundation.store.now_ms();
-        let body = Body::of(spec, namespace, created_at_ms);
-        let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), ttl, &body)?;
-        let new = NewPending {
-            id,
-            request: request.digest(),
-            ttl,
-            subject: spec.subject.as_deref().map(|subject| self.digest("subject", subject)),
-            // The namespace is part of it: namespaces share shards, and must never share prompts.
-            dedup: spec.dedup_text().map(|text| {
-                let parts: [&[u8]; 2] = [digest.as_bytes(), text.as_bytes()];
-                self.foundation.naming.digest("dedup", &parts)
-            }),
-            display: &[("kind", &spec.kind), ("alias", &spec.alias)],
-            body: &sealed,
-        };
-        match self.foundation.store.put_pending(new).await? {
-            PutPending::Stored => Ok(Created { id, joined: false, expires_in: ttl }),
-            PutPending::Joined { id, left } => Ok(Created { id, joined: true, expires_in: left }),
-            PutPending::Collision => Err(PendingError::Collision),
-        }
-    }
-
     /// Reads a live pending; `None` if there is none. It is not consumed.
     ///
     /// # Errors
@@ -154,7 +108,8 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
     ///
     /// # Errors
     ///
-    /// A failure of the store; what was cleared before it stays cleared.
+    /// [`PendingError::ClearedInPart`] if the store fails after the first page: it has the ids
+    /// that are cleared. Clear again for the rest.
     pub async fn clear(&self, namespace: &Namespace) -> Result<Vec<PendingId>, PendingError> {
         const PAGE: u16 = 50;
         let digest = self.namespace(namespace);
@@ -162,11 +117,16 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         loop {
             let request = RequestId::random().digest();
             let by = &self.config.instance;
-            let cleared = self.foundation.store.clear_pendings(digest, request, by, PAGE).await?;
-            let Cleared { ids, more } = cleared;
-            all.extend(ids);
-            if !more {
-                return Ok(all);
+            let page = self.foundation.store.clear_pendings(digest, request, by, PAGE).await;
+            match page {
+                Ok(Cleared { ids, more }) => {
+                    all.extend(ids);
+                    if !more {
+                        return Ok(all);
+                    }
+                }
+                Err(source) if all.is_empty() => return Err(source.into()),
+                Err(source) => return Err(PendingError::ClearedInPart { ids: all, source }),
             }
         }
     }

@@ -69,6 +69,11 @@ impl<T> Spec<T> {
         }
     }
 
+    /// What people see of it with redis-cli.
+    pub(super) fn display(&self) -> [(&'static str, &str); 2] {
+        [("kind", &self.kind), ("alias", &self.alias)]
+    }
+
     pub(super) fn dedup_text(&self) -> Option<String> {
         // Length-prefixed, so that no two lists of parts read the same.
         let parts = match &self.dedup {
@@ -121,6 +126,14 @@ pub enum InvalidSpec {
         life: Duration,
         /// The ceiling.
         ceiling: Duration,
+    },
+    /// A replacement would live past the ceiling of when the pending was created.
+    #[error("with a life of {life:?} more it would pass its ceiling, which is in {left:?}")]
+    BeyondCeiling {
+        /// What was asked for.
+        life: Duration,
+        /// What it may live at the most.
+        left: Duration,
     },
 }
 

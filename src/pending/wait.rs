@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::{PendingError, Pendings};
 use crate::{
@@ -57,8 +57,8 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
     ///
     /// # Errors
     ///
-    /// [`PendingError::Shape`] if the answer has another type; a failure of the store that outlasts
-    /// `patience`.
+    /// [`PendingError::Shape`] if the answer has another type; a failure of the store that lasts
+    /// until `patience` is over.
     pub async fn wait<A: DeserializeOwned>(
         &self,
         id: PendingId,
@@ -66,33 +66,49 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
     ) -> Result<Waited<A>, PendingError> {
         let deadline = Instant::now() + patience;
         let waiter = self.foundation.store.wake_hub().register(id);
-        let mut seen: Option<Instant> = None;
+        // The first look is made to its end, however short the patience: it asks what is so now.
+        let (mut looked, mut woken) = waiter.woken_after(self.look(id, None)).await;
+        let (mut seen, mut failing) = (None::<Instant>, None);
         loop {
-            let (look, woken) = waiter.woken_after(self.look(id)).await;
-            let sleep = match look {
+            let sleep = match looked {
                 Ok(Look::Ended(outcome)) => return self.told(id, outcome),
                 Ok(Look::Expired) => return Ok(Waited::Expired),
                 Ok(Look::Unknown) => return Ok(Waited::Unknown),
                 // A little past its end, by the clock of Redis: expiry tells nobody.
-                Ok(Look::Lives(left)) => LOOK_EVERY.min(left + Duration::from_millis(20)),
+                Ok(Look::Lives(left)) => {
+                    failing = None;
+                    LOOK_EVERY.min(left + Duration::from_millis(20))
+                }
+                Ok(Look::Nothing) => Duration::ZERO,
                 // Redis may be back in time.
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => Duration::from_millis(200),
+                Err(error) => {
+                    failing = Some(error);
+                    Duration::from_millis(200)
+                }
             };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Waited::TimedOut);
+            if Instant::now() >= deadline {
+                return failing.map_or(Ok(Waited::TimedOut), Err);
             }
             if seen.is_none_or(|at| at.elapsed() > SEEN_FOR / 2) {
                 seen = Some(Instant::now());
-                self.be_seen(id).await;
+                let _ = timeout_at(deadline, self.be_seen(id)).await;
             }
             // Woken or not: look again.
-            let _ = timeout(sleep.min(left), woken).await;
+            let _ = timeout_at(deadline.min(Instant::now() + sleep), woken).await;
+            (looked, woken) = waiter.woken_after(self.look(id, Some(deadline))).await;
         }
     }
 
-    async fn look(&self, id: PendingId) -> Result<Look, PendingError> {
+    /// Looks, until `deadline` at the latest.
+    async fn look(&self, id: PendingId, deadline: Option<Instant>) -> Result<Look, PendingError> {
+        let looking = self.look_now(id);
+        match deadline {
+            None => looking.await,
+            Some(deadline) => timeout_at(deadline, looking).await.unwrap_or(Ok(Look::Nothing)),
+        }
+    }
+
+    async fn look_now(&self, id: PendingId) -> Result<Look, PendingError> {
         let store = &self.foundation.store;
         if let Some(outcome) = store.read_outcome(id).await? {
             return Ok(Look::Ended(outcome));
@@ -139,6 +155,8 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
 enum Look {
     Ended(Outcome),
     Lives(Duration),
+    /// Nothing was seen in time.
+    Nothing,
     Expired,
     Unknown,
 }

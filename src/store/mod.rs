@@ -21,6 +21,7 @@ mod error;
 pub mod memory;
 mod one_shot;
 mod pending;
+mod pending_id;
 pub mod redis;
 mod shard;
 mod wake;
@@ -38,9 +39,10 @@ pub use self::{
     error::{Class, StoreError},
     one_shot::{Kind, NewRecord, Put, RecordName, Take},
     pending::{
-        Cleared, Ending, Finish, Finished, InvalidPendingId, NewPending, Outcome, PageCursor,
-        PendingId, PendingPage, PendingRow, PutPending,
+        Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingPage,
+        PendingRow, PutPending, Replaced,
     },
+    pending_id::{InvalidPendingId, PendingId},
     shard::Shard,
     wake::{Waiter, WakeHub},
 };
@@ -114,6 +116,10 @@ pub trait Store: PendingStore + Send + Sync + Debug {
 pub trait PendingStore {
     /// Puts a pending, unless a live one has its dedup key: then the caller joins that.
     async fn put_pending(&self, pending: NewPending<'_>) -> Result<PutPending, StoreError>;
+
+    /// Replaces a live pending by another of the same id, and so of the same namespace; its dedup
+    /// key, if it has one, leads to it from now on. Whoever waits goes on waiting.
+    async fn replace_pending(&self, pending: NewPending<'_>) -> Result<Replaced, StoreError>;
 
     /// Reads a pending. It is not consumed.
     async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError>;

@@ -1,22 +1,24 @@
 //! Pendings on Redis and in memory: created, joined, ended once, listed, cleared, awaited.
 
+mod waits;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
 use vestibule::{
     RequestId, Vestibule,
     pending::{
-        Completion, Dedup, Life, Namespace, NamespaceProvider, PendingError, PendingManager,
-        Pendings, PendingsConfig, Spec, Waited,
+        Completion, Dedup, InvalidSpec, Life, Namespace, NamespaceProvider, PendingError,
+        PendingManager, Pendings, PendingsConfig, Replacement, Spec, Waited,
     },
     store::{Ending, PendingId, redis::RedisConfig},
 };
 
 use crate::{
     properties::pkce::shared_keys,
-    support::{ageing::age, proxy::Proxy, server, server::TestServer, stores::fresh_prefix},
+    support::{ageing::age, server, stores::fresh_prefix},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -136,6 +138,55 @@ async fn a_retry_finds_the_same_pending() {
     }
 }
 
+/// P-13: a replacement keeps id, namespace and creation; its index entry and its dedup key move
+/// with it; it is bounded by the ceiling; the namespace cannot change.
+#[tokio::test]
+async fn a_replacement_stays_where_it_was() {
+    for [a, b] in replicas().await {
+        let mut spec = Spec::new("form", device());
+        spec.dedup = Dedup::Same;
+        let created = a.create(&namespace(), &spec).await.unwrap();
+        let before = b.get(created.id).await.unwrap().unwrap();
+        spec.data.user_code = "RED-HERON".to_owned();
+        spec.subject = Some("alice".to_owned());
+        spec.life = Life::For(Duration::from_secs(3600));
+        let (request, hour) = (RequestId::random(), Duration::from_secs(3600));
+        for replica in [&a, &b] {
+            let replaced = replica.replace_as(&request, &before, &spec).await.unwrap();
+            assert_eq!(replaced, Replacement::Replaced { expires_in: hour }, "a retry too");
+        }
+        let after = a.get(created.id).await.unwrap().unwrap();
+        assert_eq!(after.data.user_code, "RED-HERON");
+        assert_eq!((after.namespace, after.created_at_ms), (namespace(), before.created_at_ms));
+        assert!(after.expires_in > hour - Duration::from_secs(10));
+        assert_eq!(a.list(&namespace(), None, 10).await.unwrap().ids, [created.id]);
+        let joined = b.create(&namespace(), &spec).await.unwrap();
+        assert!(joined.joined && joined.id == created.id);
+        assert!(joined.expires_in > hour - Duration::from_secs(10));
+
+        spec.life = Life::Ceiling;
+        tokio::time::sleep(Duration::from_millis(5)).await; // it has lived for some of it
+        let error = a.replace(&before, &spec).await.unwrap_err();
+        let beyond = matches!(error, PendingError::Invalid(InvalidSpec::BeyondCeiling { .. }));
+        assert!(beyond, "{error}");
+        spec.life = Life::For(hour);
+        let mut moved = before.clone();
+        moved.namespace = Namespace::default();
+        let error = a.replace(&moved, &spec).await.unwrap_err();
+        assert!(matches!(error, PendingError::OtherNamespace { .. }), "{error}");
+        assert!(a.list(&Namespace::default(), None, 10).await.unwrap().ids.is_empty());
+
+        assert!(matches!(b.complete(created.id, None, &0).await.unwrap(), Completion::Absent));
+        let won = b.complete(created.id, Some("alice"), &0).await.unwrap();
+        assert!(matches!(won, Completion::Won(pending) if pending.data.user_code == "RED-HERON"));
+        let late = a.replace(&before, &spec).await.unwrap();
+        assert_eq!(late, Replacement::Ended(Ending::Completed));
+        let mut unknown = before;
+        unknown.id = PendingId::random(unknown.id.namespace());
+        assert_eq!(a.replace(&unknown, &spec).await.unwrap(), Replacement::Absent);
+    }
+}
+
 /// many callers, one prompt; a dedup key never leads to a dead pending.
 #[tokio::test]
 async fn many_callers_get_one_prompt() {
@@ -228,98 +279,6 @@ async fn a_namespace_is_listed_and_cleared() {
         let late = a.complete(*ids.first().unwrap(), None, &0).await.unwrap();
         assert!(matches!(late, Completion::Lost { how: Ending::Cleared, .. }), "{late:?}");
     }
-}
-
-/// whichever replica ends it, whoever waits learns how, with the answer; also afterwards.
-#[tokio::test]
-async fn a_wait_learns_how_it_ended() {
-    for [a, b] in replicas().await {
-        let spec = Spec::new("device_code", device());
-        let id = a.create(&namespace(), &spec).await.unwrap().id;
-        let waiters: Vec<_> = (0..3)
-            .map(|_| {
-                let a = a.clone();
-                tokio::spawn(async move { a.wait::<String>(id, PATIENCE).await.unwrap() })
-            })
-            .collect();
-        while b.waiters(id).await.unwrap() != ["a"] {
-            tokio::task::yield_now().await;
-        }
-        b.complete(id, None, &"the token").await.unwrap();
-        for waiter in waiters {
-            let told = timeout(Duration::from_secs(3), waiter).await.expect("woken, not by a poll");
-            let Waited::Completed { answer, by, at_ms } = told.unwrap() else { panic!() };
-            assert_eq!((answer.as_str(), by.as_str()), ("the token", "b"));
-            assert!(at_ms > 0);
-        }
-        // A wait that begins late still learns it.
-        let late = a.wait::<String>(id, Duration::ZERO).await.unwrap();
-        assert!(matches!(late, Waited::Completed { .. }));
-
-        let cancelled = a.create(&namespace(), &spec).await.unwrap().id;
-        b.cancel(cancelled, None).await.unwrap();
-        assert_eq!(a.wait::<()>(cancelled, PATIENCE).await.unwrap(), Waited::Cancelled);
-        let living = a.create(&namespace(), &spec).await.unwrap().id;
-        let waited = a.wait::<()>(living, Duration::from_millis(50)).await.unwrap();
-        assert_eq!(waited, Waited::TimedOut);
-        let unknown = PendingId::random(living.namespace());
-        assert_eq!(a.wait::<()>(unknown, PATIENCE).await.unwrap(), Waited::Unknown);
-
-        let mut short = spec.clone();
-        short.life = Life::For(Duration::from_millis(300));
-        let short = a.create(&namespace(), &short).await.unwrap().id;
-        let expired = timeout(Duration::from_secs(3), b.wait::<()>(short, PATIENCE)).await;
-        assert_eq!(expired.expect("expiry tells nobody, and is noticed").unwrap(), Waited::Expired);
-    }
-}
-
-/// a completion while the subscription is down is learnt when it is back.
-#[tokio::test]
-async fn a_wake_up_is_not_lost_with_the_subscription() {
-    let server = TestServer::builder().start().await;
-    let proxy = Proxy::start(server.port());
-    let waiting: Pendings<Device> = vestibule(&proxy.url(), "vst").await.pendings(config("a"));
-    let ending: Pendings<Device> = vestibule(&server.url(), "vst").await.pendings(config("b"));
-    for _ in 0..5 {
-        let id = waiting.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
-        let waiter = tokio::spawn({
-            let waiting = waiting.clone();
-            async move { waiting.wait::<u8>(id, PATIENCE).await.unwrap() }
-        });
-        while ending.waiters(id).await.unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        proxy.cut();
-        ending.complete(id, None, &7).await.unwrap();
-        let told = timeout(Duration::from_secs(4), waiter).await.expect("by the next subscription");
-        assert!(matches!(told.unwrap(), Waited::Completed { answer: 7, .. }));
-    }
-}
-
-/// on a Cluster, and through a restart of Redis (with AOF, so that it remembers).
-#[tokio::test]
-async fn a_wait_outlives_a_restart_of_redis() {
-    let server = TestServer::builder()
-        .arg("--appendonly", "yes")
-        .arg("--appendfsync", "always")
-        .start()
-        .await;
-    let waiting: Pendings<Device> =
-        vestibule(&server.cluster_url(), "vst").await.pendings(config("a"));
-    let ending: Pendings<Device> = vestibule(&server.url(), "vst").await.pendings(config("b"));
-    let id = waiting.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
-    let waiter = tokio::spawn({
-        let waiting = waiting.clone();
-        async move { waiting.wait::<u8>(id, PATIENCE).await }
-    });
-    while ending.waiters(id).await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    server.kill9();
-    server.restart().await;
-    ending.complete(id, None, &7).await.unwrap();
-    let told = waiter.await.unwrap().unwrap();
-    assert!(matches!(told, Waited::Completed { answer: 7, .. }), "{told:?}");
 }
 
 /// P-2, P-6, P-10: the namespace is the caller's, never the spec's; nothing of the token is stored.

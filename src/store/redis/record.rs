@@ -31,10 +31,11 @@ pub(super) fn write(record: &NewRecord<'_>, now_ms: u64, ttl_ms: u64) -> Vec<u8>
     write_slots(now_ms, ttl_ms, record.display, &slots, record.body)
 }
 
-/// Writes a live record with the slots of its kind: put, taker, subject, and what follows.
+/// Writes a live record with the slots of its kind: put, taker, subject, and what follows. It may
+/// live for `ceiling_ms` at the most.
 pub(super) fn write_slots(
     now_ms: u64,
-    ttl_ms: u64,
+    ceiling_ms: u64,
     display: &[(&'static str, &str)],
     slots: &[Digest],
     body: &[u8],
@@ -43,7 +44,7 @@ pub(super) fn write_slots(
     bytes.extend_from_slice(b"v1 live      ");
     bytes.extend_from_slice(&digits::<13>(now_ms));
     bytes.push(b' ');
-    bytes.extend_from_slice(&digits::<13>(now_ms.saturating_add(ttl_ms)));
+    bytes.extend_from_slice(&digits::<13>(now_ms.saturating_add(ceiling_ms)));
     bytes.extend_from_slice(b" 0000000000000 ????\n");
     for (word, value) in display {
         let before = bytes.len();

@@ -16,6 +16,7 @@ macro_rules! script {
 
 script!(PKCE_TAKE, "pkce/take", keys: 1, argv: 2);
 script!(PENDING_PUT, "pending/put", keys: 3, argv: 5);
+script!(PENDING_REPLACE, "pending/replace", keys: 3, argv: 6);
 script!(PENDING_READ, "pending/read", keys: 1, argv: 1);
 script!(PENDING_FINISH, "pending/finish", keys: 3, argv: 9);
 script!(PENDING_LIST, "pending/list", keys: 1, argv: 4);

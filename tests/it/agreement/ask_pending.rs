@@ -1,10 +1,12 @@
 //! One step about pendings, asked of one store.
 
+use std::time::Duration;
+
 use vestibule::{
     Digest,
     store::{
-        Finish, Finished, NewPending, PageCursor, PendingId, PendingRow, PutPending, Store,
-        StoreError,
+        Finish, Finished, NewPending, PageCursor, PendingId, PendingRow, PutPending, Replaced,
+        Store, StoreError,
     },
 };
 
@@ -29,6 +31,7 @@ pub(super) async fn ask(
 ) -> Result<Answer, StoreError> {
     match *step {
         PendingStep::Put { .. } => put(store, at, step).await,
+        PendingStep::Replace { .. } => replace(store, at, step).await,
         PendingStep::Finish { .. } => finish(store, at, step).await,
         PendingStep::Read { id } => {
             let row = store.read_pending(pending(id)).await?;
@@ -79,16 +82,7 @@ async fn put(store: &dyn Store, at: usize, step: &PendingStep) -> Result<Answer,
         unreachable!()
     };
     let body = format!("sealed at {at}");
-    let new = NewPending {
-        id: pending(id),
-        request: request(by),
-        ttl: ttl + apart(at),
-        subject: of.map(subject),
-        // A dedup key is of one namespace, as its caller makes it.
-        dedup: dedup.map(|number| digest(b'd', number + 16 * id.namespace)),
-        display: &[("kind", "test")],
-        body: body.as_bytes(),
-    };
+    let new = written(at, id, by, ttl, of, dedup, &body);
     Ok(match store.put_pending(new).await? {
         PutPending::Stored => Answer::new("put_pending stored"),
         PutPending::Joined { id, left } => {
@@ -97,6 +91,44 @@ async fn put(store: &dyn Store, at: usize, step: &PendingStep) -> Result<Answer,
         PutPending::Collision => Answer::new("put_pending collision"),
     })
 }
+
+async fn replace(store: &dyn Store, at: usize, step: &PendingStep) -> Result<Answer, StoreError> {
+    let &PendingStep::Replace { id, request: by, ttl, subject: of, dedup } = step else {
+        unreachable!()
+    };
+    let body = format!("sealed at {at}");
+    let new = written(at, id, by, ttl, of, dedup, &body);
+    Ok(match store.replace_pending(new).await? {
+        Replaced::BeyondCeiling { left } => Answer::new("replace ceiling").span(left),
+        Replaced::Ended(how) => Answer::new("replace ended").detail(how.as_str()),
+        other => Answer::new(format!("replace {other:?}").to_lowercase()),
+    })
+}
+
+fn written<'a>(
+    at: usize,
+    id: Id,
+    by: u8,
+    ttl: Duration,
+    of: Option<u8>,
+    dedup: Option<u8>,
+    body: &'a str,
+) -> NewPending<'a> {
+    NewPending {
+        id: pending(id),
+        request: request(by),
+        ttl: ttl + apart(at),
+        ceiling: CEILING,
+        subject: of.map(subject),
+        // A dedup key is of one namespace, as its caller makes it.
+        dedup: dedup.map(|number| digest(b'd', number + 16 * id.namespace)),
+        display: &[("kind", "test")],
+        body: body.as_bytes(),
+    }
+}
+
+/// So that most replacements fit, and some do not.
+const CEILING: Duration = Duration::from_secs(645);
 
 async fn finish(store: &dyn Store, at: usize, step: &PendingStep) -> Result<Answer, StoreError> {
     let &PendingStep::Finish { id, request: by, how, subject: of, longest } = step else {

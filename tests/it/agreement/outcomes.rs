@@ -1,7 +1,7 @@
 //! What must come up for a comparison to mean anything.
 
 /// What comes up in any run that is worth its name.
-pub(super) const OUTCOMES: [&str; 66] = [
+pub(super) const OUTCOMES: [&str; 71] = [
     "put Stored",
     "put Collision",
     "take taken",
@@ -38,6 +38,11 @@ pub(super) const OUTCOMES: [&str; 66] = [
     "put_pending stored",
     "put_pending joined",
     "put_pending collision",
+    "replace replaced",
+    "replace ceiling",
+    "replace ended",
+    "replace expired",
+    "replace absent",
     "pending Live",
     "pending completed",
     "pending cancelled",

@@ -17,6 +17,13 @@ pub(super) enum PendingStep {
         subject: Option<u8>,
         dedup: Option<u8>,
     },
+    Replace {
+        id: Id,
+        request: u8,
+        ttl: Duration,
+        subject: Option<u8>,
+        dedup: Option<u8>,
+    },
     Read {
         id: Id,
     },
@@ -65,7 +72,7 @@ impl PendingStep {
     /// What shows the change that this step made, if nothing else does.
     pub(super) fn shown_by(&self) -> Vec<Self> {
         match *self {
-            Self::Put { id, .. } | Self::Finish { id, .. } => {
+            Self::Put { id, .. } | Self::Replace { id, .. } | Self::Finish { id, .. } => {
                 vec![Self::Read { id }, Self::Outcome { id }]
             }
             Self::Clear { namespace, .. } => vec![Self::List { namespace, limit: 100 }],
@@ -76,7 +83,15 @@ impl PendingStep {
 
     /// Whether it may change what a namespace lists.
     pub(super) fn changes(&self) -> bool {
-        matches!(self, Self::Put { .. } | Self::Finish { .. } | Self::Clear { .. })
+        !matches!(
+            self,
+            Self::Read { .. }
+                | Self::Outcome { .. }
+                | Self::List { .. }
+                | Self::Resume { .. }
+                | Self::Note { .. }
+                | Self::Waiters { .. }
+        )
     }
 
     /// What shows everything that there is.
@@ -114,6 +129,13 @@ pub(super) fn pending_sequence() -> impl Strategy<Value = Vec<Step>> {
             steps
         })
     });
+    let replaced = ids().prop_flat_map(|id| {
+        let (same, other) = (Just(id), ids());
+        let end = prop_oneof![finish(Just(id)), put(other), replace(same)];
+        (put(Just(id)), option::of(wait()), replace(Just(id)), option::of(wait()), end)
+            .prop_map(|(a, b, c, d, e)| [Some(a), b, Some(c), Some(Step::Again(1)), d, Some(e)])
+            .prop_map(|steps| steps.into_iter().flatten().collect())
+    });
     let awaited = ids().prop_flat_map(|id| {
         let waiters = Step::Pending(PendingStep::Waiters { id });
         (note(Just(id)), option::of(wait()), note(Just(id)), wait())
@@ -125,6 +147,7 @@ pub(super) fn pending_sequence() -> impl Strategy<Value = Vec<Step>> {
         1 => one,
         1 => cleared,
         1 => paged,
+        1 => replaced,
         1 => awaited,
     ];
     collection::vec(story, 10..MOST)
@@ -147,6 +170,7 @@ fn step() -> impl Strategy<Value = Step> {
         (NAMESPACES, limit).prop_map(|(namespace, limit)| PendingStep::List { namespace, limit });
     prop_oneof![
         10 => put(ids()),
+        4 => replace(ids()),
         8 => finish(ids()),
         3 => clear(NAMESPACES),
         1 => note(ids()),
@@ -168,6 +192,13 @@ fn put(ids: impl Strategy<Value = Id>) -> impl Strategy<Value = Step> {
             Step::Pending(PendingStep::Put { id, request, ttl, subject, dedup })
         },
     )
+}
+
+fn replace(ids: impl Strategy<Value = Id>) -> impl Strategy<Value = Step> {
+    let parts = (ids, REQUESTS, span(&TTL), option::of(SUBJECTS), option::weighted(0.3, DEDUPS));
+    parts.prop_map(|(id, request, ttl, subject, dedup)| {
+        Step::Pending(PendingStep::Replace { id, request, ttl, subject, dedup })
+    })
 }
 
 fn finish(ids: impl Strategy<Value = Id>) -> impl Strategy<Value = Step> {

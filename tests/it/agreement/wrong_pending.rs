@@ -6,7 +6,7 @@ use vestibule::{
     Digest,
     store::{
         Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingId, PendingPage,
-        PendingRow, PendingStore, PutPending, StoreError, WakeHub,
+        PendingRow, PendingStore, PutPending, Replaced, StoreError, WakeHub,
     },
 };
 
@@ -17,6 +17,10 @@ use super::wrong::{Wrong, WrongStore};
 pub(super) enum WrongPending {
     PutForgetsItsRetry,
     PutOverwrites,
+    ReplaceForgetsItsRetry,
+    ReplaceHasNoCeiling,
+    ReplaceKeepsItsSubject,
+    ReplaceForgetsItsDedup,
     DedupIsForgotten,
     DedupJoinsTheDead,
     FinishForgetsItsRetry,
@@ -33,9 +37,13 @@ pub(super) enum WrongPending {
 }
 
 impl WrongPending {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::PutForgetsItsRetry,
         Self::PutOverwrites,
+        Self::ReplaceForgetsItsRetry,
+        Self::ReplaceHasNoCeiling,
+        Self::ReplaceKeepsItsSubject,
+        Self::ReplaceForgetsItsDedup,
         Self::DedupIsForgotten,
         Self::DedupJoinsTheDead,
         Self::FinishForgetsItsRetry,
@@ -111,6 +119,24 @@ impl PendingStore for WrongStore {
             _ => {}
         }
         Ok(put)
+    }
+
+    async fn replace_pending(&self, mut pending: NewPending<'_>) -> Result<Replaced, StoreError> {
+        let (id, request) = (pending.id, pending.request);
+        pending.request = self.fresh_pending_if(WrongPending::ReplaceForgetsItsRetry, request);
+        if self.is(WrongPending::ReplaceKeepsItsSubject) {
+            pending.subject = self.notes(|notes| notes.put.get(&id).copied().flatten());
+        }
+        if self.is(WrongPending::ReplaceForgetsItsDedup) {
+            pending.dedup = None;
+        }
+        let replaced = self.inner.replace_pending(pending).await?;
+        let beyond = matches!(replaced, Replaced::BeyondCeiling { .. });
+        Ok(if beyond && self.is(WrongPending::ReplaceHasNoCeiling) {
+            Replaced::Replaced
+        } else {
+            replaced
+        })
     }
 
     async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError> {

@@ -1,5 +1,7 @@
 //! What the scripts in `lua/pending` must do.
 
+mod namespace;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
@@ -12,7 +14,7 @@ use crate::{
     digest::Digest,
     store::{
         Cleared, Ending, Finish, Finished, GRACE, NewPending, Outcome, PageCursor, PendingId,
-        PendingPage, PendingRow, PendingStore, PutPending, StoreError, WakeHub, millis,
+        PendingPage, PendingRow, PendingStore, PutPending, Replaced, StoreError, WakeHub, millis,
     },
 };
 
@@ -21,6 +23,14 @@ impl PendingStore for MemoryStore {
     async fn put_pending(&self, pending: NewPending<'_>) -> Result<PutPending, StoreError> {
         let (mut state, now) = self.enter();
         Ok(state.pendings.put(&pending, now))
+    }
+
+    async fn replace_pending(&self, pending: NewPending<'_>) -> Result<Replaced, StoreError> {
+        let (mut state, now) = self.enter();
+        let replaced = state.pendings.replace(&pending, now);
+        drop(state);
+        self.hub.wake(pending.id);
+        Ok(replaced)
     }
 
     async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError> {
@@ -107,6 +117,8 @@ struct Record {
     body: Vec<u8>,
     subject: Option<Digest>,
     expires_at: u64,
+    ceiling_at: u64,
+    replaced_by: Option<Digest>,
     ended: Option<Ended>,
 }
 
@@ -143,6 +155,8 @@ impl Pendings {
             body: new.body.to_vec(),
             subject: new.subject,
             expires_at,
+            ceiling_at: after(now, new.ceiling.max(new.ttl)),
+            replaced_by: None,
             ended: None,
         };
         self.records.insert(new.id, record, after(expires_at, GRACE), now);
@@ -153,6 +167,40 @@ impl Pendings {
             self.dedup.insert(dedup, new.id, expires_at, now);
         }
         PutPending::Stored
+    }
+
+    pub(super) fn replace(&mut self, new: &NewPending<'_>, now: u64) -> Replaced {
+        let dedup = new.dedup.map(|dedup| (new.id.namespace(), dedup));
+        let other = dedup.and_then(|dedup| self.dedup.get(dedup, now).copied());
+        let taken = other.filter(|other| *other != new.id).is_some_and(|other| {
+            self.records.get(other, now).is_some_and(|record| record.ended.is_none())
+        });
+        let Some(record) = self.records.get(new.id, now) else { return Replaced::Absent };
+        match (record.ended, record.left(now)) {
+            (Some(ended), _) => return Replaced::Ended(ended.how),
+            (None, None) => return Replaced::Expired,
+            (None, Some(_)) if record.replaced_by == Some(new.request) => {
+                return Replaced::Replaced;
+            }
+            (None, Some(_)) => {}
+        }
+        let (end, expires_at) = (record.expires_at, after(now, new.ttl));
+        if expires_at > record.ceiling_at {
+            let left = Duration::from_millis(record.ceiling_at.saturating_sub(now));
+            return Replaced::BeyondCeiling { left };
+        }
+        record.body = new.body.to_vec();
+        record.subject = new.subject;
+        record.expires_at = expires_at;
+        record.replaced_by = Some(new.request);
+        self.records.end_at(new.id, expires_at.saturating_add(millis(GRACE)));
+        let index = self.index.entry(new.id.namespace()).or_default();
+        index.remove(&(end, new.id));
+        index.insert((expires_at, new.id));
+        if let Some(dedup) = dedup.filter(|_| !taken) {
+            self.dedup.insert(dedup, new.id, expires_at, now);
+        }
+        Replaced::Replaced
     }
 
     pub(super) fn read(&mut self, id: PendingId, now: u64) -> PendingRow {
@@ -194,61 +242,6 @@ impl Pendings {
         let life = left.min(millis(finish.longest)).max(millis(GRACE));
         self.end(finish.id, end, outcome, life, now);
         Finished::Finished(body)
-    }
-
-    pub(super) fn list(
-        &self,
-        namespace: Digest,
-        cursor: Option<&PageCursor>,
-        limit: u16,
-        now: u64,
-    ) -> PendingPage {
-        let limit = usize::from(limit.clamp(1, 100));
-        let after = cursor.map(|cursor| (cursor.from_ms, cursor.after));
-        let live = self.index.get(&namespace).into_iter().flatten();
-        let page: Vec<_> = live
-            .filter(|entry| entry.0 > now && after.is_none_or(|after| **entry > after))
-            .take(limit)
-            .copied()
-            .collect();
-        let next = page
-            .last()
-            .filter(|_| page.len() == limit)
-            .map(|&(from_ms, after)| PageCursor { after, from_ms });
-        PendingPage { ids: page.into_iter().map(|(_, id)| id).collect(), next }
-    }
-
-    pub(super) fn clear(
-        &mut self,
-        namespace: Digest,
-        request: Digest,
-        by: &str,
-        limit: u16,
-        now: u64,
-    ) -> Cleared {
-        if let Some(before) = self.cleared.get(request, now) {
-            return before.clone();
-        }
-        let live = self.index.get(&namespace).into_iter().flatten().filter(|entry| entry.0 > now);
-        let page: Vec<_> = live.take(limit.clamp(1, 50).into()).copied().collect();
-        if page.is_empty() {
-            return Cleared::default();
-        }
-        let mut cleared = Cleared::default();
-        for (end, id) in page {
-            let record = self.records.get(id, now).filter(|record| record.left(now).is_some());
-            if let Some(record) = record {
-                record.ended = Some(Ended { how: Ending::Cleared, by: request, at: now });
-                let (how, by) = (Ending::Cleared, by.to_owned());
-                let outcome = Outcome { how, at_ms: now, by, body: Vec::new() };
-                self.end(id, end, outcome, millis(GRACE), now);
-                cleared.ids.push(id);
-            }
-        }
-        let mut left = self.index.get(&namespace).into_iter().flatten();
-        cleared.more = left.any(|(end, _)| *end > now);
-        self.cleared.insert(request, cleared.clone(), after(now, GRACE), now);
-        cleared
     }
 
     pub(super) fn outcome(&mut self, id: PendingId, now: u64) -> Option<Outcome> {

@@ -1,5 +1,8 @@
 //! Pendings on Redis: a record, its outcome, its namespace's index, and who waits.
 
+mod namespace;
+mod write;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,14 +13,18 @@ use crate::{
     digest::Digest,
     store::{
         Cleared, Ending, Finish, Finished, GRACE, NewPending, Outcome, PageCursor, PendingId,
-        PendingPage, PendingRow, PendingStore, PutPending, Shard, StoreError, WakeHub, millis,
+        PendingPage, PendingRow, PendingStore, PutPending, Replaced, StoreError, WakeHub, millis,
     },
 };
 
 #[async_trait]
 impl PendingStore for RedisStore {
     async fn put_pending(&self, pending: NewPending<'_>) -> Result<PutPending, StoreError> {
-        put(self, pending).await
+        write::put(self, pending).await
+    }
+
+    async fn replace_pending(&self, pending: NewPending<'_>) -> Result<Replaced, StoreError> {
+        write::replace(self, pending).await
     }
 
     async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError> {
@@ -34,7 +41,7 @@ impl PendingStore for RedisStore {
         cursor: Option<PageCursor>,
         limit: u16,
     ) -> Result<PendingPage, StoreError> {
-        list(self, namespace, cursor, limit).await
+        namespace::list(self, namespace, cursor, limit).await
     }
 
     async fn clear_pendings(
@@ -44,7 +51,7 @@ impl PendingStore for RedisStore {
         by: &str,
         limit: u16,
     ) -> Result<Cleared, StoreError> {
-        clear(self, namespace, request, by, limit).await
+        namespace::clear(self, namespace, request, by, limit).await
     }
 
     async fn read_outcome(&self, id: PendingId) -> Result<Option<Outcome>, StoreError> {
@@ -66,37 +73,6 @@ impl PendingStore for RedisStore {
 
     fn wake_hub(&self) -> WakeHub {
         self.listener.hub()
-    }
-}
-
-async fn put(store: &RedisStore, new: NewPending<'_>) -> Result<PutPending, StoreError> {
-    store.keep_time().await?;
-    let shard = new.id.shard();
-    let (id, key) = (new.id.to_string(), store.keys.pending(new.id));
-    let index = store.keys.pendings(shard, new.id.namespace());
-    let dedup = new.dedup.map(|dedup| store.keys.dedup(shard, dedup));
-    let ttl_ms = millis(new.ttl);
-    let slots = [new.request, Digest::NONE, new.subject.unwrap_or(Digest::NONE)];
-    let now_ms = store.clock.now_ms();
-    let value = record::write_slots(now_ms, ttl_ms, new.display, &slots, new.body);
-    let argv = [
-        Arg::Bytes(new.request.as_bytes()),
-        text(&id),
-        Arg::Bytes(&value),
-        Arg::Number(ttl_ms),
-        Arg::Number(millis(GRACE)),
-    ];
-    let keys = [key.as_str(), &index, dedup.as_deref().unwrap_or(&index)];
-    let request = new.request.as_bytes();
-    let reply = store.run_script(&scripts::PENDING_PUT, keys, argv, request).await?;
-    match reply.word() {
-        "stored" => Ok(PutPending::Stored),
-        "joined" => Ok(PutPending::Joined {
-            id: reply.part::<String>(0)?.parse().map_err(|_| reply.unknown_word())?,
-            left: Duration::from_millis(reply.part(1)?),
-        }),
-        "collision" => Ok(PutPending::Collision),
-        _ => Err(reply.unknown_word()),
     }
 }
 
@@ -170,74 +146,6 @@ async fn finish(store: &RedisStore, finish: Finish<'_>) -> Result<Finished, Stor
         "corrupt" => return Err(corrupt("its head cannot be read")),
         _ => return Err(reply.unknown_word()),
     })
-}
-
-async fn list(
-    store: &RedisStore,
-    namespace: Digest,
-    cursor: Option<PageCursor>,
-    limit: u16,
-) -> Result<PendingPage, StoreError> {
-    let shard = Shard::new(namespace.as_bytes()[0]);
-    let index = store.keys.pendings(shard, namespace);
-    let limit = limit.clamp(1, 100);
-    let (from, after) = match &cursor {
-        Some(cursor) => (cursor.from_ms, cursor.after.to_string()),
-        None => (0, String::new()),
-    };
-    // Nothing to be told apart by: it writes nothing, so any echo will do.
-    let request = namespace.as_bytes();
-    let argv = [Arg::Bytes(request), Arg::Number(limit.into()), Arg::Number(from), text(&after)];
-    let reply = store.run_script(&scripts::PENDING_LIST, [&index], argv, request).await?;
-    if reply.word() != "page" {
-        return Err(reply.unknown_word());
-    }
-    let mut page = PendingPage::default();
-    let mut last = None;
-    for pair in reply.parts().chunks_exact(2) {
-        let id = from_redis_value_ref::<String>(&pair[0]).ok().and_then(|id| id.parse().ok());
-        let end = from_redis_value_ref::<f64>(&pair[1]).ok();
-        // A member that is no id of ours is nobody's pending.
-        if let (Some(id), Some(end)) = (id, end) {
-            let id: PendingId = id;
-            last = Some((id, end));
-            page.ids.push(id);
-        }
-    }
-    if reply.parts().len() == usize::from(limit) * 2 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in ms")]
-        let cursor = last.map(|(after, end)| PageCursor { after, from_ms: end as u64 });
-        page.next = cursor;
-    }
-    Ok(page)
-}
-
-async fn clear(
-    store: &RedisStore,
-    namespace: Digest,
-    request: Digest,
-    by: &str,
-    limit: u16,
-) -> Result<Cleared, StoreError> {
-    let shard = Shard::new(namespace.as_bytes()[0]);
-    let index = store.keys.pendings(shard, namespace);
-    let receipt = store.keys.receipt(shard, request);
-    let channel = store.keys.wake();
-    let argv = [
-        Arg::Bytes(request.as_bytes()),
-        Arg::Number(limit.clamp(1, 50).into()),
-        Arg::Number(millis(GRACE)),
-        text(by),
-        text(&channel),
-    ];
-    let verb = &scripts::PENDING_CLEAR;
-    let reply = store.run_script(verb, [&index, &receipt], argv, request.as_bytes()).await?;
-    if reply.word() != "cleared" {
-        return Err(reply.unknown_word());
-    }
-    let ids = reply.parts().iter().skip(1);
-    let ids = ids.filter_map(|id| from_redis_value_ref::<String>(id).ok()?.parse().ok());
-    Ok(Cleared { ids: ids.collect(), more: reply.part::<u8>(0)? == 1 })
 }
 
 async fn outcome(store: &RedisStore, id: PendingId) -> Result<Option<Outcome>, StoreError> {

@@ -1,0 +1,148 @@
+//! What writes a pending: creating one, joining one, replacing one.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Created, InvalidSpec, Namespace, Pending, PendingError, Pendings, Spec, record::Body};
+use crate::{
+    digest::RequestId,
+    store::{Ending, NewPending, PendingId, PutPending, Replaced},
+};
+
+/// What came of replacing a pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Replacement {
+    /// It is as the new spec says; its id, its namespace and when it was created stay.
+    Replaced {
+        /// How long it lives now.
+        expires_in: Duration,
+    },
+    /// It had ended already. Nothing was written.
+    Ended(Ending),
+    /// Its life was over. Nothing was written.
+    Expired,
+    /// There is none of this id. Nothing was written.
+    Absent,
+}
+
+impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
+    /// Creates a pending, or joins the live one with the same [`Dedup`](super::Dedup).
+    ///
+    /// # Errors
+    ///
+    /// [`PendingError::Invalid`] for a life of zero or above the ceiling, or a field that is too
+    /// long; a failure of the seal or the store, in which case there is no id.
+    pub async fn create(
+        &self,
+        namespace: &Namespace,
+        spec: &Spec<T>,
+    ) -> Result<Created, PendingError> {
+        self.create_as(&RequestId::random(), namespace, spec).await
+    }
+
+    /// [`create`](Self::create) with a request id of the caller's, who may then retry it: the id of
+    /// the pending is made of it, so a retry finds the same one.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub async fn create_as(
+        &self,
+        request: &RequestId,
+        namespace: &Namespace,
+        spec: &Spec<T>,
+    ) -> Result<Created, PendingError> {
+        let ttl = spec.check(self.config.ceiling)?;
+        let digest = self.namespace(namespace);
+        let id = PendingId::of(digest, self.digest("pending-id", &request.digest().to_hex()));
+        let body = Body::of(spec, namespace, self.foundation.store.now_ms());
+        let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), ttl, &body)?;
+        let display = spec.display();
+        let new = self.new_pending(id, request, spec, ttl, &display, &sealed);
+        match self.foundation.store.put_pending(new).await? {
+            PutPending::Stored => Ok(Created { id, joined: false, expires_in: ttl }),
+            PutPending::Joined { id, left } => Ok(Created { id, joined: true, expires_in: left }),
+            PutPending::Collision => Err(PendingError::Collision),
+        }
+    }
+
+    /// Replaces a live pending by what `spec` says: payload, life from now on, subject, dedup. Its
+    /// id, its namespace and when it was created stay, and whoever waits goes on waiting.
+    ///
+    /// `pending` is one that was read: which it is, and whose. If two replace at once, the later
+    /// one stays. A dedup key that only the earlier spec had leads to it until that runs out.
+    ///
+    /// # Errors
+    ///
+    /// [`PendingError::OtherNamespace`] if `pending` says another namespace than its id: a
+    /// namespace never changes. [`PendingError::Invalid`] as [`create`](Self::create), and if it
+    /// would live longer than the ceiling after it was created. Nothing was written then; nor was
+    /// it lost on a failure of the store.
+    pub async fn replace(
+        &self,
+        pending: &Pending<T>,
+        spec: &Spec<T>,
+    ) -> Result<Replacement, PendingError> {
+        self.replace_as(&RequestId::random(), pending, spec).await
+    }
+
+    /// [`replace`](Self::replace) with a request id of the caller's, who may retry it: the same id
+    /// gets the same answer until another one replaces it.
+    ///
+    /// # Errors
+    ///
+    /// As [`replace`](Self::replace).
+    pub async fn replace_as(
+        &self,
+        request: &RequestId,
+        pending: &Pending<T>,
+        spec: &Spec<T>,
+    ) -> Result<Replacement, PendingError> {
+        let ttl = spec.check(self.config.ceiling)?;
+        let Pending { id, namespace, created_at_ms, .. } = pending;
+        if self.namespace(namespace) != id.namespace() {
+            return Err(PendingError::OtherNamespace { id: *id });
+        }
+        let body = Body::of(spec, namespace, *created_at_ms);
+        let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), ttl, &body)?;
+        let display = spec.display();
+        let new = self.new_pending(*id, request, spec, ttl, &display, &sealed);
+        match self.foundation.store.replace_pending(new).await? {
+            Replaced::Replaced => Ok(Replacement::Replaced { expires_in: ttl }),
+            Replaced::BeyondCeiling { left } => {
+                Err(InvalidSpec::BeyondCeiling { life: ttl, left }.into())
+            }
+            Replaced::Ended(how) => Ok(Replacement::Ended(how)),
+            Replaced::Expired => Ok(Replacement::Expired),
+            Replaced::Absent => Ok(Replacement::Absent),
+        }
+    }
+
+    fn new_pending<'a>(
+        &self,
+        id: PendingId,
+        request: &RequestId,
+        spec: &Spec<T>,
+        ttl: Duration,
+        display: &'a [(&'static str, &'a str)],
+        body: &'a [u8],
+    ) -> NewPending<'a> {
+        NewPending {
+            id,
+            request: request.digest(),
+            ttl,
+            ceiling: self.config.ceiling,
+            subject: spec.subject.as_deref().map(|subject| self.digest("subject", subject)),
+            // The namespace is part of it: namespaces share shards, and must never share prompts.
+            dedup: spec.dedup_text().map(|text| {
+                let namespace = id.namespace();
+                let parts: [&[u8]; 2] = [namespace.as_bytes(), text.as_bytes()];
+                self.foundation.naming.digest("dedup", &parts)
+            }),
+            display,
+            body,
+        }
+    }
+}

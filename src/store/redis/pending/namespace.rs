@@ -1,0 +1,80 @@
+//! A namespace of pendings: listed and cleared, page by page.
+
+use redis::from_redis_value_ref;
+
+use super::{
+    super::{RedisStore, scripts, scripts::Arg},
+    text,
+};
+use crate::{
+    digest::Digest,
+    store::{Cleared, GRACE, PageCursor, PendingId, PendingPage, Shard, StoreError, millis},
+};
+
+pub(super) async fn list(
+    store: &RedisStore,
+    namespace: Digest,
+    cursor: Option<PageCursor>,
+    limit: u16,
+) -> Result<PendingPage, StoreError> {
+    let shard = Shard::new(namespace.as_bytes()[0]);
+    let index = store.keys.pendings(shard, namespace);
+    let limit = limit.clamp(1, 100);
+    let (from, after) = match &cursor {
+        Some(cursor) => (cursor.from_ms, cursor.after.to_string()),
+        None => (0, String::new()),
+    };
+    // Nothing to be told apart by: it writes nothing, so any echo will do.
+    let request = namespace.as_bytes();
+    let argv = [Arg::Bytes(request), Arg::Number(limit.into()), Arg::Number(from), text(&after)];
+    let reply = store.run_script(&scripts::PENDING_LIST, [&index], argv, request).await?;
+    if reply.word() != "page" {
+        return Err(reply.unknown_word());
+    }
+    let mut page = PendingPage::default();
+    let mut last = None;
+    for pair in reply.parts().chunks_exact(2) {
+        let id = from_redis_value_ref::<String>(&pair[0]).ok().and_then(|id| id.parse().ok());
+        let end = from_redis_value_ref::<f64>(&pair[1]).ok();
+        // A member that is no id of ours is nobody's pending.
+        if let (Some(id), Some(end)) = (id, end) {
+            let id: PendingId = id;
+            last = Some((id, end));
+            page.ids.push(id);
+        }
+    }
+    if reply.parts().len() == usize::from(limit) * 2 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in ms")]
+        let cursor = last.map(|(after, end)| PageCursor { after, from_ms: end as u64 });
+        page.next = cursor;
+    }
+    Ok(page)
+}
+
+pub(super) async fn clear(
+    store: &RedisStore,
+    namespace: Digest,
+    request: Digest,
+    by: &str,
+    limit: u16,
+) -> Result<Cleared, StoreError> {
+    let shard = Shard::new(namespace.as_bytes()[0]);
+    let index = store.keys.pendings(shard, namespace);
+    let receipt = store.keys.receipt(shard, request);
+    let channel = store.keys.wake();
+    let argv = [
+        Arg::Bytes(request.as_bytes()),
+        Arg::Number(limit.clamp(1, 50).into()),
+        Arg::Number(millis(GRACE)),
+        text(by),
+        text(&channel),
+    ];
+    let verb = &scripts::PENDING_CLEAR;
+    let reply = store.run_script(verb, [&index, &receipt], argv, request.as_bytes()).await?;
+    if reply.word() != "cleared" {
+        return Err(reply.unknown_word());
+    }
+    let ids = reply.parts().iter().skip(1);
+    let ids = ids.filter_map(|id| from_redis_value_ref::<String>(id).ok()?.parse().ok());
+    Ok(Cleared { ids: ids.collect(), more: reply.part::<u8>(0)? == 1 })
+}
