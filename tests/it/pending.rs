@@ -344,6 +344,30 @@ async fn another_payload_type_is_told_and_the_record_stays() {
     assert!(old.get(id).await.unwrap().is_some());
 }
 
+/// A payload or an answer over the cap: a typed error that says so, and nothing is written or
+/// consumed.
+#[tokio::test]
+async fn what_is_too_large_is_refused() {
+    for [a, b] in replicas().await {
+        let large = Device { user_code: "x".repeat(65 * 1024) };
+        let error = a.create(&namespace(), &Spec::new("form", large.clone())).await.unwrap_err();
+        assert!(matches!(error, PendingError::Seal(_)), "{error}");
+        assert!(error.to_string().contains("65536"), "{error}");
+        assert!(b.list(&namespace(), None, 10).await.unwrap().ids.is_empty());
+
+        let id = a.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
+        assert!(matches!(b.complete(id, None, &large).await, Err(PendingError::Seal(_))));
+        let pending = b.get(id).await.unwrap().expect("not consumed");
+        let replaced = b.replace(&pending, &Spec::new("form", large)).await;
+        assert!(matches!(replaced, Err(PendingError::Seal(_))));
+        assert_eq!(b.get(id).await.unwrap().unwrap().data, device());
+        let mut spec = Spec::new("form", device());
+        spec.alias = "x".repeat(2049);
+        let error = a.create(&namespace(), &spec).await.unwrap_err();
+        assert!(error.to_string().contains("alias has 2049 bytes"), "{error}");
+    }
+}
+
 /// Hostile ids and namespaces: refused, or names like any other; never repeated.
 #[tokio::test]
 async fn hostile_names_forge_nothing() {

@@ -18,7 +18,8 @@ use tokio::{sync::Barrier, task::JoinSet};
 use vestibule::{
     RequestId, Vestibule,
     pending::{
-        Completion, Created, Dedup, Namespace, PendingError, Pendings, PendingsConfig, Spec, Waited,
+        Completion, Created, Dedup, Namespace, Pending, PendingError, Pendings, PendingsConfig,
+        Replacement, Spec, Waited,
     },
     store::{Ending, PendingId, StoreError, redis::RedisConfig},
 };
@@ -290,8 +291,11 @@ pub async fn lost_replies(count: u64, progress: Progress) -> Verdict {
             there.sort_unstable();
             add(doubled, there != made);
             for (number, id) in &ids {
-                let read = through.get(*id).await.unwrap();
-                add(lost, read.is_none_or(|pending| pending.data != *number));
+                let read = through.get(*id).await.unwrap().filter(|read| read.data == *number);
+                add(lost, read.is_none());
+                if let Some(read) = read.filter(|_| number % 5 == 0) {
+                    add(wrong, !replace_surely(through, &read, unknown).await);
+                }
                 let how = match number % 3 {
                     0 => Ending::Completed,
                     1 => Ending::Cancelled,
@@ -326,7 +330,7 @@ pub async fn lost_replies(count: u64, progress: Progress) -> Verdict {
     let (dropped, unknown) = (proxy.dropped_replies(), unknown.into_inner());
     verdict(
         format!(
-            "{count} pendings created, listed, read, completed, cancelled and cleared, {dropped} \
+            "{count} pendings created, listed, read, replaced, completed, cancelled and cleared, {dropped} \
              replies lost, {unknown} unknown to the caller and resolved by the same request id; \
              seed {seed}"
         ),
@@ -358,6 +362,23 @@ async fn create_surely(
                 unknown.fetch_add(1, Ordering::Relaxed);
             }
             other => return other.unwrap(),
+        }
+    }
+}
+
+/// Replaces a pending by its like with one request id, as often as that takes.
+async fn replace_surely(
+    pendings: &Pendings<u64>,
+    pending: &Pending<u64>,
+    unknown: &AtomicU64,
+) -> bool {
+    let (request, spec) = (RequestId::random(), Spec::new("form", pending.data));
+    loop {
+        match pendings.replace_as(&request, pending, &spec).await {
+            Err(error) if again(&error) => {
+                unknown.fetch_add(1, Ordering::Relaxed);
+            }
+            other => return matches!(other.unwrap(), Replacement::Replaced { .. }),
         }
     }
 }
