@@ -113,12 +113,23 @@ pub async fn survive_kills(
     let args = json!({ "url": server.url(), "prefix": prefix, "issuer": provider.issuer() });
     let (mut hit, mut stuck, mut dead) = (0, 0, 0);
     let mut slowest = Duration::ZERO;
-    for _ in 0..kills {
+    for kill in 0..kills {
         age(&mut raw, &prefix, Duration::from_secs(300)).await;
         let mut victim = children::spawn("refresh", &args).await;
         assert_eq!(victim.next().await, Some(Value::from("READY")));
+        let calls = provider.counts().token_calls;
         victim.tell("GO").await;
-        sleep(Duration::from_micros(random() % 60_000)).await;
+        // Half of the kills are anywhere, half are where they hurt: once the provider was asked.
+        let asked = Instant::now() + Duration::from_secs(10);
+        while kill % 2 == 1
+            && dead == 0
+            && provider.counts().token_calls == calls
+            && Instant::now() < asked
+        {
+            sleep(Duration::from_micros(200)).await;
+        }
+        let within = if kill % 2 == 1 { 30_000 } else { 60_000 };
+        sleep(Duration::from_micros(random() % within)).await;
         victim.kill9().await;
         let in_flight = leased(&mut raw, &prefix, &ids).await;
         hit += u64::from(in_flight > 0);
