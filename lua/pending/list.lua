@@ -7,7 +7,7 @@
 -- ARGV[3]  from      ms since 1970 that the page before had reached; 0 for the first
 -- ARGV[4]  after     the last id of the page before; empty for the first
 --
--- Returns  {"page", request, id, end, id, end, …}
+-- Returns  {"page", request, {id, …}, end}   end: ms since 1970, of the last one; empty without one
 --
 -- Why Lua: a page goes on behind the last id, which may be gone meanwhile: then behind its end.
 local index = KEYS[1]
@@ -21,10 +21,10 @@ local page
 if rank then
   local past = redis.call('ZCOUNT', index, '-inf', string.format('%d', now))
   local first = math.max(rank + 1, past)
-  page = redis.call('ZRANGE', index, first, first + limit - 1, 'WITHSCORES')
+  page = redis.call('ZRANGE', index, first, first + limit - 1)
 else
   local least = math.max(tonumber(from) or 0, now + 1)
-  page = redis.call('ZRANGEBYSCORE', index, string.format('%d', least), '+inf', 'WITHSCORES',
-    'LIMIT', 0, limit)
+  page = redis.call('ZRANGEBYSCORE', index, string.format('%d', least), '+inf', 'LIMIT', 0, limit)
 end
-return {'page', request, unpack(page)} -- at most 200
+-- Only the last one's end is needed, to go on behind it.
+return {'page', request, page, #page > 0 and redis.call('ZSCORE', index, page[#page]) or ''}

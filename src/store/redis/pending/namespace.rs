@@ -31,24 +31,17 @@ pub(super) async fn list(
     if reply.word() != "page" {
         return Err(reply.unknown_word());
     }
-    let mut page = PendingPage::default();
-    let mut last = None;
-    for pair in reply.parts().chunks_exact(2) {
-        let id = from_redis_value_ref::<String>(&pair[0]).ok().and_then(|id| id.parse().ok());
-        let end = from_redis_value_ref::<f64>(&pair[1]).ok();
-        // A member that is no id of ours is nobody's pending.
-        if let (Some(id), Some(end)) = (id, end) {
-            let id: PendingId = id;
-            last = Some((id, end));
-            page.ids.push(id);
-        }
-    }
-    if reply.parts().len() == usize::from(limit) * 2 {
+    let listed: Vec<Vec<u8>> = reply.part(0)?;
+    let full = listed.len() == usize::from(limit);
+    // A member that is no id of ours is nobody's pending.
+    let id = |text: &Vec<u8>| str::from_utf8(text).ok()?.parse().ok();
+    let ids: Vec<PendingId> = listed.iter().filter_map(id).collect();
+    let next = match ids.last().filter(|_| full) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in ms")]
-        let cursor = last.map(|(after, end)| PageCursor { after, from_ms: end as u64 });
-        page.next = cursor;
-    }
-    Ok(page)
+        Some(&after) => Some(PageCursor { after, from_ms: reply.part::<f64>(1)? as u64 }),
+        None => None,
+    };
+    Ok(PendingPage { ids, next })
 }
 
 pub(super) async fn clear(
