@@ -20,6 +20,7 @@ pub mod results;
 pub mod roles;
 pub mod sentinel;
 pub mod server;
+pub mod sign_in;
 pub mod stores;
 pub mod tls;
 pub mod verbs;
