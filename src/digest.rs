@@ -6,6 +6,7 @@
 
 use std::{fmt, sync::LazyLock};
 
+use rand::Rng as _;
 use zeroize::ZeroizeOnDrop;
 
 /// The secret that names things: it makes shards and all index digests, and it never rotates.
@@ -128,7 +129,7 @@ impl RequestId {
     /// If the operating system has no randomness to give, in which case nothing here is safe.
     #[must_use]
     pub fn random() -> Self {
-        Self(random_bytes())
+        Self(thread_bytes())
     }
 
     /// An id that a caller can make again for its own retry: derived from the *authenticated*
@@ -192,6 +193,16 @@ static DERIVED: LazyLock<blake3::Hasher> =
 #[cfg(test)]
 mod tests {
     use super::*;
+/// `N` bytes from the generator of this thread: ChaCha12, seeded by the operating system, and again
+/// every 64 KiB. For what each verb needs anew, a nonce or a request id: to ask the system each time
+/// is a system call. Keys, states and other lasting secrets are [`random_bytes`]. A process that
+/// forks must exec, as with any async runtime: the child would repeat what its parent draws.
+pub(crate) fn thread_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}
+
 
     #[test]
     fn parts_do_not_run_into_each_other() {
@@ -218,3 +229,24 @@ mod tests {
         assert_ne!(id.digest().as_bytes(), &id.0);
     }
 }
+    #[test]
+    fn a_pepper_makes_its_own_names_and_bytes() {
+        let (one, other) = (TokenPepper::new([7; 32]), TokenPepper::new([8; 32]));
+        assert_ne!(one.digest("text"), other.digest("text"));
+        assert_ne!(one.digest("text"), one.digest("texT"));
+        assert_ne!(one.digest("text"), NamingKey::new([7; 32]).digest("other", &[b"text"]));
+        let (request, index) = (RequestId([1; 16]), NamingKey::new([7; 32]).check());
+        assert_eq!(one.token_bytes(&request, index), one.token_bytes(&request, index));
+        assert_ne!(one.token_bytes(&request, index), other.token_bytes(&request, index));
+        assert_ne!(one.token_bytes(&request, index), one.token_bytes(&request, Digest::NONE));
+        assert_eq!(format!("{one:?}"), "TokenPepper([redacted])");
+    }
+
+    #[test]
+    fn random_bytes_never_come_again() {
+        let many = (0..10_000).map(|_| thread_bytes::<16>());
+        let others = std::thread::spawn(|| (0..10_000).map(|_| thread_bytes()).collect::<Vec<_>>());
+        let all: std::collections::HashSet<_> = many.chain(others.join().unwrap()).collect();
+        assert_eq!(all.len(), 20_000);
+    }
+

@@ -13,7 +13,7 @@ use xsalsa20poly1305::{Key, KeyInit, Nonce, Tag, XSalsa20Poly1305, aead::AeadInP
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::{Binding, KeyId, SealError};
-use crate::digest::random_bytes;
+use crate::digest::{random_bytes, thread_bytes};
 
 const UNDER_RING: u8 = 1;
 const UNDER_DATA_KEY: u8 = 2;
@@ -140,7 +140,7 @@ fn commitment(sub_key: &[u8; 32]) -> [u8; COMMITMENT] {
 
 /// Appends commitment, nonce, tag and ciphertext: encrypted in place, allocated once.
 fn seal_box(sub_key: &[u8; 32], mut out: Vec<u8>, parts: &[&[u8]]) -> Result<Vec<u8>, SealError> {
-    let nonce = random_bytes::<NONCE>();
+    let nonce = thread_bytes::<NONCE>();
     out.extend_from_slice(&commitment(sub_key));
     out.extend_from_slice(&nonce);
     let tag_at = out.len();
