@@ -12,7 +12,7 @@ use vestibule::{
     Keys, RequestId, Vestibule,
     pkce::{OauthState, PkceState, PkceStates, PkceVerifier},
     seal::{Binding, Seal},
-    store::redis::RedisConfig,
+    store::redis::{RedisConfig, RedisStore},
 };
 
 use crate::{
@@ -72,13 +72,27 @@ pub async fn shared(server: &TestServer) -> MultiplexedConnection {
 }
 
 pub async fn vestibule(server: &TestServer) -> Vestibule {
-    Vestibule::connect(RedisConfig::new(&server.url()).unwrap(), &Keys::random()).await.unwrap()
+    replica(server, &Keys::random()).await
+}
+
+/// One of several that share a database, and so its keys.
+pub async fn replica(server: &TestServer, keys: &Keys) -> Vestibule {
+    Vestibule::connect(RedisConfig::new(&server.url()).unwrap(), keys).await.unwrap()
 }
 
 /// Through the library: sealed, idempotent, taken exactly once.
 pub async fn ours(server: &TestServer) -> Work {
     let (states, record) = (vestibule(server).await.pkce(), record());
     put_and_take(states, record)
+}
+
+/// The same without a seal: encoded, in the open. Shows what of the cost is the cipher's.
+pub async fn unsealed(server: &TestServer) -> Work {
+    let keys = Keys::random();
+    let config = RedisConfig::new(&server.url()).unwrap().with_prefix("open").unwrap();
+    let store = Arc::new(RedisStore::connect(config, &keys.naming).await.unwrap());
+    let vestibule = Vestibule::assemble(store, Seal::passthrough_for_development(), &keys);
+    put_and_take(vestibule.pkce(), record())
 }
 
 pub fn put_and_take(states: PkceStates, record: PkceState) -> Work {

@@ -1,7 +1,8 @@
 //! `make bench`: what the library costs against the plain commands, side by side, as ratios.
 //!
-//! `ONLY=pkce` picks an area (`pkce`, `seal`, `connections`, `store`), `SCALE=0.1` shortens the
-//! rounds and shrinks what is preloaded. A whole run writes its table into `docs/results.md`.
+//! `ONLY=pkce` picks an area (`pkce`, `store`, `pendings`, `connections`, `seal`), `SCALE=0.1`
+//! shortens the rounds and shrinks what is preloaded. A whole run writes its table into
+//! `docs/results.md`.
 //!
 //! Absolute figures of a shared machine mean little, and drift while it runs. So the contestants
 //! of a row take turns in short rounds on the same server, and what is reported is the median of
@@ -25,6 +26,8 @@ mod support {
 
 mod connections;
 mod contestants;
+mod live_pendings;
+mod pendings;
 mod pkce;
 mod postgres;
 mod rounds;
@@ -78,6 +81,13 @@ async fn compare(only: Option<String>, scale: f64) {
     if table.wants("store") {
         store::server_cost(&mut table, scale).await;
         store::many_records(&mut table, scale).await;
+    }
+    if table.wants("pendings") {
+        pendings::one_at_a_time(&mut table, scale).await;
+        pendings::under_load(&mut table, scale).await;
+        pendings::waking(&mut table, scale).await;
+        live_pendings::one_namespace(&mut table, scale).await;
+        live_pendings::flat(&mut table, scale).await;
     }
     if table.wants("connections") {
         connections::warm_vend(&mut table, scale).await;

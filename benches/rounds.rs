@@ -108,9 +108,14 @@ impl Rounds {
 
 /// The middle of some figures.
 pub fn median(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
+    quantile(figures, 0.5)
+}
+
+/// The figure that this part of all is below.
+pub fn quantile(figures: impl IntoIterator<Item = f64>, part: f64) -> Option<f64> {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied()
+    figures.get((figures.len() as f64 * part) as usize).copied()
 }
 
 /// CPU time of this process, all threads, in µs. Linux counts it in ticks of 10 ms.

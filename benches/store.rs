@@ -110,7 +110,7 @@ pub async fn many_records(table: &mut Table, scale: Scale) {
 }
 
 /// Whether Redis is moving its keys to a larger table.
-async fn grows(server: &TestServer) -> bool {
+pub async fn grows(server: &TestServer) -> bool {
     let stats: String =
         cmd("DEBUG").arg("HTSTATS").arg(0).query_async(&mut server.raw().await).await.unwrap();
     stats.contains("rehashing target")
@@ -172,7 +172,7 @@ async fn worst_hold(table: &mut Table, scale: Scale, server: &TestServer, take: 
     );
 }
 
-async fn slowest_script(raw: &mut MultiplexedConnection) -> u64 {
+pub async fn slowest_script(raw: &mut MultiplexedConnection) -> u64 {
     let slow: Vec<redis::Value> = cmd("SLOWLOG").arg("GET").arg(-1).query_async(raw).await.unwrap();
     let scripts = slow.into_iter().filter_map(|entry| {
         let (_, _, micros, words, ..): (u64, u64, u64, Vec<Vec<u8>>, String, String) =

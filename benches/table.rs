@@ -54,6 +54,13 @@ impl Table {
         self.rows.add_row([area, what, against, &figure, &wanted, word, measured]);
     }
 
+    /// A row whose ratio is to be known, with nothing to reach.
+    pub fn compare(&mut self, [area, what, against]: [&str; 3], ratio: f64, measured: &str) {
+        let ratio = format!("{ratio:.2}");
+        eprintln!("       {area}: {what} / {against}: {ratio}; {measured}");
+        self.rows.add_row([area, what, against, &ratio, "", "", measured]);
+    }
+
     /// A row that only tells.
     pub fn tell(&mut self, [area, what, against]: [&str; 3], measured: &str) {
         eprintln!("       {area}: {what} / {against}: {measured}");
