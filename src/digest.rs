@@ -214,6 +214,24 @@ pub(crate) fn thread_bytes<const N: usize>() -> [u8; N] {
     }
 
     #[test]
+/// Each part is length-prefixed, so that no two lists of parts share an encoding.
+fn keyed(key: &[u8; 32], domain: &'static str, parts: &[&[u8]]) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    absorb(&mut hasher, domain.as_bytes());
+    for part in parts {
+        absorb(&mut hasher, part);
+    }
+    hasher
+}
+
+/// The digest of a host's own name for something, without a key: the same for everybody, so a guess
+/// can be tested against it. For names outside Redis only.
+pub(crate) fn name_digest(name: &str) -> Digest {
+    let mut hasher = NAME.clone();
+    absorb(&mut hasher, name.as_bytes());
+    Digest::of(&hasher)
+}
+
     fn hex_goes_both_ways_and_refuses_the_rest() {
         let digest = NamingKey::new([7; 32]).check();
         assert_eq!(Digest::from_hex(&digest.to_hex()), Some(digest));

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "jwt")]
+use crate::pending::{ClaimsNamespace, VerifyingKeys};
 use crate::{
     connection::{Connections, ConnectionsConfig},
     foundation::Foundation,
@@ -73,6 +75,19 @@ impl Vestibule {
 
     /// The connections and their credentials.
     #[must_use]
+    /// The namespace provider that reads the claims of a bearer token, verified with these keys.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn claims_namespace(&self, keys: VerifyingKeys) -> ClaimsNamespace {
+        ClaimsNamespace::new(self.bearer_namespace(), keys)
+    }
+
+    /// The temp tokens of these scopes; others may be registered later.
+    #[must_use]
+    pub fn temp_tokens(&self, scopes: Scopes) -> TempTokens {
+        TempTokens::new(self.foundation.clone(), scopes)
+    }
+
     pub fn connections(&self, config: ConnectionsConfig) -> Connections {
         Connections::new(self.foundation.clone(), config)
     }

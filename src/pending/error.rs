@@ -1,4 +1,4 @@
-use super::{InvalidNamespace, InvalidSpec};
+use super::{InvalidSpec, NamespaceError};
 use crate::{
     seal::{CodecError, SealError},
     store::{PendingId, StoreError},
@@ -13,7 +13,7 @@ pub enum PendingError {
     Invalid(#[from] InvalidSpec),
     /// The caller's namespace could not be told. Nothing was stored.
     #[error("resolve namespace: {0}")]
-    Namespace(#[from] InvalidNamespace),
+    Namespace(#[from] NamespaceError),
     /// The id is in use.
     #[error("pending: the id is in use")]
     Collision,

@@ -11,6 +11,8 @@
 //!   they happen; the outcome outlives the pending, so a wait that begins late still learns it.
 //! * With a [`Dedup`] many callers get one prompt: the later ones join the first.
 
+#[cfg(feature = "jwt")]
+mod claims;
 mod create;
 mod error;
 mod finish;
@@ -25,11 +27,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::record::Body;
 pub use self::{
+#[cfg(feature = "jwt")]
+pub use self::claims::{
+    ClaimsNamespace, JwtAlgorithm, Unverified, VerifyingKeys, VerifyingKeysError,
+};
     create::Replacement,
     error::PendingError,
     finish::Completion,
     manager::{CallbackUrl, PendingManager},
-    namespace::{BearerNamespace, InvalidNamespace, Namespace, NamespaceProvider},
+    namespace::{
+        BearerNamespace, Descriptor, InvalidNamespace, Namespace, NamespaceError, NamespaceKind,
+        NamespaceProvider,
+    },
     record::{Created, Dedup, InvalidSpec, Life, Pending, Spec},
     wait::Waited,
 };

@@ -22,6 +22,8 @@ mod support;
 mod support_works;
 mod tidy;
 mod topology;
+mod model;
+mod namespace;
 
 #[path = "../prove/properties/mod.rs"]
 mod properties;

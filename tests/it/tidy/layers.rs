@@ -54,7 +54,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("xsalsa20poly1305", &["src/seal/", "src/digest.rs"]),
     ("blake3", &["src/seal/", "src/digest.rs"]),
     ("oauth2", &["src/connection/http_exchange.rs"]),
-    ("reqwest", &["src/connection/http_exchange.rs"]),
+    ("reqwest", &["src/connection/http_exchange.rs", "src/connection/http_wire.rs"]),
+    ("jsonwebtoken", &["src/pending/claims/"]),
 ];
 
 /// Where tasks are started, and how many: each is an exchange, which outlives its caller.
