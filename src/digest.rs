@@ -43,6 +43,45 @@ impl NamingKey {
 }
 
 impl fmt::Debug for NamingKey {
+/// The secret in the digests of temp tokens. Unlike the [`NamingKey`] it may rotate: see [`Peppers`].
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct TokenPepper([u8; 32]);
+
+impl TokenPepper {
+    /// Takes 32 secret bytes, as `vestibule-worker keygen` makes them.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// What names the record of a token with this text.
+    pub(crate) fn digest(&self, text: &str) -> Digest {
+        Digest::of(&keyed(&self.0, "token", &[text.as_bytes()]))
+    }
+
+    /// The unguessable bytes of the token that a request mints, in the index of its resource: the
+    /// same for its retries, wherever they come from.
+    pub(crate) fn token_bytes(&self, request: &RequestId, index: Digest) -> [u8; 32] {
+        *keyed(&self.0, "token-bytes", &[&request.0, index.as_bytes()]).finalize().as_bytes()
+    }
+}
+
+impl fmt::Debug for TokenPepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenPepper([redacted])")
+    }
+}
+
+/// The pepper that tokens are minted under, and the one before it, whose tokens still validate. To
+/// rotate, put a new one in front, and drop the old one once its longest token has expired.
+#[derive(Debug, Clone)]
+pub struct Peppers {
+    /// Mints and validates.
+    pub current: TokenPepper,
+    /// Validates and revokes.
+    pub older: Option<TokenPepper>,
+}
+
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NamingKey([redacted])")
     }

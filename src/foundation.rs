@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{digest::NamingKey, seal::Seal, store::Store};
+use crate::{
+    digest::{NamingKey, Peppers},
+    seal::Seal,
+    store::Store,
+};
 
 /// Shared by all features of one process.
 #[derive(Debug)]
@@ -10,4 +14,5 @@ pub(crate) struct Foundation {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) seal: Seal,
     pub(crate) naming: NamingKey,
+    pub(crate) peppers: Peppers,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! naming_key = "…"            # names records; never rotates
-//! token_pepper = ["…"]        # the first mints temp tokens, the others still validate
+//! token_pepper = ["…"]        # the first mints temp tokens, a second one still validates
 //! ring = ["…"]                # the first seals, the others only open
 //! ```
 //!
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
-    digest::{NamingKey, random_bytes},
+    digest::{NamingKey, Peppers, TokenPepper, random_bytes},
     seal::{KeyRing, KeyRingError, SealingKey},
 };
 
@@ -24,34 +24,10 @@ use crate::{
 pub struct Keys {
     /// Names records.
     pub naming: NamingKey,
-    /// Make the digests of temp tokens: the first mints, the others still validate.
-    pub peppers: Vec<TokenPepper>,
+    /// Make the digests of temp tokens.
+    pub peppers: Peppers,
     /// Seals records.
     pub ring: KeyRing,
-}
-
-/// The secret in the digests of temp tokens.
-#[derive(Clone, ZeroizeOnDrop)]
-pub struct TokenPepper([u8; 32]);
-
-impl std::fmt::Debug for TokenPepper {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenPepper([redacted])")
-    }
-}
-
-impl TokenPepper {
-    /// Takes 32 secret bytes.
-    #[must_use]
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn secret(&self) -> &[u8; 32] {
-        &self.0
-    }
 }
 
 /// Why a key file cannot be used. Never repeats any of it.
@@ -105,14 +81,14 @@ impl Keys {
                 format!(" (line {line})")
             }),
         })?;
-        if !(1..=2).contains(&file.token_pepper.len()) {
-            return Err(KeysError::Count { entry: "token_pepper", wants: "one or two values" });
-        }
-        let peppers = file
-            .token_pepper
-            .iter()
-            .map(|text| secret("token_pepper", text).map(TokenPepper))
-            .collect::<Result<_, _>>()?;
+        let pepper = |text: &String| secret("token_pepper", text).map(TokenPepper::new);
+        let peppers = match file.token_pepper.as_slice() {
+            [current] => Peppers { current: pepper(current)?, older: None },
+            [current, older] => Peppers { current: pepper(current)?, older: Some(pepper(older)?) },
+            _ => {
+                return Err(KeysError::Count { entry: "token_pepper", wants: "one or two values" });
+            }
+        };
         let keys = file
             .ring
             .iter()
@@ -139,7 +115,7 @@ impl Keys {
         let ring = KeyRing::of_one(SealingKey::new(random_bytes()));
         Self {
             naming: NamingKey::new(random_bytes()),
-            peppers: vec![TokenPepper(random_bytes())],
+            peppers: Peppers { current: TokenPepper::new(random_bytes()), older: None },
             ring,
         }
     }

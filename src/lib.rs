@@ -2,8 +2,8 @@
 //!
 //! # Layout of the crate
 //!
-//! Start at [`Vestibule`]. The features are [`pkce`], [`pending`] and [`connection`]; the background duties are
-//! in [`sweep`]. They stand on two things that never see each other: the [`store`], a port with
+//! Start at [`Vestibule`]. The features are [`pkce`], [`pending`], [`token`] and [`connection`]; the
+//! background duties are in [`sweep`]. They stand on two things that never see each other: the [`store`], a port with
 //! Redis and memory behind it, and the [`seal`].
 
 pub mod connection;
@@ -23,6 +23,6 @@ pub mod token;
 mod vestibule;
 mod wall_clock;
 
-pub use digest::{Digest, NamingKey, RequestId};
-pub use keys::{Keys, KeysError, TokenPepper};
+pub use digest::{Digest, NamingKey, Peppers, RequestId, TokenPepper};
+pub use keys::{Keys, KeysError};
 pub use vestibule::Vestibule;

@@ -19,6 +19,7 @@ use crate::{
         redis::{RedisConfig, RedisStore},
     },
 };
+    token::{Scopes, TempTokens},
 
 /// One per process; clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -48,8 +49,8 @@ impl Vestibule {
     /// From parts: another store, another seal.
     #[must_use]
     pub fn assemble(store: Arc<dyn Store>, seal: Seal, keys: &Keys) -> Self {
-        let naming = keys.naming.clone();
-        Self { foundation: Arc::new(Foundation { store, seal, naming }) }
+        let (naming, peppers) = (keys.naming.clone(), keys.peppers.clone());
+        Self { foundation: Arc::new(Foundation { store, seal, naming, peppers }) }
     }
 
     /// The PKCE states.

@@ -25,6 +25,7 @@ mod pending_id;
 pub mod redis;
 mod shard;
 mod wake;
+mod token;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -47,6 +48,10 @@ pub use self::{
     wake::{Waiter, WakeHub},
 };
 use crate::digest::Digest;
+    token::{
+        DroppedScope, InvalidTokenId, ListedToken, NewToken, PutToken, Revocation, ScopePage,
+        TokenCursor, TokenId, TokenPage, TokenRow, TrimmedScope, Use,
+    },
 
 /// How long a receipt answers a retry, and how long *expired* and *already taken* can be told
 /// from *absent*: a record's life in the store is its own life plus this.
@@ -59,7 +64,7 @@ pub const GRACE: Duration = Duration::from_secs(60);
 /// Every verb fails with a [`StoreError`], whose [`class`](StoreError::class) says whether the
 /// verb ran. Outcomes that a caller must tell apart are never errors.
 #[async_trait]
-pub trait Store: PendingStore + Send + Sync + Debug {
+pub trait Store: PendingStore + DeviceStore + TokenStore + Send + Sync + Debug {
     /// The configurable first part of every key; sealed bodies are bound to it.
     fn prefix(&self) -> &str;
 
@@ -169,3 +174,70 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     u64::try_from(duration.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
 }
+/// The part of the port that sign-ins by device code need. The rules and errors are [`Store`]'s.
+#[async_trait]
+pub trait DeviceStore {
+    /// The pending that one with this dedup key would join if it is live; `None` if there is none.
+    /// Only [`put_pending`](PendingStore::put_pending) decides.
+    async fn find_pending(
+        &self,
+        namespace: Digest,
+        dedup: Digest,
+    ) -> Result<Option<PendingId>, StoreError>;
+
+    /// Asks for the turn to poll a provider for a pending: one caller gets it when a poll is due.
+    async fn acquire_poll(&self, turn: AcquirePoll<'_>) -> Result<PollTurn, StoreError>;
+
+    /// Ends a turn, and says when the next poll is due.
+    async fn release_poll(&self, turn: ReleasePoll) -> Result<PollRelease, StoreError>;
+}
+
+/// The part of the port that temp tokens need. The rules and errors are [`Store`]'s.
+#[async_trait]
+pub trait TokenStore {
+    /// Mints a token: its record, and the entries that make it valid and let it be revoked.
+    async fn mint_token(&self, token: NewToken<'_>) -> Result<PutToken, StoreError>;
+
+    /// Reads a token by its id, or by the one that it has under an older pepper: whichever there
+    /// is. It is not consumed.
+    async fn read_token(
+        &self,
+        id: TokenId,
+        older: Option<TokenId>,
+    ) -> Result<(TokenId, TokenRow), StoreError>;
+
+    /// Counts one use of a token that is good for `limit`.
+    async fn use_token(&self, id: TokenId, request: Digest, limit: u32)
+    -> Result<Use, StoreError>;
+
+    /// Revokes one token.
+    async fn revoke_token(&self, id: TokenId, request: Digest) -> Result<Revocation, StoreError>;
+
+    /// Revokes all tokens in an index, which belongs to this scope. Returns how many lived.
+    async fn drop_tokens(
+        &self,
+        index: Digest,
+        scope: Digest,
+        request: Digest,
+    ) -> Result<u64, StoreError>;
+
+    /// Revokes all tokens of a page of a scope's resources.
+    async fn drop_scope(&self, page: ScopePage) -> Result<DroppedScope, StoreError>;
+
+    /// Lists the live tokens in an index, up to `limit` (1 to 100) at a time.
+    async fn list_tokens(
+        &self,
+        index: Digest,
+        cursor: Option<TokenCursor>,
+        limit: u16,
+    ) -> Result<TokenPage, StoreError>;
+
+    /// Takes tokens that ended at least `age` ago off a page of a scope's indexes.
+    async fn trim_tokens(
+        &self,
+        page: ScopePage,
+        age: Duration,
+        cursor: Option<TokenCursor>,
+    ) -> Result<TrimmedScope, StoreError>;
+}
+

@@ -1,1 +1,80 @@
 //! Temp tokens: a link that may do one thing, for one resource, for a little while.
+//!
+//! A page that somebody opens from a chat has no session with the host. The link brings a token: it
+//! says which [`Scope`] of requests is allowed, and for which resource.
+//!
+//! * **Not single-use**: one page makes several calls. A scope may limit how many, and then every
+//!   use is counted, once for each request id.
+//! * **A token is valid only while it is in the index of its resource.** So
+//!   [revoking](TempTokens::revoke_resource) all tokens of a resource is one step, however many there
+//!   are, and a token that is minted at the same time either goes with them or comes after them. A
+//!   retried mint never brings back what was revoked.
+//! * **Redis never sees the text.** A digest of all of it under the [pepper](crate::Peppers) names
+//!   the record; what the record says is sealed. The pepper may rotate: tokens of the one before
+//!   stay valid, at no further round trip, and revocation finds them as well.
+//! * **To the outside every refusal is the same**: see [`TokenError::is_refusal`]. Events and metrics
+//!   tell them apart.
+//!
+//! If Redis cannot be reached nothing is valid: a failure of the store is an error, not a refusal.
+
+mod error;
+mod link;
+mod mint;
+mod record;
+mod revoke;
+mod route;
+mod scope;
+mod text;
+mod validate;
+
+use std::sync::Arc;
+
+pub use self::{
+    error::{InvalidMint, NotFound, TokenError},
+    link::{InvalidLink, Link, LinkBase, PAGE_HEADERS, TokenLink},
+    mint::{MintSpec, Minted},
+    revoke::RevokedScope,
+    scope::{InvalidScope, MCP_AUTH, MCP_HEADERS_AUTH, Scope, Scopes},
+    text::TempToken,
+    validate::ValidatedToken,
+};
+use crate::{digest::Digest, foundation::Foundation, seal::Binding};
+
+/// The temp tokens of these scopes. Clones are handles to the same.
+#[derive(Debug, Clone)]
+pub struct TempTokens {
+    foundation: Arc<Foundation>,
+    scopes: Scopes,
+}
+
+impl TempTokens {
+    pub(crate) fn new(foundation: Arc<Foundation>, scopes: Scopes) -> Self {
+        Self { foundation, scopes }
+    }
+
+    /// The scopes that it knows: others may be registered at any time.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// Names the index of a scope's tokens for a resource, and chooses their shard. Under the naming
+    /// key, so that no rotation hides a token from revocation.
+    fn index(&self, scope: &str, resource: &str) -> Digest {
+        let parts = [scope.as_bytes(), resource.as_bytes()];
+        self.foundation.naming.digest("token-index", &parts)
+    }
+
+    fn scope_digest(&self, scope: &str) -> Digest {
+        self.foundation.naming.digest("token-scope", &[scope.as_bytes()])
+    }
+
+    fn subject_digest(&self, subject: &str) -> [u8; 16] {
+        *self.foundation.naming.digest("token-subject", &[subject.as_bytes()]).as_bytes()
+    }
+
+    fn binding<'a>(&'a self, id: &'a str) -> Binding<'a> {
+        let prefix = self.foundation.store.prefix();
+        Binding { purpose: "token", prefix, name: id.as_bytes() }
+    }
+}

@@ -16,6 +16,11 @@ mod faults;
 mod lineage;
 mod pending;
 mod pkce;
+mod giving_up;
+mod http_callback;
+mod http_token;
+mod journal;
+mod lease_profiles;
 mod prove_pendings;
 mod prove_small;
 mod support;
@@ -23,7 +28,10 @@ mod support_works;
 mod tidy;
 mod topology;
 mod model;
+mod prove_tokens;
 mod namespace;
 
 #[path = "../prove/properties/mod.rs"]
+mod token;
+mod token_routes;
 mod properties;

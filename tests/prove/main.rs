@@ -24,7 +24,7 @@ use properties::{
     pendings::{self, bulk, waits, waits::Waiter},
     pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
-    seal, store,
+    seal, store, tokens,
 };
 use report::Report;
 use support::server::TestServer;
@@ -137,5 +137,16 @@ async fn prove(mut report: Report) -> bool {
         })
         .await;
 
+    report
+        .property("tokens", "a limited token is used so often", 10_000, |n, p| {
+            tokens::exactly_so_many_uses(on, false, n, p)
+        })
+        .await;
+    report
+        .guard("tokens", "a limited token", "GET, compare, SET", 100, |n, p| {
+            tokens::exactly_so_many_uses(on, true, n, p)
+        })
+        .await;
+    report.property("tokens", "a lost reply loses nothing", 1_000, tokens::lost_replies).await;
     report.finish()
 }

@@ -12,6 +12,7 @@ mod one_shot;
 mod pending;
 mod recent;
 
+mod token;
 use std::{
     fmt,
     sync::{
@@ -23,7 +24,9 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::{living::Connections, one_shot::OneShots, pending::Pendings};
+use self::{
+    device::Polls, living::Connections, one_shot::OneShots, pending::Pendings, token::Tokens,
+};
 use crate::{
     digest::Digest,
     store::{
@@ -188,6 +191,8 @@ struct State {
 /// The wall clock once, then monotonic time: it never runs backwards.
 struct Clock {
     base_ms: u64,
+    polls: Polls,
+    tokens: Tokens,
     started: Instant,
     advanced_ms: AtomicU64,
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::{
     digest::Digest,
-    store::{ConnectionId, PendingId, RecordName, Shard, StoreError},
+    store::{ConnectionId, PendingId, RecordName, Shard, StoreError, TokenId},
 };
 
 /// The first part of every key: `[a-z0-9-]{1,32}`.
@@ -126,6 +126,30 @@ impl Keyspace {
         format!("{}:{{{}}}:conn:{}", self.prefix, id.shard(), id)
     }
 
+    /// STRING: a temp token.
+    #[must_use]
+    pub fn token(&self, id: TokenId) -> String {
+        format!("{}:{{{}}}:token:{}", self.prefix, id.shard(), id.digest())
+    }
+
+    /// ZSET: the tokens of a scope and resource, by the time of their end.
+    #[must_use]
+    pub fn tokens(&self, shard: Shard, index: Digest) -> String {
+        format!("{}:{{{}}}:tokens:{}", self.prefix, shard, index)
+    }
+
+    /// ZSET: the requests that have used a token, by time.
+    #[must_use]
+    pub fn uses(&self, id: TokenId) -> String {
+        format!("{}:{{{}}}:uses:{}", self.prefix, id.shard(), id.digest())
+    }
+
+    /// ZSET: the indexes of a scope's tokens, by the latest end in each.
+    #[must_use]
+    pub fn scope(&self, shard: Shard, scope: Digest) -> String {
+        format!("{}:{{{}}}:scope:{}", self.prefix, shard, scope)
+    }
+
     /// ZSET: the connections of an owner, by creation.
     #[must_use]
     pub fn owner(&self, shard: Shard, owner: Digest) -> String {
@@ -162,6 +186,7 @@ mod tests {
                 keys.one_shot(&RecordName::alone(Kind::Pkce, digest)),
                 "vst:{c3}:pkce:c3000102030405060708090a0b0c0d0e",
             ),
+        let token: TokenId = format!("{digest}000102030405060708090a0b0c0d0e0f").parse().unwrap();
             (
                 keys.pending(pending),
                 "vst:{c3}:pending:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
@@ -193,6 +218,16 @@ mod tests {
         ];
         for (made, pinned) in golden {
             assert_eq!(made, pinned);
+            (keys.token(token), "vst:{c3}:token:000102030405060708090a0b0c0d0e0f"),
+            (keys.uses(token), "vst:{c3}:uses:000102030405060708090a0b0c0d0e0f"),
+            (
+                keys.tokens(token.shard(), token.index()),
+                "vst:{c3}:tokens:c3000102030405060708090a0b0c0d0e",
+            ),
+            (
+                keys.scope(token.shard(), token.digest()),
+                "vst:{c3}:scope:000102030405060708090a0b0c0d0e0f",
+            ),
         }
     }
 

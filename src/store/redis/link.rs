@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Instant};
 
 use deadpool::managed::{self, Metrics, RecycleError};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, Pipeline, RedisFuture, TlsCertificates,
-    TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, Pipeline, RedisFuture, RedisResult,
+    TlsCertificates, TlsMode, Value,
     aio::{ConnectionLike, MultiplexedConnection, PubSub},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
@@ -54,6 +54,26 @@ impl ConnectionLike for Link {
         match self {
             Self::Single(link) => link.get_db(),
             Self::Cluster(link) => link.get_db(),
+        }
+    }
+}
+
+/// What is sent at once: one command, or several to the same slot.
+#[derive(Clone, Copy)]
+pub(super) enum Sent<'a> {
+    One(&'a Cmd),
+    All(&'a Pipeline),
+}
+
+impl Link {
+    /// Sends it. Several answers come as one array, which is an error if one of them is.
+    pub(super) async fn send(&mut self, what: Sent<'_>) -> RedisResult<Value> {
+        match what {
+            Sent::One(command) => self.req_packed_command(command).await,
+            Sent::All(commands) => {
+                let answers = self.req_packed_commands(commands, 0, commands.len()).await;
+                answers.map(Value::Array)
+            }
         }
     }
 }

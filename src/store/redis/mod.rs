@@ -23,6 +23,7 @@ mod reply;
 mod scripts;
 mod session;
 mod url;
+mod token;
 
 use std::{
     sync::Arc,
@@ -30,7 +31,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use redis::{Cmd, Value, cmd, from_redis_value};
+use redis::{Cmd, Pipeline, Value, cmd, from_redis_value};
 
 use self::{
     clock::ServerClock,
@@ -91,7 +92,12 @@ impl RedisStore {
     }
 
     async fn read(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
-        self.session.run(verb, command, Effect::Reads).await
+        self.session.run(verb, Sent::One(command), Effect::Reads).await
+    }
+
+    /// Several reads of one slot in one round trip.
+    async fn read_all(&self, verb: &'static str, all: &Pipeline) -> Result<Value, StoreError> {
+        self.session.run(verb, Sent::All(all), Effect::Reads).await
     }
 
     async fn write(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {

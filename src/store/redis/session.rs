@@ -14,7 +14,7 @@ use std::{
 
 use backon::BackoffBuilder;
 use deadpool::managed::{Object, Pool, PoolError, Timeouts};
-use redis::{Cmd, Script, Value, aio::ConnectionLike};
+use redis::{Script, Value};
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep_until, timeout_at},
@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     breaker::{Breaker, PAUSES},
     fault::Fault,
-    link::{Link, Manager},
+    link::{Link, Manager, Sent},
     reply,
     url::RedisConfig,
 };
@@ -95,7 +95,7 @@ impl Session {
     pub(super) async fn run(
         self: &Arc<Self>,
         verb: &'static str,
-        command: &Cmd,
+        command: Sent<'_>,
         effect: Effect<'_>,
     ) -> Result<Value, StoreError> {
         let started = Instant::now();
@@ -126,7 +126,7 @@ impl Session {
 
     async fn attempt(
         self: &Arc<Self>,
-        command: &Cmd,
+        command: Sent<'_>,
         effect: Effect<'_>,
         deadline: Instant,
     ) -> Result<Value, Fault> {
@@ -241,8 +241,8 @@ impl std::fmt::Debug for Session {
     }
 }
 
-async fn send(link: &mut Link, command: &Cmd, until: Option<Instant>) -> Result<Value, Fault> {
-    match by(until, link.req_packed_command(command)).await {
+async fn send(link: &mut Link, command: Sent<'_>, until: Option<Instant>) -> Result<Value, Fault> {
+    match by(until, link.send(command)).await {
         Some(Ok(value)) => value.extract_error().map_err(|error| Fault::of(&error)),
         Some(Err(error)) => Err(Fault::of(&error)),
         None => Err(Fault::ambiguous("no reply in time")),

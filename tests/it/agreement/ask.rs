@@ -13,6 +13,7 @@ use vestibule::{
 use super::{
     ask_pending::{self, Rest},
     step::{Step, apart},
+    ask_token,
 };
 
 /// How far two spans may differ: by how long a step takes, and by a clock's calibration.
@@ -87,6 +88,8 @@ pub(super) async fn ask(
     };
     answer.unwrap_or_else(|error| Answer::new(format!("error: {error}")))
 }
+        Step::Device(step) => ask_device::ask(store, step).await,
+        Step::Token(step) => ask_token::ask(store, at, step).await,
 
 async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, StoreError> {
     let content = format!("sealed at {at}");

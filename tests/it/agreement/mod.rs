@@ -6,15 +6,19 @@
 mod ask;
 mod ask_pending;
 mod outcomes;
+mod ask_token;
 mod play;
 mod side;
 mod step;
 mod step_pending;
 mod wrong;
 mod wrong_pending;
+mod step_refresh;
+mod step_token;
 
 use std::{cell::RefCell, collections::BTreeMap, env};
 
+mod wrong_token;
 use proptest::{
     strategy::Strategy,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
@@ -22,7 +26,7 @@ use proptest::{
 use tokio::runtime::Runtime;
 
 use self::{
-    outcomes::OUTCOMES,
+    outcomes::{DEVICE_OUTCOMES, OUTCOMES, TOKEN_OUTCOMES},
     play::play,
     side::Side,
     step::{Step, sequence},
@@ -31,9 +35,12 @@ use self::{
     wrong_pending::WrongPending,
 };
 use crate::support::server;
+    step_refresh::refresh_sequence,
+    step_token::token_sequence,
 
 /// How often each outcome was seen.
 type Tally = BTreeMap<String, u32>;
+    wrong_token::WrongToken,
 
 /// Compares the stores over `cases` random sequences, and panics with the shortest one over which
 /// they differ. `AGREEMENT_SEED` repeats a run.
@@ -106,6 +113,16 @@ fn a_store_that_is_wrong_is_found_out() {
     for wrong in WrongPending::ALL.map(Wrong::Pending) {
         compare(500, 1, pending_sequence(), async || [Side::memory(), Side::wrong(wrong)])
             .expect_err(&format!("nobody noticed {wrong:?}"));
+#[test]
+fn memory_and_redis_agree_on_tokens() {
+    run(64, token_sequence());
+}
+
+#[test]
+fn memory_and_redis_agree_on_turns_at_polling() {
+    run(64, device_sequence());
+}
+
     }
 }
 
@@ -115,7 +132,17 @@ fn a_right_store_is_not_and_every_outcome_comes_up() {
     let right = async || [Side::memory(), Side::memory()];
     let mut tally = compare(64, 1, sequence(), right).unwrap();
     tally.extend(compare(64, 1, pending_sequence(), right).unwrap());
-    for outcome in OUTCOMES {
+    tally.extend(compare(64, 1, device_sequence(), right).unwrap());
+    tally.extend(compare(64, 1, token_sequence(), right).unwrap());
+    for outcome in OUTCOMES.into_iter().chain(DEVICE_OUTCOMES).chain(TOKEN_OUTCOMES) {
         assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
     }
 }
+    for wrong in WrongDevice::ALL.map(Wrong::Device) {
+        compare(500, 1, device_sequence(), async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
+    for wrong in WrongToken::ALL.map(Wrong::Token) {
+        compare(500, 1, token_sequence(), async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }

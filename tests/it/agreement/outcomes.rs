@@ -74,3 +74,50 @@ pub(super) const OUTCOMES: [&str; 71] = [
     "waiters 1",
     "waiters 2",
 ];
+
+/// The same of temp tokens.
+pub(super) const TOKEN_OUTCOMES: [&str; 31] = [
+    "mint minted",
+    "mint collision",
+    "token live",
+    "token revoked",
+    "token dropped",
+    "token expired",
+    "token absent",
+    "older token live",
+    "older token expired",
+    "use Used",
+    "use UsedUp",
+    "use Revoked",
+    "use Dropped",
+    "use Expired",
+    "use Absent",
+    "revoke revoked",
+    "revoke already",
+    "revoke expired",
+    "revoke absent",
+    "drop 0",
+    "drop 1",
+    "drop 2",
+    "drop scope 0",
+    "drop scope 1",
+    "drop scope whole",
+    "tokens nothing",
+    "tokens page",
+    "tokens pages",
+    "trim 0",
+    "trim 1",
+    "trim whole",
+];
+
+/// Of turns at polling.
+pub(super) const DEVICE_OUTCOMES: [&str; 8] = [
+    "find",
+    "find nothing",
+    "acquire yours",
+    "acquire yours inherited",
+    "acquire later",
+    "acquire ended",
+    "release Released",
+    "release Lost",
+];

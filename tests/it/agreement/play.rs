@@ -11,6 +11,7 @@ use super::{
     side::Side,
     step::{Attempted, Step, Which},
     step_pending::PendingStep,
+    step_token::TokenStep,
 };
 
 /// An error tells what the two answered.
@@ -42,6 +43,12 @@ pub(super) async fn play(
     if steps.iter().any(|step| matches!(step, Step::Pending(_))) {
         for step in PendingStep::all() {
             game.compare(end, &Step::Pending(step), sides).await?;
+        }
+        return Ok(());
+    }
+    if steps.iter().any(|step| matches!(step, Step::Token(_))) {
+        for step in TokenStep::all() {
+            game.compare(end, &Step::Token(step), sides).await?;
         }
         return Ok(());
     }
@@ -122,6 +129,7 @@ impl Game<'_> {
             _ => return Vec::new(),
         };
         vec![Step::Read { id }]
+            Step::Token(step) => return step.shown_by().into_iter().map(Step::Token).collect(),
     }
 
     async fn compare(&mut self, at: usize, step: &Step, sides: &[Side; 2]) -> Result<(), String> {

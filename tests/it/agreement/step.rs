@@ -6,7 +6,7 @@ use std::{ops::Range, time::Duration};
 use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
 
-use super::step_pending::PendingStep;
+use super::{step_device::DeviceStep, step_pending::PendingStep, step_token::TokenStep};
 
 /// One thing to do. Numbers choose from pools.
 #[derive(Debug, Clone)]
@@ -68,6 +68,8 @@ pub(super) enum Step {
     /// The same as so many steps before, as a retry does it.
     Again(usize),
 }
+    Device(DeviceStep),
+    Token(TokenStep),
 
 /// What a provider gave.
 #[derive(Debug, Clone)]

@@ -15,7 +15,11 @@ use vestibule::{
     },
 };
 
-use super::wrong_pending::{PendingNotes, WrongPending};
+use super::{
+    wrong_device::{DeviceNotes, WrongDevice},
+    wrong_pending::{PendingNotes, WrongPending},
+    wrong_token::{TokenNotes, WrongToken},
+};
 
 /// The mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(super) enum Wrong {
 
 impl Wrong {
     pub(super) const ALL: [Self; 13] = [
+    Device(WrongDevice),
+    Token(WrongToken),
         Self::PutForgetsItsRetry,
         Self::TakeIsForAnybody,
         Self::StoreForgetsItsRetry,
@@ -72,6 +78,8 @@ struct Notes {
 
 #[derive(Debug, Clone, Copy)]
 struct Begun {
+    pub(super) polls: Mutex<DeviceNotes>,
+    pub(super) tokens: Mutex<TokenNotes>,
     holder: Digest,
     fence: u64,
     presented: Digest,
@@ -79,7 +87,8 @@ struct Begun {
 
 impl WrongStore {
     pub(super) fn new(inner: Arc<MemoryStore>, how: Wrong) -> Self {
-        Self { inner, how, notes: Mutex::default(), pendings: Mutex::default() }
+        let (notes, pendings, polls, tokens) = Default::default();
+        Self { inner, how, notes, pendings, polls, tokens }
     }
 
     /// The request, or one that was never seen if this is the mistake.

@@ -82,7 +82,7 @@ impl Redis<'_> {
     /// no time, and what is damaged stays as it is.
     async fn age_head(&mut self, by: i64) {
         let times: &[usize] = match self.key.split(':').nth(2) {
-            Some("pkce" | "pending") => &[13, 27, 41],
+            Some("pkce" | "pending" | "token") => &[13, 27, 41],
             Some("outcome") => &[13],
             _ => return,
         };

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{children::Parent, server::TestServer};
-use crate::properties::{connections, pendings, pkce};
+use crate::properties::{connections, devices, journal, pendings, pkce, tokens};
 
 /// Plays `role`; the process ends when this returns.
 pub async fn play(role: &str, args: Value, parent: Parent) {
@@ -13,6 +13,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "race" => pkce::racer(args, parent).await,
         "race-pendings" => pendings::racer(args, parent).await,
         "wait" => pendings::waits::waiter(args, parent).await,
+        "race-tokens" => tokens::racer(args, parent).await,
         "refresh" => connections::refresher(args, parent).await,
         _ => panic!("there is no role {role}"),
     }

@@ -20,6 +20,7 @@ pub mod store;
 
 use std::sync::Arc;
 
+pub mod tokens;
 /// A figure, or what was found instead of it.
 pub type Verdict = Result<String, String>;
 

@@ -1,0 +1,13 @@
+use serde::{Deserialize, Serialize};
+
+/// What is sealed of a token.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Body {
+    pub(super) scope: String,
+    pub(super) resource: String,
+    /// The digest of whom it is bound to.
+    pub(super) subject: Option<[u8; 16]>,
+    /// As the scope was when it was minted.
+    pub(super) max_uses: Option<u32>,
+    pub(super) created_at_ms: u64,
+}
