@@ -10,6 +10,7 @@
 
 mod agreement;
 mod bad_input;
+mod canary;
 mod connection;
 mod docs;
 mod faults;
