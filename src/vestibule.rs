@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::pending::{ClaimsNamespace, VerifyingKeys};
 use crate::{
     connection::{Connections, ConnectionsConfig},
+    device::{DeviceConfig, DeviceSignIns},
     foundation::Foundation,
     keys::Keys,
     pending::{BearerNamespace, Pendings, PendingsConfig},
@@ -91,6 +92,19 @@ impl Vestibule {
 
     pub fn connections(&self, config: ConnectionsConfig) -> Connections {
         Connections::new(self.foundation.clone(), config)
+    }
+
+    /// The sign-ins by device code, whose credentials go to `connections`.
+    #[must_use]
+    pub fn device_sign_ins(
+        &self,
+        connections: &Connections,
+        pendings: PendingsConfig,
+        mut config: DeviceConfig,
+    ) -> DeviceSignIns {
+        config.longest = config.longest.min(pendings.ceiling);
+        let pendings = self.pendings(pendings);
+        DeviceSignIns::new(self.foundation.clone(), connections.clone(), pendings, config)
     }
 
     /// Answers if the store can be reached.

@@ -16,6 +16,8 @@ pub struct Connector {
     pub authorize_url: Url,
     /// Where codes and refresh tokens are exchanged.
     pub token_url: Url,
+    /// Where device codes are asked for (RFC 8628 section 3.1); `None` if it has none.
+    pub device_authorization_url: Option<Url>,
     /// The host's name there.
     pub client_id: String,
     /// The host's secret there; `None` for a public client.
@@ -58,12 +60,17 @@ pub enum ReplayPolicy {
 }
 
 impl ReplayPolicy {
-    /// How long a lease lasts unless renewed: short where a successor should come soon.
-    pub(super) const fn lease(self) -> Duration {
-        match self {
-            Self::Grace(_) => Duration::from_secs(12),
-            Self::Strict => Duration::from_secs(30),
-        }
+    /// Whether a lease is short, and renewed as long as the provider takes: where a successor that
+    /// comes soon is forgiven. Elsewhere an overlap costs the account: the lease is long, nobody
+    /// renews it, and the exchange ends before it does.
+    pub(super) fn renews(self) -> bool {
+        matches!(self, Self::Grace(grace) if grace >= Duration::from_secs(30))
+    }
+
+    /// How long a lease lasts. A renewed one is three times [its pause](Self::renews), so that two
+    /// renewals may fail. The other is the longest answer that is waited for, and 5 s to begin in.
+    pub(super) fn lease(self) -> Duration {
+        if self.renews() { Duration::from_secs(12) } else { Duration::from_secs(30) }
     }
 
     /// How long an answer is waited for: a lost one must be asked for again inside the grace, and
@@ -132,6 +139,7 @@ impl Connector {
             client_id: client_id.into(),
             client_secret: None,
             client_auth: ClientAuth::default(),
+            device_authorization_url: None,
             scopes: Vec::new(),
             issuer: None,
             refresh_lead: Duration::from_secs(300),
@@ -142,6 +150,20 @@ impl Connector {
 }
 
 /// The connectors that are known: frozen once made.
+
+    /// With the endpoint where device codes are asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Url`] for one over which a secret would travel in the open.
+    pub fn with_device_authorization(mut self, url: Url) -> Result<Self, ConnectorError> {
+        if !is_private(&url) {
+            let which = "device_authorization_url";
+            return Err(ConnectorError::Url { slug: self.slug, which });
+        }
+        self.device_authorization_url = Some(url);
+        Ok(self)
+    }
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     connectors: Arc<BTreeMap<String, Connector>>,

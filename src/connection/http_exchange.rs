@@ -17,16 +17,16 @@ use oauth2::{
 use super::{
     AccessToken, ClientAuth, CodeGrant, Connector, ExchangeClass, ExchangeError, RefreshToken,
     TokenAnswer, TokenExchange,
+    http_wire::{Answered, Wire, send},
 };
 
-const CAP: usize = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Exchanges tokens over HTTP.
 #[derive(Debug, Clone)]
 pub struct HttpExchange {
-    client: reqwest::Client,
+    pub(super) client: reqwest::Client,
 }
 
 /// The HTTP client could not be made.
@@ -146,6 +146,11 @@ fn oauth2_client(connector: &Connector) -> Client {
     }
 }
 
+/// The tokens in an answer of the token endpoint; `None` if it is not one.
+pub(crate) fn tokens_in(body: &[u8]) -> Option<TokenAnswer> {
+    serde_json::from_slice(body).ok().map(|answer| read(&answer))
+}
+
 fn read(answer: &BasicTokenResponse) -> TokenAnswer {
     let trimmed = |text: &str| text.trim().to_owned();
     let scopes = answer
@@ -207,7 +212,8 @@ fn unreadable(status: u16) -> ExchangeError {
     ExchangeError::new(class, &format!("status {status} without a readable answer"))
 }
 
-fn error_in(body: &[u8]) -> Option<String> {
+/// The error code in an answer, whatever its status says.
+pub(crate) fn error_in(body: &[u8]) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     value.get("error")?.as_str().map(str::to_owned)
 }
@@ -216,15 +222,6 @@ fn error_in(body: &[u8]) -> Option<String> {
 struct Once {
     client: reqwest::Client,
     seen: Arc<Mutex<Seen>>,
-}
-
-/// What happened to a request that brought no answer.
-#[derive(Debug, thiserror::Error)]
-enum Wire {
-    #[error("not sent: {0}")]
-    NotSent(&'static str),
-    #[error("answer lost: {0}")]
-    Lost(&'static str),
 }
 
 impl Once {
@@ -241,40 +238,14 @@ impl<'c> AsyncHttpClient<'c> for Once {
         Box::pin(async move {
             let request = reqwest::Request::try_from(request)
                 .map_err(|_| Wire::NotSent("the request cannot be built"))?;
-            let mut answer = self.client.execute(request).await.map_err(|error| lost(&error))?;
-            let status = answer.status();
-            let retry_after = answer
-                .headers()
-                .get("retry-after")
-                .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-                .map(Duration::from_secs);
+            let Answered { status, retry_after, body, headers } =
+                send(&self.client, request).await?;
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
                 Seen { status: Some(status.as_u16()), retry_after };
-            let headers = answer.headers().clone();
-            let mut body = Vec::new();
-            while let Some(chunk) = answer.chunk().await.map_err(|error| lost(&error))? {
-                if body.len() + chunk.len() > CAP {
-                    return Err(Wire::Lost("the answer is larger than 1 MiB"));
-                }
-                body.extend_from_slice(&chunk);
-            }
             let mut response = HttpResponse::new(body);
             *response.status_mut() = status;
             *response.headers_mut() = headers;
             Ok(response)
         })
-    }
-}
-
-/// Never the error's own text: it names the URL.
-fn lost(error: &reqwest::Error) -> Wire {
-    if error.is_connect() {
-        Wire::NotSent("the provider cannot be reached")
-    } else if error.is_builder() {
-        Wire::NotSent("the request cannot be built")
-    } else if error.is_timeout() {
-        Wire::Lost("no answer in time")
-    } else {
-        Wire::Lost("the connection broke")
     }
 }

@@ -22,6 +22,11 @@ mod http_exchange;
 mod refresh;
 mod schedule;
 mod secret;
+#[cfg(feature = "exchange")]
+mod http_wire;
+pub mod journal;
+mod obtained;
+mod poison;
 mod settle;
 mod sign_in;
 mod storing;
@@ -40,6 +45,12 @@ pub use self::http_exchange::{HttpExchange, HttpExchangeError};
 pub use self::{
     connector::{ClientAuth, Connector, ConnectorError, Registry, ReplayPolicy},
     error::{ConnectionError, SignInError},
+#[cfg(feature = "exchange")]
+pub(crate) use self::http_exchange::{error_in, tokens_in};
+#[cfg(feature = "exchange")]
+pub(crate) use self::http_wire::Answered;
+use self::journal::{Journal, JournalError, NoJournal, Replay};
+use self::poison::Poison;
     exchange::{CodeGrant, ExchangeClass, ExchangeError, TokenAnswer, TokenExchange},
     refresh::Refreshed,
     secret::{AccessToken, AuthorizationCode, ClientSecret, CredentialSecret, RefreshToken},
@@ -49,6 +60,10 @@ pub use self::{
 use crate::{
     digest::{Digest, RequestId},
     foundation::Foundation,
+pub(crate) use self::{
+    obtained::Place,
+    settle::{MayPass, persist},
+};
     pkce::PkceStates,
     seal::Binding,
     store::ConnectionId,

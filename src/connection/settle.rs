@@ -31,40 +31,36 @@ impl Exchange<'_> {
         started: Instant,
     ) -> Refreshed {
         let secret = CredentialSecret::from_answer(&answer, Some(before));
-        let refresh_token =
-            secret.refresh_token.as_ref().map(|token| self.inner.refresh_token_digest(token));
-        let place = self.place();
-        let binding = self.inner.binding(&place);
-        let sealed = match self.inner.foundation.seal.seal_long(binding, &secret).await {
-            Ok(sealed) => sealed,
+        let refreshable = answer.expires_in.filter(|_| secret.refresh_token.is_some());
+        let entry = Entry {
+            connection: self.id.to_string(),
+            owner: *self.begun.owner.as_bytes(),
+            connector: self.begun.connector.clone(),
+            request: *RequestId::random().digest().as_bytes(),
+            fence: self.begun.fence,
+            grant: self.begun.grant,
+            presented: *self.begun.refresh_token.as_bytes(),
+            secret,
+            began_at_ms: self.inner.foundation.store.now_ms() - millis(started.elapsed()),
+            expires_in_ms: answer.expires_in.map(millis),
+            next_in_ms: refreshable.map(next).map(millis),
+        };
+        self.journal(&entry).await;
+        let sealed = match entry.seal_secret(self.inner).await {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return self.unpersisted(answer),
             Err(error) => {
                 tracing::error!(connection = %self.id, %error, "a refreshed credential is not sealed");
                 return self.unpersisted(answer);
             }
         };
-        let request = RequestId::random().digest();
-        let next = |life| schedule::next_refresh(life, connector.refresh_lead, self.id);
-        let decided = persist(|| {
-            // From the beginning of the exchange: a process that was paused cannot tell when the
-            // answer came.
-            let elapsed = started.elapsed();
-            let left = answer.expires_in.map(|life| life.saturating_sub(elapsed));
-            self.inner.foundation.store.commit(Commit {
-                id: self.id,
-                request,
-                fence: self.begun.fence,
-                grant: self.begun.grant,
-                presented: self.begun.refresh_token,
-                secret: &sealed,
-                refresh_token,
-                expires_in: left,
-                next_in: refresh_token
-                    .and(answer.expires_in)
-                    .map(|life| next(life).saturating_sub(elapsed)),
-                answered_ago: elapsed,
-            })
-        })
-        .await;
+        let store = &self.inner.foundation.store;
+        let decided = persist(|| store.commit(entry.commit(&sealed, started.elapsed()))).await;
+        if decided.is_ok()
+            && let Err(error) = self.inner.config.journal.decided(entry.name()).await
+        {
+            tracing::warn!(connection = %self.id, %error, "what is decided stays in the journal");
+        }
         match decided {
             Ok(CommitOutcome::Committed { ver, recovered }) => {
                 tracing::info!(connection = %self.id, ver, recovered, fence = self.begun.fence,
@@ -121,9 +117,12 @@ impl Exchange<'_> {
             ExchangeClass::Client | ExchangeClass::Config => {
                 error.retry_after.unwrap_or_default().max(OPERATOR_WAIT)
             }
-            // Soon, while the provider still forgives; or not before its verdict is final.
-            ExchangeClass::Undecided if forgiving => Duration::from_secs(1),
-            ExchangeClass::Undecided => STRICT_WAIT,
+            // Soon, while the provider still forgives; or not before a begin would go on.
+            ExchangeClass::Undecided if forgiving => SOON,
+            ExchangeClass::Undecided => {
+                let settled = self.replay.lease() + self.inner.config.journal_window;
+                settled.saturating_sub(self.undecided_for() + self.asked_at.elapsed()).max(SOON)
+            }
             _ => schedule::backoff(self.begun.attempts, error.retry_after, self.id),
         };
         let request = RequestId::random().digest();
@@ -154,7 +153,7 @@ impl Exchange<'_> {
 }
 
 /// What [`persist`] asks of an error: whether trying again may help.
-pub(super) trait MayPass {
+pub(crate) trait MayPass {
     fn may_pass(&self) -> bool;
 }
 
@@ -172,7 +171,7 @@ impl MayPass for ConnectionError {
 
 /// Runs a verb until the store decides, or [`PERSIST_FOR`] is over. The verb carries one request
 /// id, so it may run any number of times.
-pub(super) async fn persist<T, E, F>(verb: impl Fn() -> F) -> Result<T, E>
+pub(crate) async fn persist<T, E, F>(verb: impl Fn() -> F) -> Result<T, E>
 where
     E: MayPass + std::fmt::Display,
     F: Future<Output = Result<T, E>>,

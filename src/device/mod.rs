@@ -1,1 +1,262 @@
 //! Sign-ins by device code (RFC 8628), polled by one replica at a time.
+//!
+//! A person signs in on another device: here they are shown a code and an address, there they type
+//! it in, and meanwhile somebody must poll the provider, which minds being polled too often. With
+//! several replicas, any of which may die, that is a matter of turns:
+//!
+//! 1. [`start`](DeviceSignIns::start) asks the provider for a code and creates a *pending* of the
+//!    kind `device_code`. Whoever starts the same sign-in again, on whichever replica, joins it and
+//!    shows the same code.
+//! 2. [`wait`](DeviceSignIns::wait), on any number of replicas, awaits the pending and takes part
+//!    in the polling. Redis says whose turn it is and when: the interval counts for all replicas
+//!    together, and so does every `slow_down`. Once nobody waits, nobody polls.
+//! 3. Whoever is told the tokens stores the credential, then completes the pending: all who wait
+//!    are woken with the same connection.
+//!
+//! **What a crash costs.** A turn is written down, before its poll, as if that took the whole
+//! lease. So a poller that dies costs [`DeviceConfig::poll_timeout`], 2 s and one interval, and
+//! the provider is never polled too soon.
+//!
+//! The one thing that cannot be made safe is the provider's own answer: it gives the tokens once.
+//! If the poller dies, or its connection breaks, between that answer and the store, they are lost,
+//! and the next poll is told `invalid_grant`: the sign-in ends as [`DeviceOutcome::Lost`], for all
+//! who wait, and the person signs in again. A crash *after* the store costs nothing: the connection
+//! was named before the first poll, and the next poller finds it there.
+
+mod endpoint;
+mod error;
+mod flow;
+mod gate;
+#[cfg(feature = "exchange")]
+mod http_endpoint;
+mod poll;
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+pub use self::{
+    endpoint::{Authorization, DeviceCode, DeviceEndpoint, Polled, Prompt, UserCode},
+    error::DeviceError,
+    flow::{DeviceFlow, DeviceOutcome},
+};
+use self::{flow::Told, gate::Gates, poll::Left};
+use crate::{
+    connection::Connections,
+    foundation::Foundation,
+    pending::{Completion, Dedup, Life, Namespace, Pending, Pendings, Spec},
+    store::{ConnectionId, PendingId},
+};
+
+/// What sign-ins by device code need besides connections and pendings.
+#[derive(Debug, Clone)]
+pub struct DeviceConfig {
+    /// How providers are asked. `HttpExchange` (feature `exchange`) is one that does.
+    pub endpoint: Arc<dyn DeviceEndpoint>,
+    /// The longest that a sign-in waits, however long the provider's codes live. Default 30 min;
+    /// more than the ceiling of the pendings is that ceiling.
+    pub longest: Duration,
+    /// How long the answer to one poll is waited for; at most 4 min. Default 10 s. A poller that
+    /// dies is succeeded after this, 2 s and one interval.
+    pub poll_timeout: Duration,
+}
+
+impl DeviceConfig {
+    /// With the defaults.
+    #[must_use]
+    pub fn new(endpoint: Arc<dyn DeviceEndpoint>) -> Self {
+        let (longest, poll_timeout) = (Duration::from_secs(1800), Duration::from_secs(10));
+        Self { endpoint, longest, poll_timeout }
+    }
+}
+
+/// A sign-in to be started.
+#[derive(Clone, Copy)]
+pub struct DeviceSignIn<'a> {
+    /// Whose pending it is.
+    pub namespace: &'a Namespace,
+    /// Whose connection it will be: whatever the host authenticated. Nobody else can wait for it,
+    /// see its prompt or cancel it.
+    pub owner: &'a str,
+    /// The slug of the connector.
+    pub connector: &'a str,
+    /// The connection to re-authorise; `None` for a new one.
+    pub reauthorises: Option<&'a ConnectionId>,
+    /// What tells it from another sign-in of the same owner at the same connector; empty for
+    /// nothing: then there is one at a time.
+    pub label: &'a str,
+}
+
+impl<'a> DeviceSignIn<'a> {
+    /// With nothing optional.
+    #[must_use]
+    pub fn new(namespace: &'a Namespace, owner: &'a str, connector: &'a str) -> Self {
+        Self { namespace, owner, connector, reauthorises: None, label: "" }
+    }
+
+    fn spec<T>(&self, data: T) -> Spec<T> {
+        let connection = self.reauthorises.map_or("", ConnectionId::as_str);
+        // The same sign-in has the same text: length-prefixed, so that no other does.
+        let parts = ["device", self.connector, self.owner, connection, self.label];
+        let dedup = parts.map(|part| format!("{}:{part}", part.len())).join(",");
+        Spec {
+            alias: self.connector.to_owned(),
+            subject: Some(self.owner.to_owned()),
+            dedup: Dedup::Key(dedup),
+            ..Spec::new("device_code", data)
+        }
+    }
+}
+
+/// It names a person.
+impl std::fmt::Debug for DeviceSignIn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceSignIn").field("connector", &self.connector).finish_non_exhaustive()
+    }
+}
+
+/// A sign-in under way.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StartedDevice {
+    /// What to wait for.
+    pub id: PendingId,
+    /// Whether it was under way already: the person is looking at this prompt somewhere.
+    pub joined: bool,
+    /// What the person is shown.
+    pub prompt: Prompt,
+    /// What is left of the code's life.
+    pub expires_in: Duration,
+}
+
+/// The sign-ins by device code. Clones are handles to the same.
+#[derive(Debug, Clone)]
+pub struct DeviceSignIns {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    foundation: Arc<Foundation>,
+    connections: Connections,
+    pendings: Pendings<DeviceFlow>,
+    endpoint: Arc<dyn DeviceEndpoint>,
+    config: DeviceConfig,
+    gates: Gates,
+    /// The turns under way: they outlive their callers, and a graceful stop waits for them.
+    turns: TaskTracker,
+}
+
+impl DeviceSignIns {
+    pub(crate) fn new(
+        foundation: Arc<Foundation>,
+        connections: Connections,
+        pendings: Pendings<DeviceFlow>,
+        mut config: DeviceConfig,
+    ) -> Self {
+        config.poll_timeout = config.poll_timeout.min(Duration::from_secs(240));
+        let (endpoint, gates, turns) =
+            (config.endpoint.clone(), Gates::default(), TaskTracker::new());
+        let inner = Inner { foundation, connections, pendings, endpoint, config, gates, turns };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts a sign-in, or joins the same one that is under way: then there is one prompt, however
+    /// many ask. The provider is asked only if none is found. Callers who find none at the same
+    /// moment each ask; one of the codes is kept for all, the others run out unused.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Connection`] for an unknown connector, a bad owner, or a connection to
+    /// re-authorise that is not the owner's; [`DeviceError::Refused`] if the provider gave no
+    /// code; a failure of the store. Nothing is left behind then.
+    pub async fn start(&self, sign_in: DeviceSignIn<'_>) -> Result<StartedDevice, DeviceError> {
+        let inner = &self.inner;
+        let DeviceSignIn { namespace, owner, connector, reauthorises, .. } = sign_in;
+        let place = inner.connections.place(owner, connector, reauthorises).await?;
+        if let Some(found) = inner.pendings.find(namespace, &sign_in.spec(())).await? {
+            return Ok(StartedDevice::of(found, true));
+        }
+
+        let asked = Instant::now();
+        let given = inner.endpoint.authorize(inner.connections.connector(connector)?).await?;
+        let left = given.expires_in.saturating_sub(asked.elapsed());
+        let mut spec = sign_in.spec(DeviceFlow::new(&sign_in, &place, given));
+        spec.life = Life::For(left.min(inner.config.longest));
+        loop {
+            let created = inner.pendings.create(namespace, &spec).await?;
+            if !created.joined {
+                let (id, prompt) = (created.id, spec.data.prompt);
+                let expires_in = created.expires_in;
+                return Ok(StartedDevice { id, joined: false, prompt, expires_in });
+            }
+            if let Some(found) = inner.pendings.get(created.id).await? {
+                return Ok(StartedDevice::of(found, true));
+            }
+            // The one that was joined has ended since: the next try creates one, or joins another.
+        }
+    }
+
+    /// Waits until a sign-in ends, for `patience` at the most, and takes part in the polling
+    /// meanwhile. Any number of callers may wait, on any replica; all are told the same.
+    ///
+    /// A caller that stops waiting in the middle of a poll loses nothing: a turn that has begun
+    /// runs to its end.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store that outlasts `patience`. While Redis is away nobody polls.
+    pub async fn wait(
+        &self,
+        owner: &str,
+        id: PendingId,
+        patience: Duration,
+    ) -> Result<DeviceOutcome, DeviceError> {
+        let mut waiting = pin!(self.inner.pendings.wait::<Told>(id, patience));
+        let left = tokio::select! {
+            biased;
+            waited = &mut waiting => return Ok(flow::outcome(waited?, owner)),
+            left = Inner::take_part(&self.inner, owner, id) => left?,
+        };
+        match left {
+            Left::Foreign => Ok(DeviceOutcome::Unknown),
+            Left::Waiting => Ok(flow::outcome(waiting.await?, owner)),
+        }
+    }
+
+    /// Withdraws a sign-in: whoever waits is told, and nobody polls any more.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub async fn cancel(
+        &self,
+        owner: &str,
+        id: PendingId,
+    ) -> Result<Completion<DeviceFlow>, DeviceError> {
+        Ok(self.inner.pendings.cancel(id, Some(owner)).await?)
+    }
+
+    /// The pendings behind the sign-ins: for the page that shows a prompt, for lists, for clearing.
+    /// Each is bound to its owner.
+    #[must_use]
+    pub fn pendings(&self) -> &Pendings<DeviceFlow> {
+        &self.inner.pendings
+    }
+
+    /// Waits until no turn is under way in this process. New ones may still start: stop the
+    /// callers first.
+    pub async fn drained(&self) {
+        self.inner.turns.close();
+        self.inner.turns.wait().await;
+        self.inner.turns.reopen();
+    }
+}
+
+impl StartedDevice {
+    fn of(found: Pending<DeviceFlow>, joined: bool) -> Self {
+        let Pending { id, expires_in, data, .. } = found;
+        Self { id, joined, prompt: data.prompt, expires_in }
+    }
+}

@@ -135,12 +135,7 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
             ttl,
             ceiling: self.config.ceiling,
             subject: spec.subject.as_deref().map(|subject| self.digest("subject", subject)),
-            // The namespace is part of it: namespaces share shards, and must never share prompts.
-            dedup: spec.dedup_text().map(|text| {
-                let namespace = id.namespace();
-                let parts: [&[u8]; 2] = [namespace.as_bytes(), text.as_bytes()];
-                self.foundation.naming.digest("dedup", &parts)
-            }),
+            dedup: self.dedup(id.namespace(), spec),
             display,
             body,
         }

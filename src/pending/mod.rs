@@ -16,6 +16,7 @@ mod claims;
 mod create;
 mod error;
 mod finish;
+mod join;
 mod manager;
 mod namespace;
 mod record;
@@ -26,11 +27,11 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::record::Body;
-pub use self::{
 #[cfg(feature = "jwt")]
 pub use self::claims::{
     ClaimsNamespace, JwtAlgorithm, Unverified, VerifyingKeys, VerifyingKeysError,
 };
+pub use self::{
     create::Replacement,
     error::PendingError,
     finish::Completion,

@@ -17,6 +17,7 @@
 mod attempt;
 mod connection_id;
 mod credential;
+mod device;
 mod error;
 pub mod memory;
 mod one_shot;
@@ -38,6 +39,7 @@ pub use self::{
     connection_id::{ConnectionId, InvalidConnectionId, Status},
     credential::{Claim, CredentialRow, NewCredential, Stored},
     error::{Class, StoreError},
+    device::{AcquirePoll, PollRelease, PollTurn, ReleasePoll},
     one_shot::{Kind, NewRecord, Put, RecordName, Take},
     pending::{
         Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingPage,

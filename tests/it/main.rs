@@ -12,6 +12,7 @@ mod agreement;
 mod bad_input;
 mod canary;
 mod connection;
+mod device;
 mod docs;
 mod faults;
 mod lineage;

@@ -5,6 +5,7 @@
 //! It knows verbs, not Redis commands. Each runs under one lock at one reading of the clock, which
 //! is what makes it atomic.
 
+mod device;
 mod due;
 mod fading;
 mod living;
@@ -190,9 +191,9 @@ struct State {
 
 /// The wall clock once, then monotonic time: it never runs backwards.
 struct Clock {
-    base_ms: u64,
     polls: Polls,
     tokens: Tokens,
+    base_ms: u64,
     started: Instant,
     advanced_ms: AtomicU64,
 }

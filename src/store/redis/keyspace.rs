@@ -114,10 +114,10 @@ impl Keyspace {
         format!("{}:{{{}}}:waiters:{}", self.prefix, id.shard(), id)
     }
 
-    /// Channel: the ids of pendings that ended.
+    /// HASH: who polls a provider for a pending, and when the next poll is due.
     #[must_use]
-    pub fn wake(&self) -> String {
-        format!("{}:wake", self.prefix)
+    pub fn lease(&self, id: PendingId) -> String {
+        format!("{}:{{{}}}:lease:{}", self.prefix, id.shard(), id)
     }
 
     /// HASH: a connection and its sealed credential.
@@ -212,8 +212,8 @@ mod tests {
             (keys.owner(id.shard(), digest), "vst:{c3}:owner:c3000102030405060708090a0b0c0d0e"),
             (keys.due(Shard::new(10)), "vst:{0a}:due"),
             (
-                keys.receipt(Shard::new(255), digest),
-                "vst:{ff}:rcpt:c3000102030405060708090a0b0c0d0e",
+                keys.lease(pending),
+                "vst:{c3}:lease:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
             ),
         ];
         for (made, pinned) in golden {

@@ -10,6 +10,7 @@
 
 mod breaker;
 mod clock;
+mod device;
 mod fault;
 mod handshake;
 mod keyspace;

@@ -11,6 +11,7 @@ use vestibule::{
 };
 
 use super::{
+    ask_device,
     ask_pending::{self, Rest},
     step::{Step, apart},
     ask_token,
@@ -87,9 +88,9 @@ pub(super) async fn ask(
         _ => simple(store, at, step).await,
     };
     answer.unwrap_or_else(|error| Answer::new(format!("error: {error}")))
-}
         Step::Device(step) => ask_device::ask(store, step).await,
         Step::Token(step) => ask_token::ask(store, at, step).await,
+}
 
 async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, StoreError> {
     let content = format!("sealed at {at}");

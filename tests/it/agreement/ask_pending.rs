@@ -120,8 +120,7 @@ fn written<'a>(
         ttl: ttl + apart(at),
         ceiling: CEILING,
         subject: of.map(subject),
-        // A dedup key is of one namespace, as its caller makes it.
-        dedup: dedup.map(|number| digest(b'd', number + 16 * id.namespace)),
+        dedup: dedup.map(|number| self::dedup(id, number)),
         display: &[("kind", "test")],
         body: body.as_bytes(),
     }
@@ -188,7 +187,12 @@ async fn pages(
     Ok(found)
 }
 
-fn pending(id: Id) -> PendingId {
+/// A dedup key is of one namespace, as its caller makes it.
+pub(super) fn dedup(id: Id, number: u8) -> Digest {
+    digest(b'd', number + 16 * id.namespace)
+}
+
+pub(super) fn pending(id: Id) -> PendingId {
     PendingId::of(namespace(id.namespace), digest(b'p', id.number))
 }
 

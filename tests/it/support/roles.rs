@@ -10,6 +10,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
     match role {
         "echo" => echo(args, parent).await,
         "serve" => serve(parent).await,
+        "poll" => devices::poller(args, parent).await,
         "race" => pkce::racer(args, parent).await,
         "race-pendings" => pendings::racer(args, parent).await,
         "wait" => pendings::waits::waiter(args, parent).await,

@@ -65,6 +65,7 @@ const SPAWNS: &[(&str, usize)] = &[
     ("src/connection/vend.rs", 1),
     ("src/store/redis/notify.rs", 1),
     ("src/store/redis/session.rs", 1),
+    ("src/device/poll.rs", 1),
 ];
 
 #[test]

@@ -13,6 +13,9 @@
 )]
 
 pub mod connections;
+pub mod devices;
+pub mod journal;
+pub mod model;
 pub mod pendings;
 pub mod pkce;
 pub mod seal;

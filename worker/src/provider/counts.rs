@@ -25,6 +25,15 @@ pub struct Counts {
     pub refused: u64,
     /// Token requests that met a scripted [`Failure`](super::Failure).
     pub scripted_failures: u64,
+    /// Device codes issued.
+    pub device_authorizations: u64,
+    /// Polls with a device code, whatever became of them; polls that met a scripted
+    /// [`Failure`](super::Failure) before the endpoint are not among them.
+    pub device_polls: u64,
+    /// Those of them that came sooner than the interval allowed.
+    pub device_polls_too_fast: u64,
+    /// Device codes exchanged for tokens.
+    pub device_grants: u64,
     /// Requests to the place that [`Answer::Redirect`](super::Answer::Redirect) points at: a
     /// client that follows it hands its secrets to whoever answers there.
     pub followed_redirects: u64,

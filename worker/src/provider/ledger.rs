@@ -82,14 +82,25 @@ impl Ledger {
         if s256(verifier) != record.sanction.challenge {
             return Err(Refusal::invalid_grant("code_verifier does not match"));
         }
-        let family = self.families.len();
-        record.family = Some(family);
+        record.family = Some(self.families.len());
         let Sanction { subject, scope, .. } = record.sanction.clone();
-        self.families.push(Family { subject, scope: scope.clone(), revoked: false });
         self.counts.code_exchanges += 1;
-        tracing::debug!(family, "code exchanged");
+        Ok(self.sign_in(subject, scope, settings, now))
+    }
+
+    /// The first tokens of a new family.
+    pub(super) fn sign_in(
+        &mut self,
+        subject: String,
+        scope: String,
+        settings: &Settings,
+        now: Instant,
+    ) -> Tokens {
+        let family = self.families.len();
+        self.families.push(Family { subject, scope: scope.clone(), revoked: false });
+        tracing::debug!(family, "signed in");
         let lifetime = self.access_lifetime_first.unwrap_or(settings.access_lifetime_first);
-        Ok(self.issue(family, scope, now + lifetime))
+        self.issue(family, scope, now + lifetime)
     }
 
     /// Rotates a refresh token, or judges its reuse.
@@ -219,7 +230,7 @@ fn s256(verifier: &str) -> String {
 }
 
 /// 32 random bytes as 43 characters of base64url.
-fn random_text() -> String {
+pub(super) fn random_text() -> String {
     let mut bytes = [0; 32];
     #[expect(clippy::expect_used, reason = "without random bytes there is no provider to run")]
     getrandom::fill(&mut bytes).expect("the system's random source answers");

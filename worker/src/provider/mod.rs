@@ -9,6 +9,9 @@
 //!   **rotates refresh tokens**: each may be presented once. A second presentation within
 //!   [`Settings::reuse_grace`] of the first is answered with tokens again; a later one revokes the
 //!   whole family, access tokens included (RFC 9700, 4.14.2).
+//! * `POST /device_authorization` gives a device code and a user code (RFC 8628); `/device` is the
+//!   page where a person types it in, and [`Provider::approve_device`] does the same. `POST /token`
+//!   is polled with it: polls that come too soon are counted, and told `slow_down`.
 //! * `GET /userinfo` (and `/api`) answers 200 to a live access token and 401 to any other.
 //!
 //! The rotation happens **on receipt**, before [`Provider::set_answer_delay`] holds the answer
@@ -40,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 mod authorize;
 mod client;
 mod counts;
+mod device;
 mod failure;
 mod ledger;
 mod params;
@@ -47,6 +51,7 @@ mod token;
 mod userinfo;
 
 pub use counts::Counts;
+use device::Devices;
 pub use failure::{Answer, Failure};
 use ledger::Ledger;
 
@@ -66,6 +71,10 @@ pub struct Settings {
     pub access_lifetime_first: Duration,
     /// The life of the access tokens that refreshes return.
     pub access_lifetime_refreshed: Duration,
+    /// How far apart polls with a device code must be.
+    pub device_interval: Duration,
+    /// How long a device code and its user code live.
+    pub device_code_lifetime: Duration,
     /// The one client that is registered.
     pub client_id: String,
     /// Its secret; empty makes it a public client, which only names itself.
@@ -83,6 +92,8 @@ impl Default for Settings {
             code_lifetime: Duration::from_secs(60),
             access_lifetime_first: Duration::from_secs(300),
             access_lifetime_refreshed: Duration::from_secs(300),
+            device_interval: Duration::from_secs(5),
+            device_code_lifetime: Duration::from_secs(600),
             client_id: "loopback-client".to_owned(),
             client_secret: "loopback-secret".to_owned(),
             redirect_uris: Vec::new(),
@@ -109,6 +120,8 @@ impl Provider {
         let routes = Router::new()
             .route("/authorize", get(authorize::authorize))
             .route("/token", post(token::token))
+            .route("/device_authorization", post(device::authorize))
+            .route("/device", get(device::page).post(device::decide))
             .route("/userinfo", get(userinfo::userinfo))
             .route("/api", get(userinfo::userinfo))
             .route(failure::ELSEWHERE, any(failure::elsewhere))
@@ -144,9 +157,31 @@ impl Provider {
         format!("{}/token", self.shared.issuer)
     }
 
+    /// Where device codes are asked for.
+    pub fn device_authorization_url(&self) -> String {
+        format!("{}/device_authorization", self.shared.issuer)
+    }
+
     /// The resource that wants a live access token.
     pub fn userinfo_url(&self) -> String {
         format!("{}/userinfo", self.shared.issuer)
+    }
+
+    /// A person types this user code in, as `subject`, and says yes. False if there is no such code
+    /// that still waits.
+    pub fn approve_device(&self, user_code: &str, subject: &str) -> bool {
+        self.shared.lock().devices.decide(user_code, Some(subject), Instant::now())
+    }
+
+    /// A person types this user code in and says no; as [`approve_device`](Self::approve_device).
+    pub fn deny_device(&self, user_code: &str) -> bool {
+        self.shared.lock().devices.decide(user_code, None, Instant::now())
+    }
+
+    /// The next poll for this user code is told to slow down, though it is not too fast, and from
+    /// then on must be 5 s further apart.
+    pub fn slow_device_down(&self, user_code: &str) -> bool {
+        self.shared.lock().devices.slow_down(user_code, Instant::now())
     }
 
     /// Holds every answer of the token endpoint back for so long, from the next request on. What
@@ -218,6 +253,7 @@ impl Shared {
 #[derive(Default)]
 struct State {
     ledger: Ledger,
+    devices: Devices,
     answer_delay: Duration,
     failure: Option<Failure>,
 }

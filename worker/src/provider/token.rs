@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749, 4.1.3 and 6).
+//! The token endpoint (RFC 6749, 4.1.3 and 6; RFC 8628, 3.4).
 //!
 //! A request is decided in one synchronous step under the lock, as soon as its body is here; only
 //! then may a delay or a scripted failure stand between the decision and the answer.
@@ -20,12 +20,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{
-    Settings, Shared,
-    client::authenticate,
-    ledger::{Ledger, Tokens},
-    params::Params,
-};
+use super::{Settings, Shared, client::authenticate, ledger::Tokens, params::Params};
 
 pub(super) async fn token(
     State(shared): State<Arc<Shared>>,
@@ -76,26 +71,26 @@ fn decide(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> (Outgoing, Durat
         failure.play().map(|answer| (answer, in_front))
     });
     let Some((answer, in_front)) = failure else {
-        return (Outgoing::Response(process(shared, &mut state.ledger, headers, body, now)), delay);
+        return (Outgoing::Response(process(shared, &mut state, headers, body, now)), delay);
     };
     state.ledger.counts.scripted_failures += 1;
     if !in_front {
-        process(shared, &mut state.ledger, headers, body, now);
+        process(shared, &mut state, headers, body, now);
     }
     (answer.render(&shared.issuer), delay)
 }
 
 fn process(
     shared: &Shared,
-    ledger: &mut Ledger,
+    state: &mut super::State,
     headers: &HeaderMap,
     body: &[u8],
     now: Instant,
 ) -> Response {
-    match grant(&shared.settings, ledger, headers, body, now) {
+    match grant(&shared.settings, state, headers, body, now) {
         Ok(tokens) => tokens.into_response(now),
         Err(refusal) => {
-            ledger.counts.refused += 1;
+            state.ledger.counts.refused += 1;
             tracing::debug!(error = refusal.code, why = refusal.why, "token request refused");
             refusal.into_response()
         }
@@ -104,16 +99,12 @@ fn process(
 
 fn grant(
     settings: &Settings,
-    ledger: &mut Ledger,
+    super::State { ledger, devices, .. }: &mut super::State,
     headers: &HeaderMap,
     body: &[u8],
     now: Instant,
 ) -> Result<Tokens, Refusal> {
-    let is_form = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
-    if !is_form {
+    if !is_form(headers) {
         return Err(Refusal::invalid_request("the body must be a form"));
     }
     let params =
@@ -135,8 +126,18 @@ fn grant(
             settings,
             now,
         ),
+        "urn:ietf:params:oauth:grant-type:device_code" => {
+            let device_code = required("device_code", "device_code is missing")?;
+            let (subject, scope) = devices.poll(device_code, &mut ledger.counts, now)?;
+            Ok(ledger.sign_in(subject, scope, settings, now))
+        }
         _ => Err(Refusal::bad_request("unsupported_grant_type", "unknown grant_type")),
     }
+}
+
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
 }
 
 impl Tokens {
@@ -192,7 +193,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-const NO_STORE: [(header::HeaderName, &str); 2] =
+pub(super) const NO_STORE: [(header::HeaderName, &str); 2] =
     [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
 
 /// Counts one request as in flight until dropped, also when its client goes away.

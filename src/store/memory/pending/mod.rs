@@ -214,6 +214,11 @@ impl Pendings {
         }
     }
 
+    /// The pending that one with this dedup key would join, if it lives.
+    pub(super) fn find(&mut self, namespace: Digest, dedup: Digest, now: u64) -> Option<PendingId> {
+        self.dedup.get((namespace, dedup), now).copied()
+    }
+
     pub(super) fn finish(&mut self, finish: &Finish<'_>, now: u64) -> Finished {
         let by = self.outcomes.get(finish.id, now).map(|outcome| outcome.by.clone());
         let Some(record) = self.records.get(finish.id, now) else { return Finished::Absent };
