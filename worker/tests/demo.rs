@@ -22,13 +22,26 @@ fn the_demo_keeps_every_promise() {
     let told: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
     let number = |key: &str| told[key].as_u64().unwrap_or_else(|| panic!("{key}: {told}\n{story}"));
 
-    for key in ["ok", "signin_cross_replica", "replay_refused", "worker_killed"] {
+    for key in [
+        "ok",
+        "signin_cross_replica",
+        "replay_refused",
+        "second_answer_refused",
+        "link_crosses_replicas",
+        "worker_killed",
+    ] {
         assert_eq!(told[key], true, "{key}: {told}\n{story}");
     }
     assert_eq!(told["backend"], "redis");
     for (key, exactly) in [
         ("replicas", 3),
         ("workers", 2),
+        ("prompts", 1),
+        ("joined", 2),
+        ("woken", 3),
+        // Another form, another page, another method.
+        ("link_refused_elsewhere", 3),
+        ("link_refused_afterwards", 3),
         ("credentials", 50),
         ("refreshed", 50),
         ("reused_presentations_before_kill", 0),
@@ -38,6 +51,11 @@ fn the_demo_keeps_every_promise() {
     ] {
         assert_eq!(number(key), exactly, "{key}: {told}\n{story}");
     }
+    // Whoever is not woken looks after five seconds.
+    let slowest = told["slowest_wake_up_ms"].as_f64().unwrap();
+    assert!(slowest > 0.0 && slowest < 5000.0, "{told}\n{story}");
+    // What was asked and how it ended; who would join, and who waited, for a little longer.
+    assert!((2..=4).contains(&number("pending_keys_left")), "{told}\n{story}");
     let (in_flight, reused) = (number("in_flight_at_kill"), number("reused_presentations"));
     assert!(in_flight >= 1, "{told}\n{story}");
     assert!((1..=in_flight).contains(&reused), "{told}\n{story}");

@@ -6,9 +6,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use reqwest::{Client, Response, StatusCode, header, redirect::Policy};
+use reqwest::{Client, Method, Response, StatusCode, header, redirect::Policy};
 use serde::Deserialize;
 use url::Url;
+use vestibule::{
+    http::TEMP_TOKEN_HEADER,
+    store::PendingId,
+    token::{TempToken, TokenLink},
+};
 
 /// One person's browser.
 #[derive(Debug, Clone)]
@@ -29,6 +34,21 @@ pub(super) enum Landing {
 pub(super) struct Vended {
     pub(super) access_token: String,
     pub(super) path: String,
+}
+
+/// What a caller is told who asked.
+#[derive(Debug, Deserialize)]
+pub(super) struct Told {
+    pub(super) answer: String,
+    /// The replica that took it.
+    pub(super) by: String,
+}
+
+/// A link as a browser reads it: the token is in the fragment, which is sent to nobody.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) path: String,
+    pub(super) token: TempToken,
 }
 
 impl Browser {
@@ -97,6 +117,55 @@ impl Browser {
         let status = response.status();
         ensure!(status == StatusCode::OK, "vend: {status}: {}", response.text().await?);
         Ok(response.json().await?)
+    }
+
+    /// Calls a replica that cannot go on without the owner's word, and waits with it.
+    pub(super) async fn ask(&self, port: u16, owner: &str) -> anyhow::Result<Told> {
+        let asked = self.client.post(on(port, "/ask")?).form(&[("owner", owner)]).send().await?;
+        let status = asked.status();
+        ensure!(status == StatusCode::OK, "ask: {status}: {}", asked.text().await?);
+        Ok(asked.json().await?)
+    }
+
+    /// Gives the owner's word for a prompt to a replica.
+    pub(super) async fn complete(
+        &self,
+        port: u16,
+        prompt: PendingId,
+        owner: &str,
+        answer: &str,
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let url = on(port, &format!("/prompts/{prompt}"))?;
+        let request = self.client.post(url).form(&[("owner", owner), ("answer", answer)]);
+        let response = request.send().await?;
+        Ok((response.status(), response.text().await?))
+    }
+
+    /// Has a replica send the owner a link to a new form.
+    pub(super) async fn send_link(&self, port: u16, owner: &str) -> anyhow::Result<Link> {
+        #[derive(Deserialize)]
+        struct Sent {
+            link: String,
+        }
+        let url = on(port, "/forms")?;
+        let response = self.client.post(url).form(&[("owner", owner)]).send().await?;
+        let Sent { link } = response.error_for_status()?.json().await?;
+        let url = Url::parse(&link)?;
+        let token = url.fragment().and_then(TokenLink::token_in).context("a link's token")?;
+        Ok(Link { path: url.path().to_owned(), token })
+    }
+
+    /// What a replica answers to the page that a link leads to, when it asks for this.
+    pub(super) async fn by_link(
+        &self,
+        port: u16,
+        method: Method,
+        path: &str,
+        token: &TempToken,
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let request = self.client.request(method, on(port, path)?);
+        let response = request.header(TEMP_TOKEN_HEADER, token.secret()).send().await?;
+        Ok((response.status(), response.text().await?))
     }
 
     /// Whose account the provider opens to this access token.

@@ -2,10 +2,12 @@
 //!
 //! It starts a private Redis, an OAuth provider that punishes reuse, three replicas of a service
 //! and two workers, each a process of its own, and plays over real HTTP: a sign-in that crosses
-//! replicas while its callback is replayed, fifty credentials that come due while a worker is
-//! killed, and access tokens asked for from everywhere at once.
+//! replicas while its callback is replayed, one prompt for three replicas that a fourth takes the
+//! answer to, a link that is good for one form on any of them, fifty credentials that come due
+//! while a worker is killed, and access tokens asked for from everywhere at once.
 //!
-//! Every figure is counted by the provider or read from Redis; none is assumed.
+//! Every figure is counted by the provider, read from Redis, or what a replica answered; none is
+//! assumed.
 
 mod browser;
 mod guarded;

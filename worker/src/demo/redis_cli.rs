@@ -1,7 +1,7 @@
 //! Shows records as `redis-cli` prints them, so that a reader sees what can be read and what not.
 
 use redis::cmd;
-use vestibule::store::ConnectionId;
+use vestibule::store::{ConnectionId, PendingId};
 
 use super::inspect::Inspector;
 
@@ -23,6 +23,15 @@ pub(super) async fn one_shots(redis: &mut Inspector, kind: &str) -> anyhow::Resu
         lines.push(shortened(&value, readable + SHOWN, "digests, sealed body"));
     }
     Ok(lines)
+}
+
+/// Who waits for a pending.
+pub(super) async fn waiters(redis: &mut Inspector, id: PendingId) -> anyhow::Result<Vec<String>> {
+    let key = redis.keys().waiters(id);
+    let who: Vec<Vec<u8>> = redis.ask(cmd("ZRANGE").arg(&key).arg(0).arg(-1)).await?;
+    let members = who.iter().enumerate();
+    let members = members.map(|(number, who)| format!("{}) {}", number + 1, quoted(who)));
+    Ok(std::iter::once(format!("> ZRANGE {key} 0 -1")).chain(members).collect())
 }
 
 /// A connection, and when it is due.

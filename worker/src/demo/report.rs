@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::narrator::Narrator;
 use crate::provider::Counts;
 
-/// The figures. Each is counted by the provider or read from Redis by the scene that fills it in;
-/// what no scene filled in stays zero or false, and fails.
+/// The figures. The scene that fills one in has it from the provider, from Redis, or from what the
+/// replicas answered; what no scene filled in stays zero or false, and fails.
 #[derive(Debug, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a figure of its own")]
 pub(super) struct Report {
@@ -17,6 +17,15 @@ pub(super) struct Report {
     pub(super) workers: usize,
     pub(super) signin_cross_replica: bool,
     pub(super) replay_refused: bool,
+    pub(super) prompts: usize,
+    pub(super) joined: usize,
+    pub(super) woken: usize,
+    pub(super) slowest_wake_up_ms: f64,
+    pub(super) second_answer_refused: bool,
+    pub(super) pending_keys_left: usize,
+    pub(super) link_crosses_replicas: bool,
+    pub(super) link_refused_elsewhere: usize,
+    pub(super) link_refused_afterwards: usize,
     pub(super) credentials: usize,
     pub(super) refreshed: usize,
     pub(super) reused_presentations_before_kill: u64,
@@ -48,6 +57,15 @@ impl Default for Report {
             workers: 0,
             signin_cross_replica: false,
             replay_refused: false,
+            prompts: 0,
+            joined: 0,
+            woken: 0,
+            slowest_wake_up_ms: 0.0,
+            second_answer_refused: false,
+            pending_keys_left: 0,
+            link_crosses_replicas: false,
+            link_refused_elsewhere: 0,
+            link_refused_afterwards: 0,
             credentials: 0,
             refreshed: 0,
             reused_presentations_before_kill: 0,

@@ -1,6 +1,10 @@
 //! Everything that the demo starts, and how it ends again.
 
-use std::{io::Write, path::Path, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use tempfile::TempDir;
@@ -83,13 +87,13 @@ impl Stage {
 
     /// Starts the replicas and the workers.
     pub(super) async fn populate(&mut self) -> anyhow::Result<()> {
-        let config = self.dir.path().join(CONFIG);
-        let log = |name: &str| self.dir.path().join(format!("{name}.log"));
         for name in ["A", "B", "C"] {
-            self.replicas.push(Replica::start(name, &config, REDIRECT_URI, &log(name)).await?);
+            let replica = self.start_replica(name).await?;
+            self.replicas.push(replica);
         }
         for name in ["worker-1", "worker-2"] {
-            self.workers.push(Worker::start(name, &config, &log(name)).await?);
+            let (config, log) = self.files(name);
+            self.workers.push(Worker::start(name, &config, &log).await?);
         }
         let replicas: Vec<_> =
             self.replicas.iter().map(|it| format!("{} (pid {})", it.name, it.pid)).collect();
@@ -104,9 +108,20 @@ impl Stage {
         Ok(())
     }
 
+    /// Starts one more replica, which knows nothing but where Redis and the keys are.
+    pub(super) async fn start_replica(&self, name: &'static str) -> anyhow::Result<Replica> {
+        let (config, log) = self.files(name);
+        Replica::start(name, &config, REDIRECT_URI, &log).await
+    }
+
+    /// What a process reads, and where it logs.
+    fn files(&self, name: &str) -> (PathBuf, PathBuf) {
+        (self.dir.path().join(CONFIG), self.dir.path().join(format!("{name}.log")))
+    }
+
     /// The last words of every process, for whoever must find out what went wrong.
     pub(super) fn show_logs(&self) {
-        for name in ["A", "B", "C", "worker-1", "worker-2", "redis"] {
+        for name in ["A", "B", "C", "D", "worker-1", "worker-2", "redis"] {
             let path = self.dir.path().join(format!("{name}.log"));
             let Ok(log) = std::fs::read_to_string(path) else { continue };
             let lines: Vec<_> = log.lines().collect();

@@ -44,7 +44,7 @@ pub(super) async fn amid_refreshes(
     fifty: &[Signed],
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("3  They come due, and worker-1 is killed in the middle of refreshing them");
+    narrator.title("5  They come due, and worker-1 is killed in the middle of refreshing them");
     let ids: Vec<_> = fifty.iter().map(|it| it.id.clone()).collect();
     tell_when_due(stage, &ids).await?;
     stage.provider.set_answer_delay(LATE);

@@ -12,7 +12,9 @@ use super::{
     stage::Stage,
 };
 
+mod ask;
 mod kill;
+mod link;
 mod sign_in;
 mod vend;
 
@@ -30,6 +32,9 @@ pub(super) async fn play(stage: &mut Stage, report: &mut Report) -> anyhow::Resu
 
     sign_in::crosses_replicas(stage, report).await.context("the first sign-in")?;
     let fifty = sign_in::fifty(stage, report).await.context("the fifty sign-ins")?;
+    // While their access tokens age.
+    ask::one_person(stage, report).await.context("the prompt")?;
+    link::one_form(stage, report).await.context("the link")?;
     kill::amid_refreshes(stage, report, &fifty).await.context("the kill")?;
     vend::from_everywhere(stage, report, &fifty).await.context("the vends")?;
     vend::of_one_that_ran_out(stage, report).await.context("the vends without a worker")

@@ -19,7 +19,7 @@ pub(super) async fn from_everywhere(
     fifty: &[Signed],
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("4  Access tokens, from all replicas at the same moment");
+    narrator.title("6  Access tokens, from all replicas at the same moment");
     let calls_before = stage.provider.counts().token_calls;
     let wanted = fifty.iter().flat_map(|it| std::iter::repeat_n(it.clone(), TIMES));
     let vended = at_once(stage, wanted.collect()).await?;
@@ -71,7 +71,7 @@ pub(super) async fn of_one_that_ran_out(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("5  A token runs out, no worker is left, and everybody wants it");
+    narrator.title("7  A token runs out, no worker is left, and everybody wants it");
     let code = stage.workers[1].terminate().await?;
     narrator.say(format!("worker-2 is told to stop (SIGTERM): exit code {code}"));
     report.prove(

@@ -1,95 +1,33 @@
-//! One replica of the service in the demo: a host that links the library.
-//!
-//! It keeps nothing between two requests: whatever it starts, another replica can finish. On
-//! standard output it tells the demo what a service would write to its own logs; a browser is
-//! never told why a state was refused.
+//! Signing in over two replicas, and what comes of it.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::Context;
 use axum::{
-    Json, Router,
+    Router,
     extract::{Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use clap::Args;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use tokio::{io::AsyncReadExt, net::TcpListener};
+use serde::Deserialize;
+use serde_json::json;
 use vestibule::{
-    Vestibule,
-    connection::{
-        Callback, ConnectionError, Connections, ConnectionsConfig, HttpExchange, SignIn,
-        SignInError,
-    },
+    connection::{Callback, ConnectionError, Connections, SignIn, SignInError},
     pkce::{NotFound, PkceError},
 };
 
-use crate::{
-    config::{Connect, LogFormat, Settings},
-    logs,
-};
+use super::{Event, answer, failed};
 
-/// What a replica is told.
-#[derive(Debug, Args)]
-pub struct Options {
-    /// Where things are.
-    #[command(flatten)]
-    pub connect: Connect,
-    /// Which replica this is
-    #[arg(long, value_name = "NAME")]
-    pub instance: String,
-    /// Where the provider sends users back to: the same for all replicas
-    #[arg(long, value_name = "URL")]
-    pub redirect_uri: String,
-}
-
-/// What a replica says, one object a line.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Event {
-    Ready { port: u16 },
-    SignedIn { connection: String },
-    StateRefused { cause: String },
-    Failed { why: String },
-}
-
-impl Event {
-    fn tell(&self) {
-        if let Ok(line) = serde_json::to_string(self) {
-            println!("{line}");
-        }
-    }
-}
-
-/// Serves until standard input ends.
-///
-/// # Errors
-///
-/// If it cannot start.
-pub async fn run(options: Options) -> anyhow::Result<()> {
-    logs::install(LogFormat::Plain);
-    let settings = Settings::load(&options.connect)?;
-    let vestibule = Vestibule::connect(settings.redis, &settings.keys).await?;
-    let config = ConnectionsConfig::new(settings.registry, Arc::new(HttpExchange::new()?));
-    let connections = vestibule.connections(config.with_instance(&options.instance));
-
-    let service = Service { connections: connections.clone(), redirect_uri: options.redirect_uri };
-    let routes = Router::new()
+/// The routes of a sign-in, and the one that vends what came of it.
+pub(super) fn routes(connections: Connections, redirect_uri: String) -> Router {
+    Router::new()
         .route("/login", get(login))
         .route("/callback", get(callback))
         .route("/vend", get(vend))
-        .with_state(Arc::new(service));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
-    Event::Ready { port: listener.local_addr()?.port() }.tell();
-    axum::serve(listener, routes).with_graceful_shutdown(end_of_input()).await?;
-    connections.drained().await;
-    Ok(())
+        .with_state(Arc::new(SignIns { connections, redirect_uri }))
 }
 
-struct Service {
+struct SignIns {
     connections: Connections,
     redirect_uri: String,
 }
@@ -102,13 +40,13 @@ struct Login {
 
 /// Sends the user to the provider.
 async fn login(
-    State(service): State<Arc<Service>>,
+    State(it): State<Arc<SignIns>>,
     headers: HeaderMap,
     Query(Login { owner }): Query<Login>,
 ) -> Response {
     let session = session_of(&headers).unwrap_or_else(random_session);
-    let sign_in = SignIn::new(&owner, CONNECTOR, &session, &service.redirect_uri);
-    match service.connections.start(sign_in).await {
+    let sign_in = SignIn::new(&owner, CONNECTOR, &session, &it.redirect_uri);
+    match it.connections.start(sign_in).await {
         Ok(started) => {
             let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Lax");
             let headers = [
@@ -133,12 +71,12 @@ struct Redirected {
 
 /// Finishes whatever sign-in the state names, wherever that was started.
 async fn callback(
-    State(service): State<Arc<Service>>,
+    State(it): State<Arc<SignIns>>,
     headers: HeaderMap,
     Query(redirected): Query<Redirected>,
 ) -> Response {
     let session = session_of(&headers).unwrap_or_default();
-    let finished = service.connections.finish(Callback {
+    let finished = it.connections.finish(Callback {
         state: &redirected.state,
         code: redirected.code.as_deref(),
         error: redirected.error.as_deref(),
@@ -173,11 +111,11 @@ struct Vend {
 
 /// Vends an access token. A real host uses it for its user and shows it to nobody; this one hands
 /// it out, so that the demo can hold it against what the provider knows.
-async fn vend(State(service): State<Arc<Service>>, Query(asked): Query<Vend>) -> Response {
+async fn vend(State(it): State<Arc<SignIns>>, Query(asked): Query<Vend>) -> Response {
     let Ok(id) = asked.connection.parse() else {
         return answer(StatusCode::NOT_FOUND, json!({ "error": "no such connection" }));
     };
-    match service.connections.vend(&asked.owner, &id).await {
+    match it.connections.vend(&asked.owner, &id).await {
         Ok(vended) => {
             let access_token = vended.access_token.secret();
             let path = vended.path.as_str();
@@ -190,16 +128,6 @@ async fn vend(State(service): State<Arc<Service>>, Query(asked): Query<Vend>) ->
     }
 }
 
-fn failed(why: &str) -> Response {
-    tracing::warn!(why, "a request failed");
-    Event::Failed { why: why.to_owned() }.tell();
-    answer(StatusCode::SERVICE_UNAVAILABLE, json!({ "error": why }))
-}
-
-fn answer(status: StatusCode, body: Value) -> Response {
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
-}
-
 /// What the browser's session is known by, if it has one.
 fn session_of(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
@@ -209,12 +137,6 @@ fn session_of(headers: &HeaderMap) -> Option<String> {
 
 fn random_session() -> String {
     vestibule::pkce::OauthState::random().secret().to_owned()
-}
-
-async fn end_of_input() {
-    let mut unread = Vec::new();
-    // An input that cannot be read has ended as well.
-    let _ = tokio::io::stdin().read_to_end(&mut unread).await;
 }
 
 const CONNECTOR: &str = "demo";
