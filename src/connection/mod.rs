@@ -12,7 +12,9 @@
 //! 4. or **fail**, judged by the fence.
 //!
 //! A crash leaves the attempt on record; whoever begins next sees it and applies the connector's
-//! [`ReplayPolicy`]: inside the provider's grace the same refresh token is presented again.
+//! [`ReplayPolicy`]: inside the provider's grace the same refresh token is presented again. Past it,
+//! or without one, the lease and the journal's window are waited out, what still lives is served,
+//! and then there is one more try.
 
 mod connector;
 mod error;
@@ -81,13 +83,29 @@ pub struct ConnectionsConfig {
     /// How long a vend may wait for a refresh, its own or another replica's. Default 10 s.
     pub vend_deadline: Duration,
 }
+    /// How long after a crashed exchange's lease its journal may still bring the answer, where a
+    /// second presentation would not be forgiven. Default 60 s: give a restart that long.
+    pub journal_window: Duration,
+    /// A refresh that fails for so long is given up, until somebody [retries](Connections::retry)
+    /// it. Default 24 h. What only an operator can mend does not count.
+    pub horizon: Duration,
+    /// Where a provider's answer is kept until Redis has it. Default: nowhere.
+    pub journal: Arc<dyn Journal>,
 
 impl ConnectionsConfig {
     /// With the default deadline.
     #[must_use]
     pub fn new(registry: Registry, exchange: Arc<dyn TokenExchange>) -> Self {
         let instance = "library".to_owned();
-        Self { registry, exchange, instance, vend_deadline: Duration::from_secs(10) }
+        Self {
+            registry,
+            exchange,
+            instance,
+            vend_deadline: Duration::from_secs(10),
+            journal_window: Duration::from_secs(60),
+            horizon: Duration::from_secs(24 * 3600),
+            journal: Arc::new(NoJournal),
+        }
     }
 
     /// Names this replica.
@@ -213,6 +231,26 @@ impl Connections {
     /// Waits until no exchange is under way in this process. New ones may still start: stop the
     /// callers first.
     pub async fn drained(&self) {
+    /// Tries a connection again at once that backs off after failures, or was given up.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub async fn retry(&self, id: &ConnectionId) -> Result<Retry, StoreError> {
+        self.inner.foundation.store.retry(id, RequestId::random().digest()).await
+    }
+
+    /// Commits what the [journal](ConnectionsConfig::journal) holds of exchanges whose process died,
+    /// or that Redis did not take: one bounded pass. Call it at start, and every few seconds. Other
+    /// processes that share the journal leave it to the first that called.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`]. What is not decided is left for the next pass, also while Redis is away.
+    pub async fn replay_journal(&self) -> Result<Replay, JournalError> {
+        self.inner.replay_journal().await
+    }
+
         self.inner.exchanges.close();
         self.inner.exchanges.wait().await;
         self.inner.exchanges.reopen();

@@ -34,6 +34,11 @@ pub enum Refreshed {
         /// How long.
         remaining: Duration,
     },
+    /// An exchange was cut off, and a journal may still bring its answer for so much longer.
+    Undecided {
+        /// How long.
+        remaining: Duration,
+    },
     /// It is not due: refreshed meanwhile, or backing off after so many failures.
     NotDue {
         /// When it is.
@@ -106,9 +111,24 @@ impl Inner {
         owner: Option<Digest>,
     ) -> Result<Refreshed, ConnectionError> {
         let holder = RequestId::random().digest();
-        let attempt = Attempt { id, holder, owner, lease: LEASE, instance: &self.config.instance };
-        Ok(match self.foundation.store.begin(attempt).await? {
-            Begin::Begun(begun) => Exchange { inner: self, id, holder, begun: &begun }.run().await,
+        // Before the lease is asked for: it ends no sooner than is reckoned with here.
+        let asked_at = Instant::now();
+        let lease = replay.lease();
+        let attempt = Attempt {
+            id,
+            holder,
+            owner,
+            lease,
+            instance: &self.config.instance,
+            forgiven: replay.forgiven(),
+            settled: lease + self.config.journal_window,
+        };
+        Ok(Ended::With(match self.foundation.store.begin(attempt).await? {
+            Begin::Begun(begun) => {
+                let exchange =
+                    Exchange { inner: self, id, holder, asked_at, replay, begun: &begun };
+                return Ok(exchange.run().await);
+            }
             Begin::Held { remaining } => Refreshed::Held { remaining },
             Begin::NotDue { due_in, attempts } => Refreshed::NotDue { due_in, attempts },
             Begin::NotRefreshable => Refreshed::Not("not_refreshable"),

@@ -7,7 +7,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Refreshed,
-    TokenAnswer, refresh::Exchange, schedule,
+    TokenAnswer,
+    journal::Entry,
+    refresh::{Ended, Exchange},
+    schedule,
 };
 use crate::{
     digest::RequestId,
@@ -16,8 +19,8 @@ use crate::{
 
 /// How long an answer that Redis does not take is kept and tried again.
 const PERSIST_FOR: Duration = Duration::from_secs(60);
-/// After a lost answer of a strict provider: its lease, and time for what was journaled.
-const STRICT_WAIT: Duration = Duration::from_secs(60);
+/// An answer that was lost inside the grace is asked for again.
+const SOON: Duration = Duration::from_secs(1);
 /// What only an operator can mend is not tried more often than this.
 const OPERATOR_WAIT: Duration = Duration::from_secs(300);
 
@@ -93,6 +96,18 @@ impl Exchange<'_> {
             "connector" => self.begun.connector.clone())
         .increment(1);
         Refreshed::Fresh { access_token: answer.access_token, expires_in: answer.expires_in }
+    }
+
+    /// Before anything else can go wrong. A journal that fails is no reason not to commit.
+    async fn journal(&self, entry: &Entry) {
+        let kept = match entry.seal(self.inner).await {
+            Ok(kept) => self.inner.config.journal.append(kept).await.map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = kept {
+            metrics::counter!("vestibule_unjournaled_total").increment(1);
+            tracing::error!(connection = %self.id, error, "an answer is not in the journal");
+        }
     }
 
     pub(super) async fn fail(&self, forgiving: bool, error: &ExchangeError) {

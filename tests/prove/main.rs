@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use properties::{
     connections,
+    journal::{self, Kill},
+    model,
     pendings::{self, bulk, waits, waits::Waiter},
     pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
@@ -87,6 +89,21 @@ async fn prove(mut report: Report) -> bool {
     report
         .guard("connections", "SIGKILL", "a provider without grace", 30, |n, p| {
             connections::survive_kills(on, std::time::Duration::ZERO, n, p)
+        })
+        .await;
+    report
+        .property("connections", "the journal survives SIGKILL (no grace)", 100, |n, p| {
+            journal::killed_at(on, Kill::AfterTheJournal, n, p)
+        })
+        .await;
+    report
+        .guard("connections", "SIGKILL (no grace)", "a journal", 10, |n, p| {
+            journal::killed_at(on, Kill::WithoutAJournal, n, p)
+        })
+        .await;
+    report
+        .property("connections", "3 workers, 2 credentials, exhaustively", 3, |n, p| {
+            model::two_credentials(n, p)
         })
         .await;
     report

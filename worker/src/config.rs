@@ -43,6 +43,10 @@ pub struct RunOptions {
     /// Milliseconds between two passes of the refresh-due sweep
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
     pub interval_ms: u64,
+    /// Where a provider's answers are kept until Redis has them: a directory that outlives the
+    /// process; also `journal_dir` in the config file
+    #[arg(long, env = "VESTIBULE_JOURNAL_DIR", value_name = "DIR")]
+    pub journal_dir: Option<PathBuf>,
     /// How many exchanges run at a time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: u16,
@@ -84,6 +88,8 @@ pub struct Settings {
     pub keys: Keys,
     /// The connectors.
     pub registry: Registry,
+    /// Where the file says that answers are kept until Redis has them.
+    pub journal_dir: Option<PathBuf>,
 }
 
 impl Settings {
@@ -124,7 +130,8 @@ impl Settings {
             .into_iter()
             .map(ConnectorEntry::connector)
             .collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self { redis, keys, registry: Registry::new(connectors)? })
+        let registry = Registry::new(connectors)?;
+        Ok(Self { redis, keys, registry, journal_dir: file.journal_dir })
     }
 }
 
@@ -135,6 +142,7 @@ struct ConfigFile {
     redis_ca_file: Option<PathBuf>,
     prefix: Option<String>,
     keys_file: Option<PathBuf>,
+    journal_dir: Option<PathBuf>,
     #[serde(default)]
     connectors: Vec<ConnectorEntry>,
 }

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
-    connection::{ConnectionsConfig, HttpExchange},
+    connection::{ConnectionsConfig, HttpExchange, journal::DirectoryJournal},
     store::{Class, redis::RedisConfig},
     sweep::RefreshDue,
 };
@@ -100,7 +100,10 @@ async fn sweep(
         tracing::warn!("no connector is configured: every due credential will fail");
     }
     let exchange = Arc::new(HttpExchange::new()?);
-    let config = ConnectionsConfig::new(settings.registry, exchange).with_instance(&instance);
+    let mut config = ConnectionsConfig::new(settings.registry, exchange).with_instance(&instance);
+    if let Some(dir) = options.journal_dir.clone().or(settings.journal_dir) {
+        config.journal = Arc::new(DirectoryJournal::open(dir)?);
+    }
     let sweeper = Sweeper {
         connections: vestibule.connections(config),
         vestibule,

@@ -10,6 +10,8 @@ use crate::admin::Readiness;
 
 /// How often the backlog is counted: it asks all shards.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// How often the journal is replayed: well within its window.
+const REPLAY_EVERY: Duration = Duration::from_secs(5);
 /// How often Redis is asked whether it is there.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Past this the worker says that it is not ready, without waiting for a verb's whole deadline.
@@ -33,7 +35,7 @@ impl Sweeper {
     /// Sweeps until `stop`, then waits for the exchanges under way.
     pub async fn run(&self, stop: &CancellationToken) {
         // Side by side: a pass that hangs on a dying Redis must not hide that it does.
-        tokio::join!(self.watch(stop), self.sweep(stop));
+        tokio::join!(self.watch(stop), self.sweep(stop), self.replay(stop));
         self.connections.drained().await;
     }
 
@@ -66,6 +68,20 @@ impl Sweeper {
             // Ready or not: on a Cluster one dead node must not stop the others' shards.
             self.pass(stop).await;
             pause(jittered(self.interval), stop).await;
+        }
+    }
+
+    /// At start, and then every so often: what Redis did not take, or a process left that died.
+    async fn replay(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.connections.replay_journal().await {
+                Ok(replay) if replay.recovered + replay.damaged > 0 => {
+                    tracing::info!(?replay, "journal replayed");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "the journal is not replayed"),
+            }
+            pause(REPLAY_EVERY, stop).await;
         }
     }
 

@@ -16,6 +16,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "wait" => pendings::waits::waiter(args, parent).await,
         "race-tokens" => tokens::racer(args, parent).await,
         "refresh" => connections::refresher(args, parent).await,
+        "die-at-the-journal" => journal::victim(args, parent).await,
         _ => panic!("there is no role {role}"),
     }
 }

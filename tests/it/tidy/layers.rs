@@ -60,6 +60,8 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Where tasks are started, and how many: each is an exchange, which outlives its caller.
 const SPAWNS: &[(&str, usize)] = &[
+    // The files of a journal: a sync blocks.
+    ("src/connection/journal/directory.rs", 1),
     ("src/connection/refresh.rs", 1),
     ("src/connection/sign_in.rs", 1),
     ("src/connection/vend.rs", 1),

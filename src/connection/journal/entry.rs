@@ -1,0 +1,106 @@
+//! What an entry tells: all that the commit needs, whoever runs it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::JournalEntry;
+use crate::{
+    connection::{CredentialSecret, Inner},
+    digest::Digest,
+    seal::{Binding, SealError},
+    store::{Commit, ConnectionId, millis},
+};
+
+/// An answer of a provider that Redis has not decided about.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::connection) struct Entry {
+    pub(in crate::connection) connection: String,
+    pub(in crate::connection) owner: [u8; 16],
+    pub(in crate::connection) connector: String,
+    /// Of the commit: also the entry's name.
+    pub(in crate::connection) request: [u8; 16],
+    pub(in crate::connection) fence: u64,
+    pub(in crate::connection) grant: u64,
+    /// The digest of the refresh token that was presented: the base of the secret.
+    pub(in crate::connection) presented: [u8; 16],
+    pub(in crate::connection) secret: CredentialSecret,
+    /// When the exchange began, by the clock of the store; the two below count from it.
+    pub(in crate::connection) began_at_ms: u64,
+    pub(in crate::connection) expires_in_ms: Option<u64>,
+    pub(in crate::connection) next_in_ms: Option<u64>,
+}
+
+/// An entry that is ready to be committed: its secret is sealed for the record.
+pub(in crate::connection) struct Sealed {
+    id: ConnectionId,
+    secret: Vec<u8>,
+    refresh_token: Option<Digest>,
+}
+
+impl Entry {
+    pub(in crate::connection) fn name(&self) -> Digest {
+        digest(&self.request)
+    }
+
+    /// As the journal keeps it.
+    pub(in crate::connection) async fn seal(
+        &self,
+        inner: &Inner,
+    ) -> Result<JournalEntry, SealError> {
+        let name = self.name();
+        let sealed = inner.foundation.seal.seal_long(binding(inner, &name), self).await?;
+        Ok(JournalEntry { name, sealed })
+    }
+
+    pub(in crate::connection) async fn open(
+        inner: &Inner,
+        kept: &JournalEntry,
+    ) -> Result<Self, SealError> {
+        inner.foundation.seal.open_long(binding(inner, &kept.name), &kept.sealed).await
+    }
+
+    /// As the record keeps it. `None` if the connection's id is not one.
+    pub(in crate::connection) async fn seal_secret(
+        &self,
+        inner: &Inner,
+    ) -> Result<Option<Sealed>, SealError> {
+        let Ok(id) = self.connection.parse() else { return Ok(None) };
+        let place = Inner::place(&id, digest(&self.owner), &self.connector);
+        let secret = inner.foundation.seal.seal_long(inner.binding(&place), &self.secret).await?;
+        let refresh_token =
+            self.secret.refresh_token.as_ref().map(|token| inner.refresh_token_digest(token));
+        Ok(Some(Sealed { id, secret, refresh_token }))
+    }
+
+    /// The commit, so long after the exchange began. Its beginning, because a process that was
+    /// paused cannot tell when the answer came.
+    pub(in crate::connection) fn commit<'a>(
+        &self,
+        sealed: &'a Sealed,
+        elapsed: Duration,
+    ) -> Commit<'a> {
+        let left = |ms: u64| Duration::from_millis(ms.saturating_sub(millis(elapsed)));
+        Commit {
+            id: &sealed.id,
+            request: self.name(),
+            fence: self.fence,
+            grant: self.grant,
+            presented: digest(&self.presented),
+            secret: &sealed.secret,
+            refresh_token: sealed.refresh_token,
+            expires_in: self.expires_in_ms.map(left),
+            next_in: self.next_in_ms.map(left),
+            answered_ago: elapsed,
+        }
+    }
+}
+
+fn binding<'a>(inner: &'a Inner, name: &'a Digest) -> Binding<'a> {
+    let prefix = inner.foundation.store.prefix();
+    Binding { purpose: "journal", prefix, name: name.as_bytes() }
+}
+
+fn digest(bytes: &[u8; 16]) -> Digest {
+    Digest::from_bytes(bytes).unwrap_or(Digest::NONE)
+}

@@ -1,0 +1,127 @@
+//! Replaying: what a process left behind that died, or that Redis did not take, is committed.
+
+use std::time::Duration;
+
+use super::{Entry, JournalEntry, JournalError};
+use crate::{
+    connection::Inner,
+    seal::SealError,
+    store::{Class, CommitOutcome},
+};
+
+/// How many entries one pass takes.
+const MOST: usize = 100;
+
+/// What one pass did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Replay {
+    /// Another process replays this journal.
+    pub elsewhere: bool,
+    /// Answers that Redis did not have: saved.
+    pub recovered: usize,
+    /// Answers that it had, or does not want any more.
+    pub settled: usize,
+    /// What cannot be read, and was put aside.
+    pub damaged: usize,
+    /// What is still undecided: Redis is away, or the key that it was sealed with is.
+    pub left: usize,
+}
+
+/// What became of one entry.
+enum Replayed {
+    Decided(CommitOutcome),
+    Damaged,
+    /// For now.
+    Left,
+}
+
+impl Inner {
+    /// One bounded pass. It ends early if the store does not answer: the next one will see.
+    pub(in crate::connection) async fn replay_journal(&self) -> Result<Replay, JournalError> {
+        let journal = &self.config.journal;
+        let mut pass = Replay::default();
+        let Some(undecided) = journal.undecided(MOST).await? else {
+            return Ok(Replay { elsewhere: true, ..pass });
+        };
+        pass.damaged = undecided.damaged;
+        count("damaged", undecided.damaged);
+        if undecided.damaged > 0 {
+            tracing::error!(files = undecided.damaged, "a journal's file is damaged: set aside");
+        }
+        let all = undecided.entries.len();
+        for (done, kept) in undecided.entries.iter().enumerate() {
+            match self.replay(kept).await {
+                Ok(Replayed::Decided(outcome)) => {
+                    journal.decided(kept.name).await?;
+                    count(outcome.as_str(), 1);
+                    match outcome {
+                        CommitOutcome::Committed { .. } | CommitOutcome::Alt => pass.recovered += 1,
+                        _ => pass.settled += 1,
+                    }
+                }
+                Ok(Replayed::Damaged) => {
+                    journal.quarantine(kept.name).await?;
+                    count("damaged", 1);
+                    pass.damaged += 1;
+                }
+                Ok(Replayed::Left) => pass.left += 1,
+                Err(error) => {
+                    tracing::warn!(%error, left = all - done, "the journal is replayed later");
+                    pass.left += all - done;
+                    break;
+                }
+            }
+        }
+        Ok(pass)
+    }
+
+    /// An error is the store's.
+    async fn replay(&self, kept: &JournalEntry) -> Result<Replayed, crate::store::StoreError> {
+        let entry = match Entry::open(self, kept).await {
+            Ok(entry) if entry.name() == kept.name => entry,
+            Ok(_) => return Ok(Replayed::Damaged),
+            Err(error) => return Ok(unopened(kept, &error)),
+        };
+        let sealed = match entry.seal_secret(self).await {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return Ok(Replayed::Damaged),
+            Err(error) => return Ok(unopened(kept, &error)),
+        };
+        let store = &self.foundation.store;
+        // Calibrates the clock, if this process has not talked to the store yet.
+        store.ping().await?;
+        let elapsed = Duration::from_millis(store.now_ms().saturating_sub(entry.began_at_ms));
+        match store.commit(entry.commit(&sealed, elapsed)).await {
+            Ok(outcome) => {
+                tracing::info!(
+                    connection = entry.connection,
+                    outcome = outcome.as_str(),
+                    "replayed from the journal"
+                );
+                Ok(Replayed::Decided(outcome))
+            }
+            Err(error) if error.class() == Class::Corrupt => {
+                tracing::error!(connection = entry.connection, %error, "a journaled answer is put aside");
+                Ok(Replayed::Damaged)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What an operator can mend is left; what nobody can is put aside.
+fn unopened(kept: &JournalEntry, error: &SealError) -> Replayed {
+    tracing::error!(name = %kept.name, %error, "a journaled answer does not open");
+    match error {
+        SealError::UnknownKey(_) | SealError::KeyService(_) | SealError::SealedByARing => {
+            Replayed::Left
+        }
+        _ => Replayed::Damaged,
+    }
+}
+
+fn count(outcome: &'static str, times: usize) {
+    metrics::counter!("vestibule_journal_replayed_total", "outcome" => outcome)
+        .increment(times as u64);
+}
