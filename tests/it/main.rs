@@ -21,6 +21,11 @@ mod pkce;
 mod giving_up;
 mod http_callback;
 mod http_token;
+mod lineage;
+mod model;
+mod namespace;
+mod pending;
+mod pkce;
 mod journal;
 mod lease_profiles;
 mod prove_pendings;
@@ -29,9 +34,6 @@ mod support;
 mod support_works;
 mod tidy;
 mod topology;
-mod model;
-mod prove_tokens;
-mod namespace;
 
 #[path = "../prove/properties/mod.rs"]
 mod token;
