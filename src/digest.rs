@@ -33,16 +33,16 @@ impl NamingKey {
     /// of parts share an encoding.
     #[must_use]
     pub(crate) fn digest(&self, domain: &'static str, parts: &[&[u8]]) -> Digest {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        absorb(&mut hasher, domain.as_bytes());
-        for part in parts {
-            absorb(&mut hasher, part);
-        }
-        Digest::of(&hasher)
+        Digest::of(&keyed(&self.0, domain, parts))
     }
 }
 
 impl fmt::Debug for NamingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NamingKey([redacted])")
+    }
+}
+
 /// The secret in the digests of temp tokens. Unlike the [`NamingKey`] it may rotate: see [`Peppers`].
 #[derive(Clone, ZeroizeOnDrop)]
 pub struct TokenPepper([u8; 32]);
@@ -80,11 +80,6 @@ pub struct Peppers {
     pub current: TokenPepper,
     /// Validates and revokes.
     pub older: Option<TokenPepper>,
-}
-
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NamingKey([redacted])")
-    }
 }
 
 /// Sixteen bytes that stand for a value. Not a secret: it may be stored, printed and compared.
@@ -198,6 +193,16 @@ impl fmt::Debug for RequestId {
     }
 }
 
+/// `N` bytes from the generator of this thread: ChaCha12, seeded by the operating system, and again
+/// every 64 KiB. For what each verb needs anew, a nonce or a request id: to ask the system each time
+/// is a system call. Keys, states and other lasting secrets are [`random_bytes`]. A process that
+/// forks must exec, as with any async runtime: the child would repeat what its parent draws.
+pub(crate) fn thread_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}
+
 /// `N` bytes from the operating system.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -207,6 +212,24 @@ pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     )]
     getrandom::fill(&mut bytes).expect("the operating system gives randomness");
     bytes
+}
+
+/// Each part is length-prefixed, so that no two lists of parts share an encoding.
+fn keyed(key: &[u8; 32], domain: &'static str, parts: &[&[u8]]) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    absorb(&mut hasher, domain.as_bytes());
+    for part in parts {
+        absorb(&mut hasher, part);
+    }
+    hasher
+}
+
+/// The digest of a host's own name for something, without a key: the same for everybody, so a guess
+/// can be tested against it. For names outside Redis only.
+pub(crate) fn name_digest(name: &str) -> Digest {
+    let mut hasher = NAME.clone();
+    absorb(&mut hasher, name.as_bytes());
+    Digest::of(&hasher)
 }
 
 /// Feeds one part, length first.
@@ -228,20 +251,12 @@ static RECEIPT: LazyLock<blake3::Hasher> =
     LazyLock::new(|| blake3::Hasher::new_derive_key("vestibule 2026-11 request receipt v1"));
 static DERIVED: LazyLock<blake3::Hasher> =
     LazyLock::new(|| blake3::Hasher::new_derive_key("vestibule 2026-11 derived request id v1"));
+static NAME: LazyLock<blake3::Hasher> =
+    LazyLock::new(|| blake3::Hasher::new_derive_key("vestibule 2026-11 name of a host v1"));
 
 #[cfg(test)]
 mod tests {
     use super::*;
-/// `N` bytes from the generator of this thread: ChaCha12, seeded by the operating system, and again
-/// every 64 KiB. For what each verb needs anew, a nonce or a request id: to ask the system each time
-/// is a system call. Keys, states and other lasting secrets are [`random_bytes`]. A process that
-/// forks must exec, as with any async runtime: the child would repeat what its parent draws.
-pub(crate) fn thread_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::rng().fill_bytes(&mut bytes);
-    bytes
-}
-
 
     #[test]
     fn parts_do_not_run_into_each_other() {
@@ -253,24 +268,6 @@ pub(crate) fn thread_bytes<const N: usize>() -> [u8; N] {
     }
 
     #[test]
-/// Each part is length-prefixed, so that no two lists of parts share an encoding.
-fn keyed(key: &[u8; 32], domain: &'static str, parts: &[&[u8]]) -> blake3::Hasher {
-    let mut hasher = blake3::Hasher::new_keyed(key);
-    absorb(&mut hasher, domain.as_bytes());
-    for part in parts {
-        absorb(&mut hasher, part);
-    }
-    hasher
-}
-
-/// The digest of a host's own name for something, without a key: the same for everybody, so a guess
-/// can be tested against it. For names outside Redis only.
-pub(crate) fn name_digest(name: &str) -> Digest {
-    let mut hasher = NAME.clone();
-    absorb(&mut hasher, name.as_bytes());
-    Digest::of(&hasher)
-}
-
     fn hex_goes_both_ways_and_refuses_the_rest() {
         let digest = NamingKey::new([7; 32]).check();
         assert_eq!(Digest::from_hex(&digest.to_hex()), Some(digest));
@@ -279,13 +276,6 @@ pub(crate) fn name_digest(name: &str) -> Digest {
         assert_eq!(Digest::from_hex(&"é".repeat(16)), None);
     }
 
-    #[test]
-    fn a_request_id_is_never_printed() {
-        let id = RequestId([0x5a; 16]);
-        assert_eq!(format!("{id:?}"), "RequestId([redacted])");
-        assert_ne!(id.digest().as_bytes(), &id.0);
-    }
-}
     #[test]
     fn a_pepper_makes_its_own_names_and_bytes() {
         let (one, other) = (TokenPepper::new([7; 32]), TokenPepper::new([8; 32]));
@@ -307,3 +297,10 @@ pub(crate) fn name_digest(name: &str) -> Digest {
         assert_eq!(all.len(), 20_000);
     }
 
+    #[test]
+    fn a_request_id_is_never_printed() {
+        let id = RequestId([0x5a; 16]);
+        assert_eq!(format!("{id:?}"), "RequestId([redacted])");
+        assert_ne!(id.digest().as_bytes(), &id.0);
+    }
+}

@@ -19,8 +19,8 @@ use crate::{
         memory::MemoryStore,
         redis::{RedisConfig, RedisStore},
     },
-};
     token::{Scopes, TempTokens},
+};
 
 /// One per process; clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -75,8 +75,6 @@ impl Vestibule {
         BearerNamespace { foundation: self.foundation.clone() }
     }
 
-    /// The connections and their credentials.
-    #[must_use]
     /// The namespace provider that reads the claims of a bearer token, verified with these keys.
     #[cfg(feature = "jwt")]
     #[must_use]
@@ -90,6 +88,8 @@ impl Vestibule {
         TempTokens::new(self.foundation.clone(), scopes)
     }
 
+    /// The connections and their credentials.
+    #[must_use]
     pub fn connections(&self, config: ConnectionsConfig) -> Connections {
         Connections::new(self.foundation.clone(), config)
     }

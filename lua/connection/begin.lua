@@ -8,10 +8,13 @@
 -- ARGV[3]  owner     32 hex; empty: any
 -- ARGV[4]  lease     ms
 -- ARGV[5]  instance  which replica, for people
+-- ARGV[6]  forgiven  ms after its first presentation that a refresh token may be presented again
+-- ARGV[7]  settled   ms after it that no journal can decide the first one any more
 --
 -- Returns  {"begun", request, fence, grant, connector, secret, token, attempts, undecided, owner}
 --                                        undecided: ms since an earlier attempt, or -1
 --          {"held", request, ms}         another holder's lease is live for so long
+--          {"undecided", request, ms}    an earlier attempt may still be decided for so long
 --          {"not_due", request, ms, attempts}
 --          {"not_refreshable", request}  no refresh token, or never to be refreshed
 --          {"inactive", request, status}
@@ -22,6 +25,7 @@
 -- Not allow-oom: on a full Redis nothing new starts.
 local conn, due = KEYS[1], KEYS[2]
 local request, id, owner, lease, instance = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local forgiven, settled = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local was = redis.call('HMGET', conn, 'owner', 'status', 'grant', 'connector', 'secret', 'token',
   'next_at', 'lease', 'lease_ends_at', 'attempts', 'fence', 'att_token', 'att_at', 'att_first')
@@ -69,6 +73,10 @@ end
 local undecided = -1
 if was[12] == token and not (mine and was[14] == was[11]) then
   undecided = math.max(0, now - (tonumber(was[13]) or 0))
+end
+if not mine and undecided >= forgiven and undecided < settled then
+  redis.call('ZADD', due, string.format('%d', now + settled - undecided), id)
+  return {'undecided', request, settled - undecided}
 end
 if not mine then
   fence = fence + 1

@@ -11,49 +11,77 @@
 -- ARGV[6]  kind      transient | undecided | needs_reauth
 -- ARGV[7]  reason    sanitised, at most 200 characters
 -- ARGV[8]  backoff   ms until the next try
+-- ARGV[9]  horizon   ms of failures in a row until it is given up; empty: never
 --
 -- Returns  {"recorded", request, attempts}   also on a retry with the same request id
+--          {"switched", request, attempts}   needs_reauth, but a sibling was kept: now current, due
+--          {"exhausted", request, attempts}  given up: it failed for as long as the horizon
 --          {"stale", request}                a newer attempt, grant or secret judges
 --          {"gone", request}
 --
 -- Why Lua: a verdict on an old attempt must never condemn what a newer one has saved.
 local conn, due = KEYS[1], KEYS[2]
 local request, id, fence, grant, presented = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local kind, reason, backoff = ARGV[6], ARGV[7], tonumber(ARGV[8])
+local kind, reason, backoff, horizon = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local was = redis.call('HMGET', conn, 'status', 'grant', 'att_fence', 'token', 'attempts', 'failed',
-  'lease')
+  'lease', 'ver', 'refused', 'alt_secret', 'alt_token', 'alt_expires_at', 'alt_answered_at',
+  'alt2_secret', 'alt2_token', 'alt2_expires_at', 'alt2_answered_at', 'failing_at')
 redis.call('ZSCORE', due, id)
 if not was[1] then return {'gone', request} end
-local attempts = tonumber(was[5]) or 0
-if was[6] == request then return {'recorded', request, attempts} end
+local active, attempts, dead = was[1] == 'active', tonumber(was[5]) or 0, kind == 'needs_reauth'
+if was[6] == request then
+  if dead and active then return {'switched', request, attempts} end
+  if was[1] == 'exhausted' then return {'exhausted', request, attempts} end
+  return {'recorded', request, attempts}
+end
 local current = was[2] == grant and was[3] == fence and was[4] == presented
 -- An attempt without a lease has been decided before: by its own commit, or by another fail.
-if was[1] ~= 'active' or not current or not was[7] then return {'stale', request} end
+if not active or not current or not was[7] then return {'stale', request} end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%d', now)
+attempts = attempts + 1
+local switched = dead and was[10] and was[11]
+local failing = tonumber(was[18]) or now
+local exhausted = not dead and horizon and now - failing >= horizon
+local next_at = switched and stamp
+if not dead and not exhausted then next_at = string.format('%d', now + backoff) end
 
 -- The index first, then all that is new in one HSET: where a right is missing half-way, nothing
 -- is lost, and a retry does the rest. Not HINCRBY: it could fail on what it finds.
-attempts = attempts + 1
-local drop = {'lease', 'lease_by', 'lease_ends_at'}
+if next_at then redis.call('ZADD', due, next_at, id) else redis.call('ZREM', due, id) end
 local set = {'attempts', attempts, 'failed', request, 'last_error', reason, 'error_at', stamp,
   'updated_at', stamp}
-if kind == 'needs_reauth' then
-  redis.call('ZREM', due, id)
-  redis.call('HSET', conn, 'status', 'needs_reauth', 'reason', reason, 'status_at', stamp,
-    unpack(set)) -- 16
-  drop[#drop + 1] = 'next_at'
-else
-  local next_at = string.format('%d', now + backoff)
-  redis.call('ZADD', due, next_at, id)
-  redis.call('HSET', conn, 'next_at', next_at, unpack(set)) -- 12
+local drop = {'lease', 'lease_by', 'lease_ends_at'}
+local function put(field, value)
+  local list = value and set or drop
+  list[#list + 1] = field
+  if value then list[#list + 1] = value end
 end
-redis.call('HDEL', conn, unpack(drop)) -- at most 4
+put('next_at', next_at)
+put('failing_at', string.format('%d', failing))
+if switched then
+  put('ver', (tonumber(was[8]) or 0) + 1)
+  for at, field in ipairs({'secret', 'token', 'expires_at', 'answered_at', 'alt_secret',
+    'alt_token', 'alt_expires_at', 'alt_answered_at'}) do put(field, was[at + 9]) end
+  for _, field in ipairs({'alt2_secret', 'alt2_token', 'alt2_expires_at', 'alt2_answered_at'}) do
+    put(field, false)
+  end
+elseif not next_at then
+  put('status', dead and 'needs_reauth' or 'exhausted')
+  put('reason', reason)
+  put('status_at', stamp)
+end
+-- At most three siblings can have been refused: an answer that still comes to one proves it lives.
+if dead then put('refused', (presented .. ' ' .. (was[9] or '')):sub(1, 98)) end
 -- A lost answer leaves the attempt on record: whoever begins next must know.
 if kind ~= 'undecided' then
-  redis.call('HDEL', conn, 'att_token', 'att_fence', 'att_first', 'att_at')
+  for _, field in ipairs({'att_token', 'att_fence', 'att_first', 'att_at'}) do put(field, false) end
 end
+redis.call('HSET', conn, unpack(set)) -- at most 34
+redis.call('HDEL', conn, unpack(drop)) -- at most 15
+if switched then return {'switched', request, attempts} end
+if exhausted then return {'exhausted', request, attempts} end
 return {'recorded', request, attempts}

@@ -46,7 +46,9 @@ local set = {'v', 1, 'status', 'active', 'status_at', stamp, 'owner', owner,
   'connector', connector, 'grant', grant, 'ver', ver, 'secret', secret, 'attempts', 0,
   'stored', receipts, 'created_at', was[5] or stamp, 'updated_at', stamp}
 local drop = {'base', 'reason', 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence',
-  'att_first', 'att_at', 'last_error', 'error_at', 'answered_at'}
+  'att_first', 'att_at', 'last_error', 'error_at', 'failing_at', 'answered_at', 'refused', 'alt_secret',
+  'alt_token', 'alt_expires_at', 'alt_answered_at', 'alt2_secret', 'alt2_token',
+  'alt2_expires_at', 'alt2_answered_at'}
 local function put(field, value)
   if value then
     set[#set + 1] = field
@@ -61,5 +63,5 @@ put('token', token ~= '' and token)
 put('expires_at', expires ~= '' and string.format('%d', now + expires))
 put('next_at', next_at)
 redis.call('HSET', conn, unpack(set)) -- at most 32
-redis.call('HDEL', conn, unpack(drop)) -- at most 16
+redis.call('HDEL', conn, unpack(drop)) -- at most 26
 return {'stored', request, grant}

@@ -74,19 +74,22 @@ impl ReplayPolicy {
     }
 
     /// How long an answer is waited for: a lost one must be asked for again inside the grace, and
-    /// a strict provider's lease must not end before it.
+    /// a lease that is not renewed must not end before it.
     pub(super) fn patience(self) -> Duration {
         match self {
             Self::Grace(grace) => {
-                (grace / 2).clamp(Duration::from_secs(5), Duration::from_secs(30))
+                (grace / 2).clamp(Duration::from_secs(5), Duration::from_secs(25))
             }
             Self::Strict => Duration::from_secs(25),
         }
     }
 
-    /// Whether a token first presented so long ago may be presented again without harm.
-    pub(super) fn forgives(self, ago: Duration) -> bool {
-        matches!(self, Self::Grace(grace) if ago <= grace)
+    /// How long after the first time a token may be presented again without harm.
+    pub(super) fn forgiven(self) -> Duration {
+        match self {
+            Self::Grace(grace) => grace,
+            Self::Strict => Duration::ZERO,
+        }
     }
 }
 
@@ -136,10 +139,10 @@ impl Connector {
             slug,
             authorize_url,
             token_url,
+            device_authorization_url: None,
             client_id: client_id.into(),
             client_secret: None,
             client_auth: ClientAuth::default(),
-            device_authorization_url: None,
             scopes: Vec::new(),
             issuer: None,
             refresh_lead: Duration::from_secs(300),
@@ -147,9 +150,6 @@ impl Connector {
             replay: ReplayPolicy::Strict,
         })
     }
-}
-
-/// The connectors that are known: frozen once made.
 
     /// With the endpoint where device codes are asked for.
     ///
@@ -164,6 +164,9 @@ impl Connector {
         self.device_authorization_url = Some(url);
         Ok(self)
     }
+}
+
+/// The connectors that are known: frozen once made.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     connectors: Arc<BTreeMap<String, Connector>>,

@@ -20,6 +20,13 @@ pub enum ConnectionError {
         /// Why, as the provider said.
         reason: String,
     },
+    /// Its refresh failed for so long that it was given up: [retry](super::Connections::retry) it
+    /// once the cause is mended.
+    #[error("the refresh was given up after too many failures ({last_error}); retry it by hand")]
+    Exhausted {
+        /// What the last one failed with.
+        last_error: String,
+    },
     /// It was withdrawn.
     #[error("connection revoked")]
     Revoked,

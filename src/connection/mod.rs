@@ -16,19 +16,20 @@
 //! or without one, the lease and the journal's window are waited out, what still lives is served,
 //! and then there is one more try.
 
+mod claimed;
 mod connector;
 mod error;
 mod exchange;
 #[cfg(feature = "exchange")]
 mod http_exchange;
-mod refresh;
-mod schedule;
-mod secret;
 #[cfg(feature = "exchange")]
 mod http_wire;
 pub mod journal;
 mod obtained;
 mod poison;
+mod refresh;
+mod schedule;
+mod secret;
 mod settle;
 mod sign_in;
 mod storing;
@@ -44,31 +45,31 @@ use tokio_util::task::TaskTracker;
 
 #[cfg(feature = "exchange")]
 pub use self::http_exchange::{HttpExchange, HttpExchangeError};
-pub use self::{
-    connector::{ClientAuth, Connector, ConnectorError, Registry, ReplayPolicy},
-    error::{ConnectionError, SignInError},
 #[cfg(feature = "exchange")]
 pub(crate) use self::http_exchange::{error_in, tokens_in};
 #[cfg(feature = "exchange")]
 pub(crate) use self::http_wire::Answered;
 use self::journal::{Journal, JournalError, NoJournal, Replay};
 use self::poison::Poison;
+pub use self::{
+    connector::{ClientAuth, Connector, ConnectorError, Registry, ReplayPolicy},
+    error::{ConnectionError, SignInError},
     exchange::{CodeGrant, ExchangeClass, ExchangeError, TokenAnswer, TokenExchange},
     refresh::Refreshed,
     secret::{AccessToken, AuthorizationCode, ClientSecret, CredentialSecret, RefreshToken},
     sign_in::{Callback, Finished, SignIn, Started},
     vend::{VendPath, Vended},
 };
-use crate::{
-    digest::{Digest, RequestId},
-    foundation::Foundation,
 pub(crate) use self::{
     obtained::Place,
     settle::{MayPass, persist},
 };
+use crate::{
+    digest::{Digest, RequestId},
+    foundation::Foundation,
     pkce::PkceStates,
     seal::Binding,
-    store::ConnectionId,
+    store::{ConnectionId, Retry, StoreError},
 };
 
 /// What connections need besides the store.
@@ -82,7 +83,6 @@ pub struct ConnectionsConfig {
     pub instance: String,
     /// How long a vend may wait for a refresh, its own or another replica's. Default 10 s.
     pub vend_deadline: Duration,
-}
     /// How long after a crashed exchange's lease its journal may still bring the answer, where a
     /// second presentation would not be forgiven. Default 60 s: give a restart that long.
     pub journal_window: Duration,
@@ -91,9 +91,10 @@ pub struct ConnectionsConfig {
     pub horizon: Duration,
     /// Where a provider's answer is kept until Redis has it. Default: nowhere.
     pub journal: Arc<dyn Journal>,
+}
 
 impl ConnectionsConfig {
-    /// With the default deadline.
+    /// With the defaults.
     #[must_use]
     pub fn new(registry: Registry, exchange: Arc<dyn TokenExchange>) -> Self {
         let instance = "library".to_owned();
@@ -132,6 +133,7 @@ struct Inner {
     exchanges: TaskTracker,
     /// The connections that are refreshed behind a vend: a std Mutex, never held across an await.
     behind: Mutex<HashSet<ConnectionId>>,
+    poison: Poison,
 }
 
 impl Connections {
@@ -145,6 +147,7 @@ impl Connections {
                 pkce,
                 exchanges,
                 behind: Mutex::default(),
+                poison: Poison::default(),
             }),
         }
     }
@@ -228,9 +231,6 @@ impl Connections {
         Inner::refresh_claimed(&self.inner, id).await
     }
 
-    /// Waits until no exchange is under way in this process. New ones may still start: stop the
-    /// callers first.
-    pub async fn drained(&self) {
     /// Tries a connection again at once that backs off after failures, or was given up.
     ///
     /// # Errors
@@ -251,6 +251,9 @@ impl Connections {
         self.inner.replay_journal().await
     }
 
+    /// Waits until no exchange is under way in this process. New ones may still start: stop the
+    /// callers first.
+    pub async fn drained(&self) {
         self.inner.exchanges.close();
         self.inner.exchanges.wait().await;
         self.inner.exchanges.reopen();

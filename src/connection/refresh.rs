@@ -1,22 +1,22 @@
 //! One refresh: begin, then the exchange, in a task that outlives its caller.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     AccessToken, ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner,
-    TokenAnswer,
+    ReplayPolicy, TokenAnswer,
 };
 use crate::{
     digest::{Digest, RequestId},
     store::{Attempt, Begin, Begun, ConnectionId, Renewal, Status},
 };
 
-/// How often a lease is renewed: three times within the shorter profile.
+/// How often a lease is renewed: three times within itself.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
-/// Until when a lease is taken that no connector is known for: the shorter profile.
-const LEASE: Duration = Duration::from_secs(12);
+/// What a lease that is not renewed must have left beyond the answer's time, or nothing is sent.
+const SPARE: Duration = Duration::from_secs(2);
 
 /// What came of wanting to refresh.
 #[derive(Debug, Clone)]
@@ -59,6 +59,7 @@ impl Refreshed {
         match self {
             Self::Fresh { .. } => "fresh",
             Self::Held { .. } => "held",
+            Self::Undecided { .. } => "undecided",
             Self::NotDue { .. } => "not_due",
             Self::Not(_) => "not",
             Self::Failed(_) => "failed",
@@ -67,49 +68,45 @@ impl Refreshed {
 }
 
 impl Inner {
-    /// What the worker does with a claimed connection: one that this process cannot refresh is left
-    /// for those who can, without a word on the record.
-    pub(super) async fn refresh_claimed(
-        inner: &Arc<Self>,
-        id: &ConnectionId,
-    ) -> Result<Refreshed, ConnectionError> {
-        if let Some(row) = inner.foundation.store.read_credential(id).await? {
-            if let Err(error) = inner.config.registry.lookup(&row.connector) {
-                tracing::warn!(connection = %id, %error, "left for a worker that knows it");
-                return Ok(Refreshed::Not("unknown_connector"));
-            }
-            let place = Self::place(id, row.owner, &row.connector);
-            let binding = inner.binding(&place);
-            let opened: Result<CredentialSecret, _> =
-                inner.foundation.seal.open_long(binding, &row.secret).await;
-            if let Err(error) = opened {
-                tracing::error!(connection = %id, %error, "a credential does not open here");
-                return Ok(Refreshed::Not("does_not_open"));
-            }
-        }
-        Self::refresh(inner, id, None).await
-    }
-
     /// Begins, and if the lease is ours runs the exchange: both in a task that outlives the caller,
     /// so that no lease is left behind without an exchange.
     pub(super) async fn refresh(
         inner: &Arc<Self>,
         id: &ConnectionId,
         owner: Option<Digest>,
+        replay: ReplayPolicy,
     ) -> Result<Refreshed, ConnectionError> {
         let (task, id) = (inner.clone(), id.clone());
-        let running = inner.exchanges.spawn(async move { task.begin(&id, owner).await });
+        let running = inner.exchanges.spawn(async move { task.begin(&id, owner, replay).await });
         running.await.map_err(|_| {
             let what = "the exchange's task ended early";
             ConnectionError::Exchange(ExchangeError::new(ExchangeClass::Undecided, what))
         })?
     }
 
+    /// A refused refresh token whose sibling was kept is followed by that: two are, at most.
     async fn begin(
         &self,
         id: &ConnectionId,
         owner: Option<Digest>,
+        replay: ReplayPolicy,
     ) -> Result<Refreshed, ConnectionError> {
+        let mut siblings = 2;
+        loop {
+            match self.begin_once(id, owner, replay).await? {
+                Ended::Switched(_) if siblings > 0 => siblings -= 1,
+                Ended::Switched(error) => return Ok(Refreshed::Failed(error)),
+                Ended::With(outcome) => return Ok(outcome),
+            }
+        }
+    }
+
+    async fn begin_once(
+        &self,
+        id: &ConnectionId,
+        owner: Option<Digest>,
+        replay: ReplayPolicy,
+    ) -> Result<Ended, ConnectionError> {
         let holder = RequestId::random().digest();
         // Before the lease is asked for: it ends no sooner than is reckoned with here.
         let asked_at = Instant::now();
@@ -130,13 +127,22 @@ impl Inner {
                 return Ok(exchange.run().await);
             }
             Begin::Held { remaining } => Refreshed::Held { remaining },
+            Begin::Undecided { remaining } => Refreshed::Undecided { remaining },
             Begin::NotDue { due_in, attempts } => Refreshed::NotDue { due_in, attempts },
             Begin::NotRefreshable => Refreshed::Not("not_refreshable"),
             Begin::Inactive(Status::Revoked) => Refreshed::Not("revoked"),
             Begin::Inactive(_) => Refreshed::Not("inactive"),
             Begin::Absent => Refreshed::Not("absent"),
-        })
+        }))
     }
+}
+
+/// How an exchange ended.
+pub(super) enum Ended {
+    /// With this.
+    With(Refreshed),
+    /// The refresh token was refused, and a sibling of it is current now and due.
+    Switched(ExchangeError),
 }
 
 /// One exchange under a lease. How it ends is in `settle`.
@@ -144,33 +150,33 @@ pub(super) struct Exchange<'a> {
     pub(super) inner: &'a Inner,
     pub(super) id: &'a ConnectionId,
     pub(super) begun: &'a Begun,
+    /// When the lease was asked for.
+    pub(super) asked_at: Instant,
+    pub(super) replay: ReplayPolicy,
     holder: Digest,
 }
 
 impl Exchange<'_> {
-    async fn run(&self) -> Refreshed {
-        let outcome = match self.prepared().await {
+    async fn run(&self) -> Ended {
+        let ended = match self.prepared().await {
             Ok((connector, secret)) => match self.exchanged(connector, &secret).await {
-                Ok((answer, started)) => self.commit(connector, &secret, answer, started).await,
-                Err(error) => {
-                    self.fail(connector.replay.forgives(self.undecided_for()), &error).await;
-                    Refreshed::Failed(error)
+                Ok((answer, started)) => {
+                    Ended::With(self.commit(connector, &secret, answer, started).await)
                 }
+                Err(error) => self.fail(error).await,
             },
             // Nothing was sent: the credential is not to blame.
-            Err(error) => {
-                self.fail(true, &error).await;
-                Refreshed::Failed(error)
-            }
+            Err(error) => self.fail(error).await,
         };
-        let word = match &outcome {
-            Refreshed::Failed(error) => error.class.as_str(),
-            other => other.as_str(),
+        let word = match &ended {
+            Ended::With(Refreshed::Failed(error)) => error.class.as_str(),
+            Ended::With(other) => other.as_str(),
+            Ended::Switched(_) => "switched",
         };
         metrics::counter!("vestibule_refresh_total",
             "connector" => self.begun.connector.clone(), "outcome" => word)
         .increment(1);
-        outcome
+        ended
     }
 
     /// The connector, and the secret with the refresh token to present.
@@ -197,9 +203,15 @@ impl Exchange<'_> {
         let Some(refresh_token) = &secret.refresh_token else {
             return Err(ExchangeError::new(ExchangeClass::Config, "no refresh token is stored"));
         };
+        let patience = self.replay.patience();
+        if !self.replay.renews() && self.asked_at.elapsed() + patience + SPARE > self.replay.lease()
+        {
+            let what = "too little of the lease was left: nothing was sent";
+            return Err(ExchangeError::new(ExchangeClass::Transient, what));
+        }
         if let Some(ago) = self.begun.undecided_since {
             tracing::warn!(connection = %self.id, ago_ms = ago.as_millis(),
-                forgiven = connector.replay.forgives(ago),
+                forgiven = ago < self.replay.forgiven(),
                 "taking over an undecided exchange: the refresh token is presented again");
             metrics::counter!("vestibule_takeovers_total", "connector" => connector.slug.clone())
                 .increment(1);
@@ -207,8 +219,8 @@ impl Exchange<'_> {
         let started = Instant::now();
         let exchange = self.inner.config.exchange.exchange_refresh_token(connector, refresh_token);
         let answer = tokio::select! {
-            answer = timeout(connector.replay.patience(), exchange) => answer,
-            never = self.keep_lease(connector) => match never {},
+            answer = timeout(patience, exchange) => answer,
+            never = self.keep_lease() => match never {},
         };
         metrics::histogram!("vestibule_exchange_seconds", "connector" => connector.slug.clone())
             .record(started.elapsed().as_secs_f64());
@@ -218,10 +230,13 @@ impl Exchange<'_> {
         }
     }
 
-    /// Renews the lease until dropped. A lost one does not stop the exchange: its request is sent,
+    /// Renews the lease until dropped, if it is of that kind. A lost one does not stop the exchange: its request is sent,
     /// and only its answer can save the account.
-    async fn keep_lease(&self, connector: &Connector) -> Infallible {
-        let lease = connector.replay.lease();
+    async fn keep_lease(&self) -> Infallible {
+        if !self.replay.renews() {
+            return pending().await;
+        }
+        let lease = self.replay.lease();
         loop {
             sleep(RENEW_EVERY).await;
             match self.inner.foundation.store.renew(self.id, self.holder, lease).await {
@@ -242,7 +257,7 @@ impl Exchange<'_> {
     }
 
     /// How long ago the refresh token was first presented without a verdict.
-    fn undecided_for(&self) -> Duration {
+    pub(super) fn undecided_for(&self) -> Duration {
         self.begun.undecided_since.unwrap_or_default()
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     digest::RequestId,
-    store::{Class, Commit, CommitOutcome, Fail, FailOutcome, FailureKind, StoreError},
+    store::{Class, CommitOutcome, Fail, FailOutcome, FailureKind, StoreError, millis},
 };
 
 /// How long an answer that Redis does not take is kept and tried again.
@@ -23,6 +23,8 @@ const PERSIST_FOR: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(1);
 /// What only an operator can mend is not tried more often than this.
 const OPERATOR_WAIT: Duration = Duration::from_secs(300);
+/// Another attempt has decided: whoever waits looks again.
+const SETTLED_ELSEWHERE: Refreshed = Refreshed::NotDue { due_in: Duration::ZERO, attempts: 0 };
 
 impl Exchange<'_> {
     /// Stores the answer, trying until Redis decides.
@@ -33,6 +35,7 @@ impl Exchange<'_> {
         answer: TokenAnswer,
         started: Instant,
     ) -> Refreshed {
+        let next = |life| schedule::next_refresh(life, connector.refresh_lead, self.id);
         let secret = CredentialSecret::from_answer(&answer, Some(before));
         let refreshable = answer.expires_in.filter(|_| secret.refresh_token.is_some());
         let entry = Entry {
@@ -73,8 +76,13 @@ impl Exchange<'_> {
                     expires_in: answer.expires_in,
                 }
             }
+            Ok(CommitOutcome::Alt) => {
+                tracing::info!(connection = %self.id, fence = self.begun.fence,
+                    "a sibling is current: this answer is kept beside it");
+                SETTLED_ELSEWHERE
+            }
             Ok(CommitOutcome::AlreadyCommitted { .. } | CommitOutcome::Superseded) => {
-                Refreshed::NotDue { due_in: Duration::ZERO, attempts: 0 }
+                SETTLED_ELSEWHERE
             }
             Ok(CommitOutcome::Refused) => {
                 tracing::warn!(connection = %self.id, "the grant changed during the exchange: dropped");
@@ -90,14 +98,6 @@ impl Exchange<'_> {
         }
     }
 
-    /// The caller at least gets the token.
-    fn unpersisted(&self, answer: TokenAnswer) -> Refreshed {
-        metrics::counter!("vestibule_refresh_unpersisted_total",
-            "connector" => self.begun.connector.clone())
-        .increment(1);
-        Refreshed::Fresh { access_token: answer.access_token, expires_in: answer.expires_in }
-    }
-
     /// Before anything else can go wrong. A journal that fails is no reason not to commit.
     async fn journal(&self, entry: &Entry) {
         let kept = match entry.seal(self.inner).await {
@@ -110,7 +110,17 @@ impl Exchange<'_> {
         }
     }
 
-    pub(super) async fn fail(&self, forgiving: bool, error: &ExchangeError) {
+    /// The caller at least gets the token.
+    fn unpersisted(&self, answer: TokenAnswer) -> Refreshed {
+        metrics::counter!("vestibule_refresh_unpersisted_total",
+            "connector" => self.begun.connector.clone())
+        .increment(1);
+        Refreshed::Fresh { access_token: answer.access_token, expires_in: answer.expires_in }
+    }
+
+    /// Records that there is no answer; what that means is judged by the store.
+    pub(super) async fn fail(&self, error: ExchangeError) -> Ended {
+        let forgiving = self.undecided_for() < self.replay.forgiven();
         let undecided_before = self.begun.undecided_since.is_some();
         let (kind, reason) = match error.class {
             // The provider may refuse the second presentation of a token that it rotated for a
@@ -140,6 +150,9 @@ impl Exchange<'_> {
             }
             _ => schedule::backoff(self.begun.attempts, error.retry_after, self.id),
         };
+        // What only an operator can mend must not cost the users' credentials.
+        let operators = matches!(error.class, ExchangeClass::Client | ExchangeClass::Config);
+        let horizon = Some(self.inner.config.horizon).filter(|_| !operators);
         let request = RequestId::random().digest();
         let recorded = persist(|| {
             self.inner.foundation.store.fail(Fail {
@@ -151,19 +164,40 @@ impl Exchange<'_> {
                 kind,
                 reason,
                 backoff,
+                horizon,
             })
         })
         .await;
-        match recorded {
+        Ended::With(match recorded {
             Ok(FailOutcome::Recorded { attempts }) => {
                 tracing::warn!(connection = %self.id, class = error.class.as_str(), reason, attempts,
                     backoff_ms = backoff.as_millis(), kind = kind.as_str(), "refresh failed");
+                Refreshed::Failed(error)
             }
-            Ok(FailOutcome::Stale | FailOutcome::Gone) => {}
-            Err(error) => {
-                tracing::error!(connection = %self.id, %error, "a failed refresh is not recorded");
+            Ok(FailOutcome::Switched { attempts }) => {
+                tracing::warn!(connection = %self.id, reason, attempts,
+                    "the refresh token is dead: its sibling takes its place");
+                metrics::counter!("vestibule_switched_total",
+                    "connector" => self.begun.connector.clone())
+                .increment(1);
+                return Ended::Switched(error);
             }
-        }
+            Ok(FailOutcome::Exhausted { attempts }) => {
+                tracing::error!(connection = %self.id, reason, attempts,
+                    "refresh failed for too long: it is given up until it is retried by hand");
+                metrics::counter!("vestibule_exhausted_total",
+                    "connector" => self.begun.connector.clone())
+                .increment(1);
+                Refreshed::Failed(error)
+            }
+            Ok(FailOutcome::Stale) => SETTLED_ELSEWHERE,
+            Ok(FailOutcome::Gone) => Refreshed::Not("absent"),
+            Err(failure) => {
+                tracing::error!(connection = %self.id, error = %failure,
+                    "a failed refresh is not recorded");
+                Refreshed::Failed(error)
+            }
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     AccessToken, ConnectionError, Connector, CredentialSecret, ExchangeClass, Inner, Refreshed,
+    ReplayPolicy,
 };
 use crate::{
     digest::Digest,
@@ -84,6 +85,10 @@ impl Inner {
             match row.status {
                 Status::Active => {}
                 Status::Revoked => return Err(ConnectionError::Revoked),
+                Status::Exhausted => {
+                    let last_error = row.last_error.unwrap_or_default();
+                    return Err(ConnectionError::Exhausted { last_error });
+                }
                 Status::NeedsReauth => {
                     let reason = row.reason.unwrap_or_default();
                     return Err(ConnectionError::NeedsReauth { reason });
@@ -99,12 +104,13 @@ impl Inner {
                     (false, false) => VendPath::Warm,
                 };
                 if due && row.lease_ends_at_ms.is_none_or(|ends| ends <= now_ms) {
-                    Self::refresh_behind(inner, id, owner);
+                    Self::refresh_behind(inner, id, owner, connector.replay);
                 }
                 return inner.open(id, &row, now_ms, path).await;
             }
             // The exchange goes on if this caller's time is over.
-            let refreshing = timeout_at(deadline, Self::refresh(inner, id, Some(owner)));
+            let refreshing =
+                timeout_at(deadline, Self::refresh(inner, id, Some(owner), connector.replay));
             let Ok(refreshed) = refreshing.await else {
                 return Err(ConnectionError::TimedOut { waited: inner.config.vend_deadline });
             };
@@ -119,6 +125,13 @@ impl Inner {
                     return inner.open(id, &row, now_ms, VendPath::StaleServed).await;
                 }
                 Refreshed::Failed(error) => return Err(ConnectionError::Exchange(error)),
+                Refreshed::Undecided { .. } if lives(&row, now_ms) => {
+                    return inner.open(id, &row, now_ms, VendPath::StaleServed).await;
+                }
+                Refreshed::Undecided { remaining } => {
+                    let last_error = "an exchange was cut off".to_owned();
+                    return Err(ConnectionError::BackingOff { retry_in: remaining, last_error });
+                }
                 Refreshed::NotDue { due_in, attempts } if attempts > 0 => {
                     let last_error = row.last_error.unwrap_or_default();
                     return Err(ConnectionError::BackingOff { retry_in: due_in, last_error });
@@ -140,13 +153,13 @@ impl Inner {
     }
 
     /// Starts a refresh that nobody waits for; one at a time for a connection in this process.
-    fn refresh_behind(inner: &Arc<Self>, id: &ConnectionId, owner: Digest) {
+    fn refresh_behind(inner: &Arc<Self>, id: &ConnectionId, owner: Digest, replay: ReplayPolicy) {
         if !inner.behind.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
             return;
         }
         let (task, id) = (inner.clone(), id.clone());
         inner.exchanges.spawn(async move {
-            if let Err(error) = Self::refresh(&task, &id, Some(owner)).await {
+            if let Err(error) = Self::refresh(&task, &id, Some(owner), replay).await {
                 tracing::warn!(connection = %id, %error, "a refresh behind a vend did not begin");
             }
             task.behind.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);

@@ -21,6 +21,12 @@ pub struct Attempt<'a> {
     pub lease: Duration,
     /// Which replica asks, for people: `[a-z0-9-]`, at most 32 characters.
     pub instance: &'a str,
+    /// For so long after its first presentation an undecided refresh token may be presented again
+    /// at once: the provider's grace. Zero if there is none.
+    pub forgiven: Duration,
+    /// So long after it no journal can decide the first presentation any more: past this, one more
+    /// try is all that is left. Not longer than `forgiven`, and nobody waits for a journal.
+    pub settled: Duration,
 }
 
 /// What became of a begin.
@@ -30,6 +36,12 @@ pub enum Begin {
     Begun(Begun),
     /// Another holder's lease is live for so much longer.
     Held {
+        /// How long.
+        remaining: Duration,
+    },
+    /// An earlier attempt with this refresh token is undecided, its grace is over, and a journal
+    /// may still decide it for so much longer.
+    Undecided {
         /// How long.
         remaining: Duration,
     },
@@ -55,6 +67,7 @@ impl Begin {
         match self {
             Self::Begun(_) => "begun",
             Self::Held { .. } => "held",
+            Self::Undecided { .. } => "undecided",
             Self::NotDue { .. } => "not_due",
             Self::NotRefreshable => "not_refreshable",
             Self::Inactive(_) => "inactive",
@@ -150,6 +163,9 @@ pub enum CommitOutcome {
         /// The number of the secret that is current now.
         ver: u64,
     },
+    /// A sibling is current, another answer to the same refresh token: this one is kept beside it,
+    /// until the next refresh shows which of them lives.
+    Alt,
     /// Another answer to the same refresh token, or a later one, is current. Dropped.
     Superseded,
     /// The grant changed: this may be another account's secret. Dropped for good.
@@ -165,6 +181,7 @@ impl CommitOutcome {
         match self {
             Self::Committed { .. } => "committed",
             Self::AlreadyCommitted { .. } => "already_committed",
+            Self::Alt => "alt",
             Self::Superseded => "superseded",
             Self::Refused => "refused",
             Self::Gone => "gone",
@@ -215,6 +232,8 @@ pub struct Fail<'a> {
     pub reason: &'a str,
     /// When to try again, unless it needs re-authorisation.
     pub backoff: Duration,
+    /// It is given up when it has failed for so long; `None` for never.
+    pub horizon: Option<Duration>,
 }
 
 /// What became of a fail.
@@ -225,8 +244,32 @@ pub enum FailOutcome {
         /// Failed attempts in a row, this one included.
         attempts: u32,
     },
+    /// The refresh token is dead, but a sibling of its secret was kept: that is current now, and
+    /// due at once.
+    Switched {
+        /// Failed attempts in a row, this one included.
+        attempts: u32,
+    },
+    /// It has failed for as long as the horizon, and is given up until somebody retries it.
+    Exhausted {
+        /// Failed attempts in a row, this one included.
+        attempts: u32,
+    },
     /// A newer attempt, grant or secret judges. Nothing was written.
     Stale,
     /// The connection is gone. Nothing was written.
     Gone,
+}
+
+/// What became of a retry by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It is due now; also on a retry with the same request id.
+    Retried,
+    /// It does not fail: there is nothing to mend.
+    NotFailing,
+    /// It needs its owner, or was withdrawn.
+    Inactive(Status),
+    /// There is no such connection.
+    Absent,
 }

@@ -74,6 +74,8 @@ pub enum Status {
     Active,
     /// The provider will not refresh it any more: its owner must sign in again.
     NeedsReauth,
+    /// Its refresh failed for so long that it is not tried any more, until somebody says so.
+    Exhausted,
     /// It was withdrawn.
     Revoked,
 }
@@ -85,6 +87,7 @@ impl Status {
         match self {
             Self::Active => "active",
             Self::NeedsReauth => "needs_reauth",
+            Self::Exhausted => "exhausted",
             Self::Revoked => "revoked",
         }
     }
@@ -92,7 +95,8 @@ impl Status {
     /// Reads the word; `None` for one that this version does not know.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Active, Self::NeedsReauth, Self::Revoked].into_iter().find(|s| s.as_str() == word)
+        let all = [Self::Active, Self::NeedsReauth, Self::Exhausted, Self::Revoked];
+        all.into_iter().find(|status| status.as_str() == word)
     }
 }
 

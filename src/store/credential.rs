@@ -65,6 +65,8 @@ pub struct CredentialRow {
     pub attempts: u32,
     /// What the last failed attempt failed with.
     pub last_error: Option<String>,
+    /// How many siblings of the secret are kept, in case it proves dead.
+    pub alts: usize,
 }
 
 impl fmt::Debug for CredentialRow {

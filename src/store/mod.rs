@@ -25,8 +25,8 @@ mod pending;
 mod pending_id;
 pub mod redis;
 mod shard;
-mod wake;
 mod token;
+mod wake;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -35,11 +35,12 @@ use async_trait::async_trait;
 pub use self::{
     attempt::{
         Attempt, Begin, Begun, Commit, CommitOutcome, Fail, FailOutcome, FailureKind, Renewal,
+        Retry,
     },
     connection_id::{ConnectionId, InvalidConnectionId, Status},
     credential::{Claim, CredentialRow, NewCredential, Stored},
-    error::{Class, StoreError},
     device::{AcquirePoll, PollRelease, PollTurn, ReleasePoll},
+    error::{Class, StoreError},
     one_shot::{Kind, NewRecord, Put, RecordName, Take},
     pending::{
         Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingPage,
@@ -47,13 +48,13 @@ pub use self::{
     },
     pending_id::{InvalidPendingId, PendingId},
     shard::Shard,
-    wake::{Waiter, WakeHub},
-};
-use crate::digest::Digest;
     token::{
         DroppedScope, InvalidTokenId, ListedToken, NewToken, PutToken, Revocation, ScopePage,
         TokenCursor, TokenId, TokenPage, TokenRow, TrimmedScope, Use,
     },
+    wake::{Waiter, WakeHub},
+};
+use crate::digest::Digest;
 
 /// How long a receipt answers a retry, and how long *expired* and *already taken* can be told
 /// from *absent*: a record's life in the store is its own life plus this.
@@ -114,6 +115,9 @@ pub trait Store: PendingStore + DeviceStore + TokenStore + Send + Sync + Debug {
     /// Records that an exchange failed, judged by its fence.
     async fn fail(&self, fail: Fail<'_>) -> Result<FailOutcome, StoreError>;
 
+    /// Tries a connection again at once that backs off, or was given up.
+    async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError>;
+
     /// How many credentials are refresh-due now, over all shards. A bounded fan-out, not atomic.
     async fn due_backlog(&self) -> Result<u64, StoreError>;
 }
@@ -170,12 +174,6 @@ pub trait PendingStore {
     fn wake_hub(&self) -> WakeHub;
 }
 
-/// What a store keeps of a duration: whole milliseconds, ten years at the most. A provider may name
-/// any number; one that overflows a score must not make a record unreadable.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    u64::try_from(duration.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
-}
 /// The part of the port that sign-ins by device code need. The rules and errors are [`Store`]'s.
 #[async_trait]
 pub trait DeviceStore {
@@ -243,3 +241,9 @@ pub trait TokenStore {
     ) -> Result<TrimmedScope, StoreError>;
 }
 
+/// What a store keeps of a duration: whole milliseconds, ten years at the most. A provider may name
+/// any number; one that overflows a score must not make a record unreadable.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    u64::try_from(duration.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
+}

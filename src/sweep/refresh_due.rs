@@ -1,6 +1,6 @@
 //! Refreshes what is due, from all shards, wherever they are claimed first.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,9 @@ use crate::{
     digest::{RequestId, random_bytes},
     store::{Claim, Class, ConnectionId, Shard, StoreError},
 };
+
+/// So many can be claimed at once.
+const MOST: usize = 100;
 
 /// The budget of one pass.
 #[derive(Debug, Clone, Copy)]
@@ -60,14 +63,16 @@ impl RefreshDue {
         let mut running = FuturesUnordered::new();
         // Each replica begins elsewhere, so that they do not meet at every shard.
         let [first] = random_bytes::<1>();
-        let mut shards = (0..=u8::MAX).map(|step| Shard::new(first.wrapping_add(step)));
+        let mut shards: VecDeque<_> =
+            (0..=u8::MAX).map(|step| Shard::new(first.wrapping_add(step))).collect();
         let mut failed_in_a_row = 0;
         let mut done = false;
         loop {
             // As slots become free: one slow provider holds up its own, and nobody else's.
             while !done && running.len() < self.parallel.max(1) {
                 let room = (self.parallel.max(1) - running.len()).min(self.limit - pass.claimed);
-                let Some(shard) = shards.next().filter(|_| room > 0 && !stop.is_cancelled()) else {
+                let Some(shard) = shards.pop_front().filter(|_| room > 0 && !stop.is_cancelled())
+                else {
                     done = true;
                     break;
                 };
@@ -75,6 +80,10 @@ impl RefreshDue {
                     Ok(ids) => {
                         failed_in_a_row = 0;
                         pass.claimed += ids.len();
+                        // It may have more: after the others.
+                        if ids.len() == room.min(MOST) {
+                            shards.push_back(shard);
+                        }
                         running.extend(ids.into_iter().map(|id| one(connections, id, stop)));
                     }
                     Err(error) => {
@@ -99,7 +108,7 @@ impl RefreshDue {
         shard: Shard,
         room: usize,
     ) -> Result<Vec<ConnectionId>, StoreError> {
-        let limit = u16::try_from(room.clamp(1, 100)).unwrap_or(1);
+        let limit = u16::try_from(room.clamp(1, MOST)).unwrap_or(1);
         let request = RequestId::random().digest();
         let claim = Claim { shard, request, limit, hide: self.hide };
         connections.foundation().store.claim_due(claim).await

@@ -318,7 +318,8 @@ async fn a_lost_answer_of_a_strict_provider_is_labelled() {
     scene.provider.set_failure(Some(Failure::next(1, Answer::HangUp).after_rotation()));
     assert!(matches!(strict.refresh(&id).await, Ok(Refreshed::Failed(_))));
     assert!(matches!(strict.refresh(&id).await, Ok(Refreshed::NotDue { .. })), "not at once");
-    scene.age(61).await;
+    // The lease, and the journal's window.
+    scene.age(91).await;
     assert!(matches!(strict.refresh(&id).await, Ok(Refreshed::Failed(_))));
     let error = strict.vend("alice", &id).await.unwrap_err();
     assert!(matches!(&error, ConnectionError::NeedsReauth { reason } if reason == "rotation_lost"));

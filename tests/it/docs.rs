@@ -39,7 +39,7 @@ fn the_two_commands_are_on_the_first_screen() {
 #[test]
 fn the_document_tells_every_field() {
     let document = read("docs/keyspace.md");
-    for script in ["store", "begin", "renew", "commit", "fail"] {
+    for script in ["store", "begin", "renew", "commit", "fail", "retry"] {
         let lua = read(&format!("lua/connection/{script}.lua"));
         for call in lua.split("redis.call(").skip(1).filter(|call| call.starts_with("'HSET'")) {
             let call = call.split(")\n").next().unwrap();

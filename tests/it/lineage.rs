@@ -1,6 +1,8 @@
 //! What judges a commit and a fail, verb by verb, on both stores. What races and dies is in
 //! `prove_small`; what agrees at random is in `agreement`.
 
+mod orderings;
+
 use std::{sync::Arc, time::Duration};
 
 use vestibule::{
@@ -72,7 +74,15 @@ impl Side {
     }
 
     async fn begin_as(&self, holder: Digest) -> Begin {
-        let attempt = Attempt { id: &self.id, holder, owner: None, lease: LEASE, instance: "t" };
+        let attempt = Attempt {
+            id: &self.id,
+            holder,
+            owner: None,
+            lease: LEASE,
+            instance: "t",
+            forgiven: HOUR,
+            settled: HOUR,
+        };
         self.store.begin(attempt).await.unwrap()
     }
 
@@ -116,6 +126,7 @@ impl Side {
             kind,
             reason: "because",
             backoff: Duration::from_secs(60),
+            horizon: None,
         };
         self.store.fail(fail).await.unwrap()
     }
@@ -147,7 +158,8 @@ async fn a_commit_under_a_stale_fence_is_accepted() {
     }
 }
 
-/// Two answers to one refresh token: the provider's later one is current, in either order.
+/// Two answers to one refresh token: the later exchange's is current, in either order, and the
+/// other is kept beside it. What becomes of it then is in `orderings`.
 #[tokio::test]
 async fn of_two_siblings_the_later_answer_is_current() {
     for (first_ago, second_ago, current) in [(500, 0, b"B-later"), (0, 500, b"A-later")] {
@@ -156,9 +168,87 @@ async fn of_two_siblings_the_later_answer_is_current() {
             side.pass(LEASE * 2).await;
             let two = side.begun().await;
             side.commit(&one, fresh(), b"A-later", first_ago).await;
-            side.commit(&two, fresh(), b"B-later", second_ago).await;
-            assert_eq!(side.secret().await, current);
+            let second = fresh();
+            let outcome = side.commit(&two, second, b"B-later", second_ago).await;
+            let late = first_ago < second_ago;
+            assert_eq!(outcome == CommitOutcome::Alt, late, "{outcome:?}");
+            let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+            assert_eq!((row.secret.as_slice(), row.alts), (current.as_slice(), 1));
+            assert_eq!(row.lease_ends_at_ms, None, "the second attempt is decided either way");
+            // also of one that is kept.
+            let again = side.commit(&two, second, b"B-later", second_ago).await;
+            assert!(matches!(again, CommitOutcome::AlreadyCommitted { .. }), "{again:?}");
         }
+    }
+}
+
+/// A refresh token is refused while a sibling of its secret is kept: that takes its place at once,
+/// nobody has to sign in again, and the next good refresh forgets the siblings.
+#[tokio::test]
+async fn a_sibling_takes_the_place_of_what_is_dead() {
+    for side in Side::both().await {
+        let one = side.begun().await;
+        side.pass(LEASE * 2).await;
+        let two = side.begun().await;
+        side.commit(&two, fresh(), b"2", 0).await;
+        side.commit(&one, fresh(), b"1", 500).await;
+        side.pass(HOUR * 2).await;
+
+        let three = side.begun().await;
+        assert_eq!(three.refresh_token, digest(b'2'));
+        let request = fresh();
+        let switched = FailOutcome::Switched { attempts: 1 };
+        assert_eq!(side.fail(&three, request, FailureKind::NeedsReauth).await, switched);
+        assert_eq!(side.fail(&three, request, FailureKind::NeedsReauth).await, switched, "a retry");
+        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        assert_eq!((row.status, row.secret.as_slice(), row.alts), (Status::Active, &b"1"[..], 0));
+
+        let four = side.begun().await;
+        assert_eq!((four.refresh_token, four.undecided_since), (digest(b'1'), None));
+        side.commit(&four, fresh(), b"4", 0).await;
+        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        assert_eq!((row.secret.as_slice(), row.attempts, row.alts), (&b"4"[..], 0, 0));
+    }
+}
+
+/// An answer to a token that somebody else was refused with proves that the token lives.
+#[tokio::test]
+async fn an_answer_to_a_refused_token_is_accepted() {
+    for side in Side::both().await {
+        let one = side.begun().await;
+        side.pass(LEASE * 2).await;
+        let two = side.begun().await;
+        side.commit(&two, fresh(), b"2", 0).await;
+        side.commit(&one, fresh(), b"1", 500).await;
+        side.pass(HOUR * 2).await;
+        let slow = side.begun().await;
+        side.pass(LEASE * 2).await;
+        let refused = side.begun().await;
+        assert_eq!(slow.refresh_token, refused.refresh_token);
+        side.fail(&refused, fresh(), FailureKind::NeedsReauth).await;
+        let outcome = side.commit(&slow, fresh(), b"slow", 0).await;
+        assert_eq!(outcome, CommitOutcome::Committed { ver: 4, recovered: false });
+        assert_eq!(side.secret().await, b"slow");
+    }
+}
+
+/// A sibling may be the current answer told again, by a grace that mints nothing new: then there is
+/// nothing to keep, and what is dead is not brought back.
+#[tokio::test]
+async fn a_repeated_answer_is_no_sibling() {
+    for side in Side::both().await {
+        let one = side.begun().await;
+        side.pass(LEASE * 2).await;
+        let two = side.begun().await;
+        side.commit(&two, fresh(), b"same", 0).await;
+        assert_eq!(side.commit(&one, fresh(), b"same", 500).await, CommitOutcome::Superseded);
+        side.pass(HOUR * 2).await;
+        let three = side.begun().await;
+        let verdict = side.fail(&three, fresh(), FailureKind::NeedsReauth).await;
+        assert_eq!(verdict, FailOutcome::Recorded { attempts: 1 });
+        assert_eq!(side.commit(&one, fresh(), b"same", 500).await, CommitOutcome::Superseded);
+        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        assert_eq!(row.status, Status::NeedsReauth);
     }
 }
 

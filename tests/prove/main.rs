@@ -138,6 +138,17 @@ async fn prove(mut report: Report) -> bool {
         .await;
     report.property("pendings", "a lost reply loses nothing", 1_000, pendings::lost_replies).await;
     report
+        .property("tokens", "a limited token is used so often", 10_000, |n, p| {
+            tokens::exactly_so_many_uses(on, false, n, p)
+        })
+        .await;
+    report
+        .guard("tokens", "a limited token", "GET, compare, SET", 100, |n, p| {
+            tokens::exactly_so_many_uses(on, true, n, p)
+        })
+        .await;
+    report.property("tokens", "a lost reply loses nothing", 1_000, tokens::lost_replies).await;
+    report
         .property("store", "acknowledged is durable (AOF always)", 100_000, |n, p| {
             store::survives_a_restart(true, n, p)
         })
@@ -154,16 +165,5 @@ async fn prove(mut report: Report) -> bool {
         })
         .await;
 
-    report
-        .property("tokens", "a limited token is used so often", 10_000, |n, p| {
-            tokens::exactly_so_many_uses(on, false, n, p)
-        })
-        .await;
-    report
-        .guard("tokens", "a limited token", "GET, compare, SET", 100, |n, p| {
-            tokens::exactly_so_many_uses(on, true, n, p)
-        })
-        .await;
-    report.property("tokens", "a lost reply loses nothing", 1_000, tokens::lost_replies).await;
     report.finish()
 }

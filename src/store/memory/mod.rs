@@ -12,8 +12,8 @@ mod living;
 mod one_shot;
 mod pending;
 mod recent;
-
 mod token;
+
 use std::{
     fmt,
     sync::{
@@ -32,7 +32,7 @@ use crate::{
     digest::Digest,
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Store, StoreError, Stored,
+        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError, Stored,
         Take, WakeHub, millis,
     },
     wall_clock::WallClock,
@@ -176,6 +176,11 @@ impl Store for MemoryStore {
         Ok(state.connections.fail(&fail, now))
     }
 
+    async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.retry(id, request, now))
+    }
+
     async fn due_backlog(&self) -> Result<u64, StoreError> {
         let (state, now) = self.enter();
         Ok(state.connections.due.count_until(now))
@@ -186,13 +191,13 @@ impl Store for MemoryStore {
 struct State {
     one_shots: OneShots,
     pendings: Pendings,
+    polls: Polls,
+    tokens: Tokens,
     connections: Connections,
 }
 
 /// The wall clock once, then monotonic time: it never runs backwards.
 struct Clock {
-    polls: Polls,
-    tokens: Tokens,
     base_ms: u64,
     started: Instant,
     advanced_ms: AtomicU64,

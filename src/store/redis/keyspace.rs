@@ -120,10 +120,10 @@ impl Keyspace {
         format!("{}:{{{}}}:lease:{}", self.prefix, id.shard(), id)
     }
 
-    /// HASH: a connection and its sealed credential.
+    /// Channel: the ids of pendings that ended.
     #[must_use]
-    pub fn connection(&self, id: &ConnectionId) -> String {
-        format!("{}:{{{}}}:conn:{}", self.prefix, id.shard(), id)
+    pub fn wake(&self) -> String {
+        format!("{}:wake", self.prefix)
     }
 
     /// STRING: a temp token.
@@ -148,6 +148,12 @@ impl Keyspace {
     #[must_use]
     pub fn scope(&self, shard: Shard, scope: Digest) -> String {
         format!("{}:{{{}}}:scope:{}", self.prefix, shard, scope)
+    }
+
+    /// HASH: a connection and its sealed credential.
+    #[must_use]
+    pub fn connection(&self, id: &ConnectionId) -> String {
+        format!("{}:{{{}}}:conn:{}", self.prefix, id.shard(), id)
     }
 
     /// ZSET: the connections of an owner, by creation.
@@ -180,13 +186,13 @@ mod tests {
         let digest = Digest::from_hex("c3000102030405060708090a0b0c0d0e").unwrap();
         let id: ConnectionId = "c3ffffffffffffffffffffffffffffffff".parse().unwrap();
         let pending: PendingId = format!("{digest}{digest}").parse().unwrap();
+        let token: TokenId = format!("{digest}000102030405060708090a0b0c0d0e0f").parse().unwrap();
         let golden = [
             (keys.meta(), "vst:meta"),
             (
                 keys.one_shot(&RecordName::alone(Kind::Pkce, digest)),
                 "vst:{c3}:pkce:c3000102030405060708090a0b0c0d0e",
             ),
-        let token: TokenId = format!("{digest}000102030405060708090a0b0c0d0e0f").parse().unwrap();
             (
                 keys.pending(pending),
                 "vst:{c3}:pending:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
@@ -207,17 +213,11 @@ mod tests {
                 keys.dedup(pending.shard(), digest),
                 "vst:{c3}:dedup:c3000102030405060708090a0b0c0d0e",
             ),
-            (keys.wake(), "vst:wake"),
-            (keys.connection(&id), "vst:{c3}:conn:c3ffffffffffffffffffffffffffffffff"),
-            (keys.owner(id.shard(), digest), "vst:{c3}:owner:c3000102030405060708090a0b0c0d0e"),
-            (keys.due(Shard::new(10)), "vst:{0a}:due"),
             (
                 keys.lease(pending),
                 "vst:{c3}:lease:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
             ),
-        ];
-        for (made, pinned) in golden {
-            assert_eq!(made, pinned);
+            (keys.wake(), "vst:wake"),
             (keys.token(token), "vst:{c3}:token:000102030405060708090a0b0c0d0e0f"),
             (keys.uses(token), "vst:{c3}:uses:000102030405060708090a0b0c0d0e0f"),
             (
@@ -228,6 +228,16 @@ mod tests {
                 keys.scope(token.shard(), token.digest()),
                 "vst:{c3}:scope:000102030405060708090a0b0c0d0e0f",
             ),
+            (keys.connection(&id), "vst:{c3}:conn:c3ffffffffffffffffffffffffffffffff"),
+            (keys.owner(id.shard(), digest), "vst:{c3}:owner:c3000102030405060708090a0b0c0d0e"),
+            (keys.due(Shard::new(10)), "vst:{0a}:due"),
+            (
+                keys.receipt(Shard::new(255), digest),
+                "vst:{ff}:rcpt:c3000102030405060708090a0b0c0d0e",
+            ),
+        ];
+        for (made, pinned) in golden {
+            assert_eq!(made, pinned);
         }
     }
 

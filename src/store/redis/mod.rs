@@ -23,8 +23,8 @@ mod record;
 mod reply;
 mod scripts;
 mod session;
-mod url;
 mod token;
+mod url;
 
 use std::{
     sync::Arc,
@@ -37,7 +37,7 @@ use redis::{Cmd, Pipeline, Value, cmd, from_redis_value};
 use self::{
     clock::ServerClock,
     handshake::Handshake,
-    link::Manager,
+    link::{Manager, Sent},
     notify::Listener,
     reply::Reply,
     scripts::Verb,
@@ -51,7 +51,7 @@ use crate::{
     digest::{Digest, NamingKey},
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Store, StoreError, Stored,
+        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError, Stored,
         Take,
     },
 };
@@ -102,7 +102,7 @@ impl RedisStore {
     }
 
     async fn write(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
-        self.session.run(verb, command, Effect::Writes).await
+        self.session.run(verb, Sent::One(command), Effect::Writes).await
     }
 
     async fn run_script<const K: usize, const A: usize>(
@@ -114,7 +114,7 @@ impl RedisStore {
     ) -> Result<Reply, StoreError> {
         let command = verb.command(keys, argv);
         let effect = Effect::Runs { script: &verb.script, request };
-        Reply::read(verb.name, self.session.run(verb.name, &command, effect).await?)
+        Reply::read(verb.name, self.session.run(verb.name, Sent::One(&command), effect).await?)
     }
 
     /// Renews the clock's calibration, at most every half minute, on the way of a verb.
@@ -191,6 +191,10 @@ impl Store for RedisStore {
 
     async fn fail(&self, fail: Fail<'_>) -> Result<FailOutcome, StoreError> {
         living::fail(self, fail).await
+    }
+
+    async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError> {
+        living::retry(self, id, request).await
     }
 
     async fn due_backlog(&self) -> Result<u64, StoreError> {

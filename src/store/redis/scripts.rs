@@ -34,10 +34,11 @@ script!(TOKEN_TRIM, "token/trim", keys: 2, argv: 6);
 script!(CONNECTION_STORE, "connection/store", keys: 3, argv: 8);
 script!(CONNECTION_CLAIM, "connection/claim", keys: 2, argv: 4);
 script!(CONNECTION_GIVE_BACK, "connection/give_back", keys: 2, argv: 2);
-script!(CONNECTION_BEGIN, "connection/begin", keys: 2, argv: 5);
+script!(CONNECTION_BEGIN, "connection/begin", keys: 2, argv: 7);
 script!(CONNECTION_RENEW, "connection/renew", keys: 2, argv: 3);
 script!(CONNECTION_COMMIT, "connection/commit", keys: 2, argv: 10);
-script!(CONNECTION_FAIL, "connection/fail", keys: 2, argv: 8);
+script!(CONNECTION_FAIL, "connection/fail", keys: 2, argv: 9);
+script!(CONNECTION_RETRY, "connection/retry", keys: 2, argv: 2);
 
 /// One script with its hash, which is made once.
 pub(super) struct Verb<const KEYS: usize, const ARGV: usize> {

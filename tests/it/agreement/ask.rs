@@ -13,12 +13,15 @@ use vestibule::{
 use super::{
     ask_device,
     ask_pending::{self, Rest},
-    step::{Step, apart},
     ask_token,
+    step::{Step, apart},
 };
 
 /// How far two spans may differ: by how long a step takes, and by a clock's calibration.
 const TOLERANCE_MS: u64 = 1500;
+
+/// A grace: time moves by multiples of 7 s.
+const FORGIVEN: Duration = Duration::from_secs(16);
 
 /// What a store answered.
 #[derive(Debug)]
@@ -85,11 +88,11 @@ pub(super) async fn ask(
         Step::Commit { .. } | Step::Fail { .. } => decide(store, at, step, decided.unwrap()).await,
         Step::Begin { .. } => begin(store, at, step).await,
         Step::Pending(step) => ask_pending::ask(store, at, step, rest).await,
+        Step::Device(step) => ask_device::ask(store, step).await,
+        Step::Token(step) => ask_token::ask(store, at, step).await,
         _ => simple(store, at, step).await,
     };
     answer.unwrap_or_else(|error| Answer::new(format!("error: {error}")))
-        Step::Device(step) => ask_device::ask(store, step).await,
-        Step::Token(step) => ask_token::ask(store, at, step).await,
 }
 
 async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, StoreError> {
@@ -143,6 +146,9 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
             let lease = *lease + apart(at);
             outcome("renew", store.renew(&connection(*id), request(*holder), lease).await?)
         }
+        Step::Retry { id, request: by } => {
+            outcome("retry", store.retry(&connection(*id), request(*by)).await?)
+        }
         Step::Backlog => Answer::new("backlog").detail(store.due_backlog().await?.to_string()),
         other => unreachable!("{other:?}"),
     })
@@ -150,7 +156,7 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
 
 fn read(row: CredentialRow, store: &dyn Store) -> Answer {
     let seen = format!(
-        "{} {} {:?} {:?} {} {} {} {} {:?}",
+        "{} {} {:?} {:?} {} {} {} {} {:?} {}",
         row.owner,
         row.connector,
         row.status,
@@ -160,6 +166,7 @@ fn read(row: CredentialRow, store: &dyn Store) -> Answer {
         text(&row.secret),
         row.attempts,
         row.last_error,
+        row.alts,
     );
     Answer::new("read")
         .detail(seen)
@@ -169,13 +176,15 @@ fn read(row: CredentialRow, store: &dyn Store) -> Answer {
 }
 
 async fn begin(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, StoreError> {
-    let Step::Begin { id, holder, owner: of, lease } = step else { unreachable!() };
+    let Step::Begin { id, holder, owner: of, lease, settled } = step else { unreachable!() };
     let attempt = Attempt {
         id: &connection(*id),
         holder: request(*holder),
         owner: of.map(owner),
         lease: *lease + apart(at),
         instance: "test",
+        forgiven: FORGIVEN,
+        settled: *settled + apart(at),
     };
     let begin = store.begin(attempt).await?;
     let answer = Answer::new(format!("begin {}", begin.as_str()));
@@ -195,7 +204,7 @@ async fn begin(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Stor
             };
             Answer { begun: Some(begun), ..answer.detail(detail) }
         }
-        Begin::Held { remaining } => answer.span(remaining),
+        Begin::Held { remaining } | Begin::Undecided { remaining } => answer.span(remaining),
         Begin::NotDue { due_in, attempts } => answer.span(due_in).detail(attempts.to_string()),
         Begin::Inactive(status) => answer.detail(status.as_str()),
         Begin::NotRefreshable | Begin::Absent => answer,
@@ -227,7 +236,7 @@ async fn decide(
             };
             outcome("commit", store.commit(commit).await?)
         }
-        Step::Fail { request: by, kind, backoff, .. } => {
+        Step::Fail { request: by, kind, backoff, horizon, .. } => {
             let fail = Fail {
                 id,
                 request: request(*by),
@@ -237,6 +246,7 @@ async fn decide(
                 kind: *kind,
                 reason: &format!("failed at {at}"),
                 backoff: *backoff + apart(at),
+                horizon: horizon.map(|horizon| horizon + apart(at)),
             };
             outcome("fail", store.fail(fail).await?)
         }

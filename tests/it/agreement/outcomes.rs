@@ -1,7 +1,7 @@
 //! What must come up for a comparison to mean anything.
 
 /// What comes up in any run that is worth its name.
-pub(super) const OUTCOMES: [&str; 71] = [
+pub(super) const OUTCOMES: [&str; 79] = [
     "put Stored",
     "put Collision",
     "take taken",
@@ -20,6 +20,7 @@ pub(super) const OUTCOMES: [&str; 71] = [
     "begin begun again",
     "begin begun undecided",
     "begin held",
+    "begin undecided",
     "begin not_due",
     "begin not_refreshable",
     "begin inactive",
@@ -27,12 +28,19 @@ pub(super) const OUTCOMES: [&str; 71] = [
     "renew Renewed",
     "renew Lost",
     "renew Absent",
+    "retry Retried",
+    "retry NotFailing",
+    "retry Inactive(NeedsReauth)",
+    "retry Absent",
     "commit Committed",
     "commit AlreadyCommitted",
+    "commit Alt",
     "commit Superseded",
     "commit Refused",
     "commit Gone",
     "fail Recorded",
+    "fail Switched",
+    "fail Exhausted",
     "fail Stale",
     "fail Gone",
     "put_pending stored",

@@ -123,13 +123,16 @@ impl Game<'_> {
     /// What shows the change that a step made.
     fn shown_by(&self, step: &Step) -> Vec<Step> {
         let id = match step {
-            Step::Store { id, .. } | Step::Begin { id, .. } | Step::Renew { id, .. } => *id,
+            Step::Store { id, .. }
+            | Step::Begin { id, .. }
+            | Step::Renew { id, .. }
+            | Step::Retry { id, .. } => *id,
             Step::Commit { of, .. } | Step::Fail { of, .. } => self.decided(of, 0).id,
             Step::Pending(step) => return step.shown_by().into_iter().map(Step::Pending).collect(),
+            Step::Token(step) => return step.shown_by().into_iter().map(Step::Token).collect(),
             _ => return Vec::new(),
         };
         vec![Step::Read { id }]
-            Step::Token(step) => return step.shown_by().into_iter().map(Step::Token).collect(),
     }
 
     async fn compare(&mut self, at: usize, step: &Step, sides: &[Side; 2]) -> Result<(), String> {

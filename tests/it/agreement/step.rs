@@ -43,6 +43,7 @@ pub(super) enum Step {
         holder: u8,
         owner: Option<u8>,
         lease: Duration,
+        settled: Duration,
     },
     Renew {
         id: u8,
@@ -60,16 +61,21 @@ pub(super) enum Step {
         request: u8,
         kind: FailureKind,
         backoff: Duration,
+        horizon: Option<Duration>,
+    },
+    Retry {
+        id: u8,
+        request: u8,
     },
     Pending(PendingStep),
+    Device(DeviceStep),
+    Token(TokenStep),
     /// Over all shards; asked at the end.
     Backlog,
     Wait(Duration),
     /// The same as so many steps before, as a retry does it.
     Again(usize),
 }
-    Device(DeviceStep),
-    Token(TokenStep),
 
 /// What a provider gave.
 #[derive(Debug, Clone)]
@@ -98,15 +104,6 @@ pub(super) enum Which {
 /// Steps at random, and some stories, since what takes several verbs to come about rarely does by
 /// chance. Mostly of a connection that exists.
 pub(super) fn sequence() -> impl Strategy<Value = Vec<Step>> {
-    let exists = |id| {
-        granted().prop_map(move |granted| Step::Store {
-            id,
-            request: 0,
-            owner: id,
-            connector: "github",
-            granted,
-        })
-    };
     let story = prop_oneof![
         30 => step().prop_map(|step| vec![step]),
         1 => (put(), take(), take()).prop_map(|(a, b, c)| vec![a, b, c]),
@@ -126,8 +123,19 @@ pub(super) fn sequence() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// A connection that exists.
+pub(super) fn exists(id: u8) -> impl Strategy<Value = Step> {
+    granted().prop_map(move |granted| Step::Store {
+        id,
+        request: 0,
+        owner: id,
+        connector: "github",
+        granted,
+    })
+}
+
 /// The longest sequence.
-const MOST: usize = 40;
+pub(super) const MOST: usize = 40;
 
 /// What is added to the spans of the step at this place, so that no two ends fall together: their
 /// order must not hang on a millisecond.
@@ -139,10 +147,12 @@ pub(super) fn apart(at: usize) -> Duration {
 /// grace, so that the time that the test itself takes decides nothing.
 const MOVES: [u64; 12] = [7, 7, 7, 7, 14, 14, 14, 14, 28, 28, 63, 665];
 const TTL: [u64; 2] = [12, 600];
-const LEASE: [u64; 2] = [12, 33];
+pub(super) const LEASE: [u64; 2] = [12, 33];
+const SETTLED: [u64; 3] = [0, 0, 60];
 const HIDE: [u64; 2] = [9, 30];
 const NEXT: [u64; 4] = [3, 3, 3, 24];
 const BACKOFF: [u64; 2] = [8, 15];
+const HORIZON: [u64; 2] = [1, 32];
 const ANSWERED: [u64; 3] = [0, 1, 3];
 
 fn step() -> impl Strategy<Value = Step> {
@@ -157,6 +167,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => renew(),
         8 => commit(),
         6 => fail(),
+        2 => retry(),
         12 => wait(),
         6 => (0..4_usize).prop_map(Step::Again),
     ]
@@ -170,7 +181,7 @@ fn take() -> impl Strategy<Value = Step> {
     (NAMES, REQUESTS).prop_map(|(name, request)| Step::Take { name, request })
 }
 
-fn store() -> impl Strategy<Value = Step> {
+pub(super) fn store() -> impl Strategy<Value = Step> {
     (ids(), REQUESTS, rarely(), rarely(), granted()).prop_map(
         |(id, request, stranger, elsewhere, granted)| {
             // Each connection has its owner.
@@ -190,35 +201,41 @@ fn give_back() -> impl Strategy<Value = Step> {
     ids().prop_map(|id| Step::GiveBack { id })
 }
 
-fn begin() -> impl Strategy<Value = Step> {
-    (ids(), HOLDERS, any::<bool>(), rarely(), span(&LEASE)).prop_map(
-        |(id, holder, worker, stranger, lease)| {
+pub(super) fn begin() -> impl Strategy<Value = Step> {
+    (ids(), HOLDERS, any::<bool>(), rarely(), span(&LEASE), span(&SETTLED)).prop_map(
+        |(id, holder, worker, stranger, lease, settled)| {
             let owner = (!worker).then_some(if stranger { 1 - id } else { id });
-            Step::Begin { id, holder, owner, lease }
+            Step::Begin { id, holder, owner, lease, settled }
         },
     )
 }
 
-fn renew() -> impl Strategy<Value = Step> {
+pub(super) fn renew() -> impl Strategy<Value = Step> {
     (ids(), HOLDERS, span(&LEASE)).prop_map(|(id, holder, lease)| Step::Renew { id, holder, lease })
 }
 
-fn commit() -> impl Strategy<Value = Step> {
+pub(super) fn commit() -> impl Strategy<Value = Step> {
     (attempted(), REQUESTS, span(&ANSWERED), granted()).prop_map(
         |(of, request, answered_ago, granted)| Step::Commit { of, request, answered_ago, granted },
     )
 }
 
-fn fail() -> impl Strategy<Value = Step> {
-    (attempted(), REQUESTS, select(&FAILURES[..]), span(&BACKOFF))
-        .prop_map(|(of, request, kind, backoff)| Step::Fail { of, request, kind, backoff })
+pub(super) fn fail() -> impl Strategy<Value = Step> {
+    let horizon = option::weighted(0.5, span(&HORIZON));
+    (attempted(), REQUESTS, select(&FAILURES[..]), span(&BACKOFF), horizon).prop_map(
+        |(of, request, kind, backoff, horizon)| Step::Fail { of, request, kind, backoff, horizon },
+    )
+}
+
+pub(super) fn retry() -> impl Strategy<Value = Step> {
+    (ids(), REQUESTS).prop_map(|(id, request)| Step::Retry { id, request })
 }
 
 pub(super) fn wait() -> impl Strategy<Value = Step> {
     span(&MOVES).prop_map(Step::Wait)
 }
 
-fn granted() -> impl Strategy<Value = Granted> {
+pub(super) fn granted() -> impl Strategy<Value = Granted> {
     (
         option::weighted(0.95, REFRESH_TOKENS),
         option::of(Just(Duration::from_secs(3600))),
@@ -231,7 +248,7 @@ fn granted() -> impl Strategy<Value = Granted> {
         })
 }
 
-fn attempted() -> impl Strategy<Value = Attempted> {
+pub(super) fn attempted() -> impl Strategy<Value = Attempted> {
     let back = prop_oneof![8 => Just(0_usize), 2 => Just(1), 1 => 2..5_usize];
     (back, rarely(), option::weighted(0.1, REFRESH_TOKENS)).prop_map(
         |(back, other_grant, other_token)| Attempted {
@@ -256,8 +273,8 @@ fn rarely() -> impl Strategy<Value = bool> {
 }
 
 const NAMES: Range<u8> = 0..2;
-const REQUESTS: Range<u8> = 0..6;
-const HOLDERS: Range<u8> = 0..3;
+pub(super) const REQUESTS: Range<u8> = 0..6;
+pub(super) const HOLDERS: Range<u8> = 0..3;
 const REFRESH_TOKENS: Range<u8> = 0..3;
-const FAILURES: [FailureKind; 3] =
+pub(super) const FAILURES: [FailureKind; 3] =
     [FailureKind::Transient, FailureKind::Undecided, FailureKind::NeedsReauth];

@@ -10,7 +10,7 @@ use vestibule::{
     Digest,
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, FailureKind, NewCredential, NewRecord, Put, RecordName, Renewal, Store,
+        FailOutcome, FailureKind, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store,
         StoreError, Stored, Take, memory::MemoryStore,
     },
 };
@@ -37,13 +37,17 @@ pub(super) enum Wrong {
     CommitOfTheLastToArriveWins,
     FailIgnoresTheFence,
     FailForgetsTheUndecided,
+    CommitForgetsTheSibling,
+    FailForgetsTheHorizon,
+    BeginForgetsTheJournal,
+    RetryForgetsItsRetry,
     Pending(WrongPending),
+    Device(WrongDevice),
+    Token(WrongToken),
 }
 
 impl Wrong {
     pub(super) const ALL: [Self; 13] = [
-    Device(WrongDevice),
-    Token(WrongToken),
         Self::PutForgetsItsRetry,
         Self::TakeIsForAnybody,
         Self::StoreForgetsItsRetry,
@@ -58,6 +62,14 @@ impl Wrong {
         Self::FailIgnoresTheFence,
         Self::FailForgetsTheUndecided,
     ];
+
+    /// Those that it takes overlapping or failing refreshes to find.
+    pub(super) const REFRESH: [Self; 4] = [
+        Self::CommitForgetsTheSibling,
+        Self::FailForgetsTheHorizon,
+        Self::BeginForgetsTheJournal,
+        Self::RetryForgetsItsRetry,
+    ];
 }
 
 #[derive(Debug)]
@@ -66,6 +78,8 @@ pub(super) struct WrongStore {
     pub(super) how: Wrong,
     notes: Mutex<Notes>,
     pub(super) pendings: Mutex<PendingNotes>,
+    pub(super) polls: Mutex<DeviceNotes>,
+    pub(super) tokens: Mutex<TokenNotes>,
 }
 
 /// What it must know to get things wrong.
@@ -78,8 +92,6 @@ struct Notes {
 
 #[derive(Debug, Clone, Copy)]
 struct Begun {
-    pub(super) polls: Mutex<DeviceNotes>,
-    pub(super) tokens: Mutex<TokenNotes>,
     holder: Digest,
     fence: u64,
     presented: Digest,
@@ -169,6 +181,9 @@ impl Store for WrongStore {
         if self.how == Wrong::BeginServesAnyOwner {
             attempt.owner = None;
         }
+        if self.how == Wrong::BeginForgetsTheJournal {
+            attempt.settled = Duration::ZERO;
+        }
         let begin = self.inner.begin(attempt.clone()).await?;
         if let Begin::Begun(begun) = &begin {
             let (holder, fence, presented) = (attempt.holder, begun.fence, begun.refresh_token);
@@ -205,7 +220,14 @@ impl Store for WrongStore {
             Wrong::CommitOfTheLastToArriveWins => commit.answered_ago = Duration::ZERO,
             _ => {}
         }
-        self.inner.commit(commit).await
+        let outcome = self.inner.commit(commit).await?;
+        // Told as dropped, and kept all the same.
+        Ok(match outcome {
+            CommitOutcome::Alt if self.how == Wrong::CommitForgetsTheSibling => {
+                CommitOutcome::Superseded
+            }
+            outcome => outcome,
+        })
     }
 
     async fn fail(&self, mut fail: Fail<'_>) -> Result<FailOutcome, StoreError> {
@@ -215,7 +237,15 @@ impl Store for WrongStore {
         if self.how == Wrong::FailForgetsTheUndecided && fail.kind == FailureKind::Undecided {
             fail.kind = FailureKind::Transient;
         }
+        if self.how == Wrong::FailForgetsTheHorizon {
+            fail.horizon = None;
+        }
         self.inner.fail(fail).await
+    }
+
+    async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError> {
+        let request = self.fresh_if(Wrong::RetryForgetsItsRetry, request);
+        self.inner.retry(id, request).await
     }
 
     async fn due_backlog(&self) -> Result<u64, StoreError> {

@@ -63,6 +63,9 @@ async fn a_damaged_field_is_typed_and_loses_no_token() {
                 FailOutcome::Recorded { attempts } => assert_eq!(attempts, 1, "{what}"),
                 FailOutcome::Stale => assert_eq!(scene.dump(&key).await, before, "{what}"),
                 FailOutcome::Gone => assert_eq!(field, "status", "{what}"),
+                FailOutcome::Switched { .. } | FailOutcome::Exhausted { .. } => {
+                    panic!("{what}: no sibling is kept, and there is no horizon")
+                }
             }
 
             damage(&mut scene).await;

@@ -84,7 +84,18 @@ pub async fn begin(
     id: &ConnectionId,
     holder: Digest,
 ) -> Result<Begin, StoreError> {
-    store.begin(Attempt { id, holder, owner: None, lease: LEASE, instance: "test" }).await
+    let grace = Duration::from_secs(3600);
+    store
+        .begin(Attempt {
+            id,
+            holder,
+            owner: None,
+            lease: LEASE,
+            instance: "test",
+            forgiven: grace,
+            settled: grace,
+        })
+        .await
 }
 
 /// A connection whose exchange is under way.
@@ -131,6 +142,7 @@ pub async fn fail(
         kind: FailureKind::Transient,
         reason: "try later",
         backoff: Duration::from_secs(30),
+        horizon: None,
     };
     store.fail(fail).await
 }

@@ -65,9 +65,9 @@ const SPAWNS: &[(&str, usize)] = &[
     ("src/connection/refresh.rs", 1),
     ("src/connection/sign_in.rs", 1),
     ("src/connection/vend.rs", 1),
+    ("src/device/poll.rs", 1),
     ("src/store/redis/notify.rs", 1),
     ("src/store/redis/session.rs", 1),
-    ("src/device/poll.rs", 1),
 ];
 
 #[test]

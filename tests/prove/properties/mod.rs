@@ -20,10 +20,10 @@ pub mod pendings;
 pub mod pkce;
 pub mod seal;
 pub mod store;
+pub mod tokens;
 
 use std::sync::Arc;
 
-pub mod tokens;
 /// A figure, or what was found instead of it.
 pub type Verdict = Result<String, String>;
 

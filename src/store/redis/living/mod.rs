@@ -1,20 +1,22 @@
-//! Connections on Redis: a hash each, with one script per verb.
+//! Connections on Redis: a hash each, with one script per verb. An attempt's verbs are in
+//! [`attempt`].
 
-use std::time::Duration;
+mod attempt;
 
 use redis::{Value, cmd, from_redis_value_ref};
 
-use super::{RedisStore, reply, reply::Reply, scripts, scripts::Arg};
+pub(super) use self::attempt::{begin, commit, fail, renew, retry};
+use super::{RedisStore, reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, GRACE, NewCredential, Renewal, Shard, Status, StoreError, Stored, millis,
+        Claim, ConnectionId, CredentialRow, GRACE, NewCredential, Shard, Status, StoreError,
+        Stored, millis,
     },
 };
 
 /// The fields of a read, in the order of [`row`].
-const READ: [&str; 12] = [
+const READ: [&str; 14] = [
     "owner",
     "connector",
     "status",
@@ -27,6 +29,8 @@ const READ: [&str; 12] = [
     "lease_ends_at",
     "attempts",
     "last_error",
+    "alt_token",
+    "alt2_token",
 ];
 
 pub(super) async fn store(
@@ -103,6 +107,7 @@ fn row(mut fields: Vec<Value>) -> Result<Option<CredentialRow>, &'static str> {
         lease_ends_at_ms: number(9)?,
         attempts: number(10)?.and_then(|n| n.try_into().ok()).unwrap_or(0),
         last_error: string(11),
+        alts: [12, 13].into_iter().filter(|at| fields[*at] != Value::Nil).count(),
     }))
 }
 
@@ -141,132 +146,6 @@ pub(super) async fn give_back(
     store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await.map(drop)
 }
 
-pub(super) async fn begin(store: &RedisStore, attempt: Attempt<'_>) -> Result<Begin, StoreError> {
-    let request = attempt.holder.to_hex();
-    let owner = hex(attempt.owner);
-    let [conn, due] = both(store, attempt.id);
-    let argv = [
-        text(&request),
-        text(attempt.id.as_str()),
-        text(&owner),
-        Arg::Number(millis(attempt.lease)),
-        text(attempt.instance),
-    ];
-    let verb = &scripts::CONNECTION_BEGIN;
-    let mut reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
-    Ok(match reply.word() {
-        "begun" => Begin::Begun(begun(&mut reply, conn)?),
-        "held" => Begin::Held { remaining: Duration::from_millis(reply.part(0)?) },
-        "not_due" => Begin::NotDue {
-            due_in: Duration::from_millis(reply.part(0)?),
-            attempts: reply.part(1)?,
-        },
-        "not_refreshable" => Begin::NotRefreshable,
-        "inactive" => {
-            let status = reply.part::<String>(0).ok().and_then(|word| Status::from_word(&word));
-            Begin::Inactive(status.ok_or_else(|| corrupt(conn, "its status is unknown"))?)
-        }
-        "absent" => Begin::Absent,
-        "corrupt" => return Err(corrupt(conn, "a field is missing, or of another form")),
-        _ => return Err(reply.unknown_word()),
-    })
-}
-
-fn begun(reply: &mut Reply, key: String) -> Result<Begun, StoreError> {
-    let undecided: i64 = reply.part(6)?;
-    let Some(refresh_token) = Digest::from_hex(&reply.part::<String>(4)?) else {
-        return Err(corrupt(key, "its refresh token's digest is not one"));
-    };
-    let Some(owner) = Digest::from_hex(&reply.part::<String>(7)?) else {
-        return Err(corrupt(key, "its owner's digest is not one"));
-    };
-    Ok(Begun {
-        fence: reply.part(0)?,
-        grant: reply.part(1)?,
-        owner,
-        connector: reply.part(2)?,
-        secret: reply.take_bytes(3)?,
-        refresh_token,
-        attempts: reply.part(5)?,
-        undecided_since: u64::try_from(undecided).ok().map(Duration::from_millis),
-    })
-}
-
-pub(super) async fn renew(
-    store: &RedisStore,
-    id: &ConnectionId,
-    holder: Digest,
-    lease: Duration,
-) -> Result<Renewal, StoreError> {
-    let request = holder.to_hex();
-    let [conn, due] = both(store, id);
-    let argv = [text(&request), text(id.as_str()), Arg::Number(millis(lease))];
-    let verb = &scripts::CONNECTION_RENEW;
-    let reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
-    match reply.word() {
-        "renewed" => Ok(Renewal::Renewed),
-        "lost" => Ok(Renewal::Lost),
-        "absent" => Ok(Renewal::Absent),
-        _ => Err(reply.unknown_word()),
-    }
-}
-
-pub(super) async fn commit(
-    store: &RedisStore,
-    commit: Commit<'_>,
-) -> Result<CommitOutcome, StoreError> {
-    let (request, presented) = (commit.request.to_hex(), commit.presented.to_hex());
-    let token = hex(commit.refresh_token);
-    let [conn, due] = both(store, commit.id);
-    let argv = [
-        text(&request),
-        text(commit.id.as_str()),
-        Arg::Number(commit.fence),
-        Arg::Number(commit.grant),
-        text(&presented),
-        Arg::Bytes(commit.secret),
-        text(&token),
-        Arg::Optional(commit.expires_in.map(millis)),
-        Arg::Optional(commit.next_in.map(millis)),
-        Arg::Number(millis(commit.answered_ago)),
-    ];
-    let verb = &scripts::CONNECTION_COMMIT;
-    let reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
-    Ok(match reply.word() {
-        "committed" => {
-            CommitOutcome::Committed { ver: reply.part(0)?, recovered: reply.part::<u8>(1)? == 1 }
-        }
-        "already" => CommitOutcome::AlreadyCommitted { ver: reply.part(0)? },
-        "superseded" => CommitOutcome::Superseded,
-        "refused" => CommitOutcome::Refused,
-        "gone" => CommitOutcome::Gone,
-        _ => return Err(reply.unknown_word()),
-    })
-}
-
-pub(super) async fn fail(store: &RedisStore, fail: Fail<'_>) -> Result<FailOutcome, StoreError> {
-    let (request, presented) = (fail.request.to_hex(), fail.presented.to_hex());
-    let [conn, due] = both(store, fail.id);
-    let argv = [
-        text(&request),
-        text(fail.id.as_str()),
-        Arg::Number(fail.fence),
-        Arg::Number(fail.grant),
-        text(&presented),
-        text(fail.kind.as_str()),
-        text(fail.reason),
-        Arg::Number(millis(fail.backoff)),
-    ];
-    let verb = &scripts::CONNECTION_FAIL;
-    let reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
-    Ok(match reply.word() {
-        "recorded" => FailOutcome::Recorded { attempts: reply.part(0)? },
-        "stale" => FailOutcome::Stale,
-        "gone" => FailOutcome::Gone,
-        _ => return Err(reply.unknown_word()),
-    })
-}
-
 pub(super) async fn due_backlog(store: &RedisStore) -> Result<u64, StoreError> {
     store.keep_time().await?;
     let now = store.clock.now_ms();
@@ -278,10 +157,6 @@ pub(super) async fn due_backlog(store: &RedisStore) -> Result<u64, StoreError> {
         sum += from_redis_value_ref::<u64>(&count).map_err(|_| reply::unreadable("due_backlog"))?;
     }
     Ok(sum)
-}
-
-fn corrupt(key: String, what: &'static str) -> StoreError {
-    StoreError::Corrupt { verb: "connection/begin", key, what }
 }
 
 /// The two keys of most verbs.

@@ -1,0 +1,258 @@
+//! One attempt to refresh.
+
+use std::time::Duration;
+
+use super::{Answer, Connection, Connections, Lease, Undecided, after, lineage::Lineage};
+use crate::{
+    digest::Digest,
+    store::{
+        Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, FailureKind,
+        Renewal, Retry, Status, millis,
+    },
+};
+
+impl Connections {
+    pub(in crate::store::memory) fn begin(&mut self, attempt: &Attempt<'_>, now: u64) -> Begin {
+        let Some(connection) = self.by_id.get_mut(attempt.id) else { return Begin::Absent };
+        if attempt.owner.is_some_and(|owner| owner != connection.owner) {
+            return Begin::Absent;
+        }
+        if connection.status != Status::Active {
+            self.due.place(attempt.id, None);
+            return Begin::Inactive(connection.status);
+        }
+        let (Some(refresh_token), Some(next_at)) =
+            (connection.current.refresh_token, connection.next_at)
+        else {
+            self.due.place(attempt.id, None);
+            return Begin::NotRefreshable;
+        };
+
+        let live = connection.lease.filter(|lease| lease.ends_at > now);
+        let undecided_since;
+        match live {
+            // A retry: it has all of this already, and is told what the first call was.
+            Some(lease) if lease.holder == attempt.holder => {
+                undecided_since = connection
+                    .undecided
+                    .filter(|undecided| undecided.refresh_token == refresh_token)
+                    .filter(|undecided| undecided.first != connection.fence)
+                    .map(|undecided| Duration::from_millis(now - undecided.since));
+            }
+            Some(lease) => {
+                return Begin::Held { remaining: Duration::from_millis(lease.ends_at - now) };
+            }
+            None if next_at > now => {
+                self.due.place(attempt.id, Some(next_at));
+                let due_in = Duration::from_millis(next_at - now);
+                return Begin::NotDue { due_in, attempts: connection.attempts };
+            }
+            None => {
+                let earlier = connection
+                    .undecided
+                    .filter(|undecided| undecided.refresh_token == refresh_token)
+                    .map(|undecided| (undecided.since, undecided.first));
+                undecided_since = earlier.map(|(since, _)| Duration::from_millis(now - since));
+                if let Some(ago) = undecided_since
+                    && (attempt.forgiven..attempt.settled).contains(&ago)
+                {
+                    let remaining = attempt.settled.saturating_sub(ago);
+                    self.due.place(attempt.id, Some(after(now, remaining)));
+                    return Begin::Undecided { remaining };
+                }
+                let ends_at = after(now, attempt.lease);
+                connection.fence += 1;
+                connection.lease = Some(Lease { holder: attempt.holder, ends_at });
+                let (since, first) = earlier.unwrap_or((now, connection.fence));
+                connection.undecided =
+                    Some(Undecided { fence: connection.fence, refresh_token, since, first });
+                self.due.place(attempt.id, Some(ends_at));
+            }
+        }
+        Begin::Begun(Begun {
+            fence: connection.fence,
+            grant: connection.grant,
+            owner: connection.owner,
+            connector: connection.connector.clone(),
+            secret: connection.current.secret.clone(),
+            refresh_token,
+            attempts: connection.attempts,
+            undecided_since,
+        })
+    }
+
+    pub(in crate::store::memory) fn renew(
+        &mut self,
+        id: &ConnectionId,
+        holder: Digest,
+        lease: Duration,
+        now: u64,
+    ) -> Renewal {
+        let Some(connection) = self.by_id.get_mut(id) else { return Renewal::Absent };
+        match &mut connection.lease {
+            // Even if it ran out: nobody else began meanwhile.
+            Some(held) if held.holder == holder => {
+                held.ends_at = after(now, lease);
+                if self.due.contains(id) {
+                    self.due.place(id, Some(held.ends_at));
+                }
+                Renewal::Renewed
+            }
+            _ => Renewal::Lost,
+        }
+    }
+
+    pub(in crate::store::memory) fn commit(
+        &mut self,
+        commit: &Commit<'_>,
+        now: u64,
+    ) -> CommitOutcome {
+        let Some(connection) = self.by_id.get_mut(commit.id) else { return CommitOutcome::Gone };
+        if connection.committed.has(commit.request) {
+            return CommitOutcome::AlreadyCommitted { ver: connection.ver };
+        }
+        if connection.grant != commit.grant {
+            return CommitOutcome::Refused;
+        }
+        let answer = Answer {
+            secret: commit.secret.to_vec(),
+            refresh_token: commit.refresh_token,
+            expires_at: commit.expires_in.map(|life| after(now, life)),
+            answered_at: now.saturating_sub(millis(commit.answered_ago)),
+        };
+        let active = connection.status == Status::Active;
+        let lineage = connection.judge(commit.presented, &answer);
+        let place = match lineage {
+            Lineage::Proven | Lineage::SiblingOfTheDead => {
+                connection.alts.clear();
+                connection.current = answer;
+                0
+            }
+            Lineage::Sibling => match connection.keep(answer) {
+                Some(place) => place,
+                None => return CommitOutcome::Superseded,
+            },
+            Lineage::Foreign => return CommitOutcome::Superseded,
+        };
+
+        let decided = connection.undecided.is_some_and(|undecided| undecided.fence == commit.fence);
+        if decided {
+            connection.undecided = None;
+            connection.lease = None;
+        }
+        connection.committed = connection.committed.with(commit.request);
+        if place > 0 {
+            if decided && connection.next_at.is_some() {
+                self.due.place(commit.id, connection.next_at);
+            }
+            return CommitOutcome::Alt;
+        }
+        connection.status = Status::Active;
+        connection.reason = None;
+        connection.ver += 1;
+        connection.base = Some(commit.presented);
+        connection.next_at = match lineage {
+            // Proven by using it, at once.
+            Lineage::SiblingOfTheDead => Some(now),
+            _ => commit.next_in.map(|wait| after(now, wait)),
+        };
+        if matches!(lineage, Lineage::Proven) {
+            connection.refused.clear();
+        }
+        connection.attempts = 0;
+        connection.failing_since = None;
+        connection.last_error = None;
+        self.due.place(commit.id, connection.next_at);
+        CommitOutcome::Committed { ver: connection.ver, recovered: !active }
+    }
+
+    pub(in crate::store::memory) fn fail(&mut self, fail: &Fail<'_>, now: u64) -> FailOutcome {
+        let Some(connection) = self.by_id.get_mut(fail.id) else { return FailOutcome::Gone };
+        let active = connection.status == Status::Active;
+        let dead = fail.kind == FailureKind::NeedsReauth;
+        if connection.failed == Some(fail.request) {
+            let attempts = connection.attempts;
+            return match connection.status {
+                Status::Active if dead => FailOutcome::Switched { attempts },
+                Status::Exhausted => FailOutcome::Exhausted { attempts },
+                _ => FailOutcome::Recorded { attempts },
+            };
+        }
+        let current = connection.grant == fail.grant
+            && connection.undecided.is_some_and(|undecided| undecided.fence == fail.fence)
+            && connection.current.refresh_token == Some(fail.presented);
+        // An attempt without a lease has been decided before: by its own commit, or by another
+        // fail.
+        if !active || !current || connection.lease.is_none() {
+            return FailOutcome::Stale;
+        }
+
+        // A lost answer leaves the attempt on record: whoever begins next must know.
+        if fail.kind != FailureKind::Undecided {
+            connection.undecided = None;
+        }
+        connection.lease = None;
+        connection.attempts += 1;
+        connection.failed = Some(fail.request);
+        connection.last_error = Some(fail.reason.to_owned());
+        let failing_since = *connection.failing_since.get_or_insert(now);
+        let attempts = connection.attempts;
+        let outcome = if dead {
+            connection.refused.insert(0, fail.presented);
+            connection.refused.truncate(3);
+            if connection.alts.is_empty() {
+                connection.end(Status::NeedsReauth, fail.reason);
+                FailOutcome::Recorded { attempts }
+            } else {
+                connection.current = connection.alts.remove(0);
+                connection.ver += 1;
+                connection.next_at = Some(now);
+                FailOutcome::Switched { attempts }
+            }
+        } else if fail.horizon.is_some_and(|most| now - failing_since >= millis(most)) {
+            connection.end(Status::Exhausted, fail.reason);
+            FailOutcome::Exhausted { attempts }
+        } else {
+            connection.next_at = Some(after(now, fail.backoff));
+            FailOutcome::Recorded { attempts }
+        };
+        self.due.place(fail.id, connection.next_at);
+        outcome
+    }
+
+    pub(in crate::store::memory) fn retry(
+        &mut self,
+        id: &ConnectionId,
+        request: Digest,
+        now: u64,
+    ) -> Retry {
+        let Some(connection) = self.by_id.get_mut(id) else { return Retry::Absent };
+        if connection.retried == Some(request) {
+            return Retry::Retried;
+        }
+        match connection.status {
+            Status::Active if connection.attempts == 0 => return Retry::NotFailing,
+            Status::Active | Status::Exhausted => {}
+            status => return Retry::Inactive(status),
+        }
+        if connection.lease.is_none_or(|lease| lease.ends_at <= now) {
+            self.due.place(id, Some(now));
+        }
+        connection.status = Status::Active;
+        connection.reason = None;
+        connection.attempts = 0;
+        connection.failing_since = None;
+        connection.next_at = Some(now);
+        connection.retried = Some(request);
+        Retry::Retried
+    }
+}
+
+impl Connection {
+    /// It is not refreshed any more.
+    fn end(&mut self, status: Status, reason: &str) {
+        self.status = status;
+        self.reason = Some(reason.to_owned());
+        self.next_at = None;
+    }
+}
