@@ -1,6 +1,6 @@
 //! What a pending is made of.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::store::PendingId;
 const LONGEST: usize = 2048;
 
 /// A pending to be created. It has no namespace: that always comes from who asks.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Spec<T> {
     /// What it is: `device_code`, `form`, `oauth_redirect`, or a word of the host's. In the open,
     /// for people with redis-cli.
@@ -85,6 +85,17 @@ impl<T> Spec<T> {
     }
 }
 
+/// What is sealed of it is not for logs.
+impl<T> fmt::Debug for Spec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec")
+            .field("kind", &self.kind)
+            .field("alias", &self.alias)
+            .field("life", &self.life)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How long a pending lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
@@ -150,7 +161,7 @@ pub struct Created {
 }
 
 /// A pending.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Pending<T> {
     /// Its id.
@@ -171,6 +182,18 @@ pub struct Pending<T> {
     pub expires_in: Duration,
     /// The payload.
     pub data: T,
+}
+
+/// What was sealed of it is not for logs.
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("alias", &self.alias)
+            .field("expires_in", &self.expires_in)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is sealed of a pending.

@@ -1,6 +1,6 @@
 //! Validating: the checks in their order, and what is told of a refusal.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{NotFound, Scope, TempTokens, TokenError, record::Body, text};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A token that is good for the request that it came with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ValidatedToken {
     /// Its id, for logs.
@@ -25,6 +25,18 @@ pub struct ValidatedToken {
     pub expires_in: Duration,
     /// How many uses are left after this one; `None` if they are not counted.
     pub uses_left: Option<u32>,
+}
+
+/// The resource may be a person's: not for logs.
+impl fmt::Debug for ValidatedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValidatedToken")
+            .field("id", &self.id)
+            .field("scope", &self.scope)
+            .field("expires_in", &self.expires_in)
+            .field("uses_left", &self.uses_left)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A request that brings a token.
