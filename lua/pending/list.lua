@@ -9,13 +9,16 @@
 --
 -- Returns  {"page", request, {id, …}, end}   end: ms since 1970, of the last one; empty without one
 --
--- Why Lua: a page goes on behind the last id, which may be gone meanwhile: then behind its end.
+-- Why Lua: a page goes on behind the last id, which may be gone or moved meanwhile: then behind the
+-- end that it had.
 local index = KEYS[1]
 local request, limit, from, after = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local rank = after ~= '' and redis.call('ZRANK', index, after)
+-- One that was replaced meanwhile has moved, past others that were not listed yet.
+local stays = after ~= '' and tonumber(redis.call('ZSCORE', index, after) or 0) == tonumber(from)
+local rank = stays and redis.call('ZRANK', index, after)
 -- What is past its end is not listed, even where nobody has removed it yet.
 local page
 if rank then

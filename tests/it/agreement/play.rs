@@ -76,14 +76,12 @@ struct Game<'a> {
 struct Paging {
     rests: [Option<Rest>; 2],
     waited: bool,
-    changed: bool,
 }
 
 impl Paging {
-    /// Where it goes on. A cursor does not age with the records: once its entry is gone, it leads
-    /// elsewhere.
+    /// Where it goes on. A cursor does not age with the records: it leads elsewhere then.
     fn rest(&self, side: usize) -> Option<Rest> {
-        self.rests[side].clone().filter(|_| !(self.waited && self.changed))
+        self.rests[side].clone().filter(|_| !self.waited)
     }
 }
 
@@ -169,7 +167,6 @@ impl Game<'_> {
         if left.rest.is_some() {
             self.paging = Paging { rests: [left.rest, right.rest], ..Paging::default() };
         }
-        self.paging.changed |= matches!(step, Step::Pending(step) if step.changes());
         *self.tally.entry(outcome).or_default() += 1;
         Ok(())
     }

@@ -81,19 +81,6 @@ impl PendingStep {
         }
     }
 
-    /// Whether it may change what a namespace lists.
-    pub(super) fn changes(&self) -> bool {
-        !matches!(
-            self,
-            Self::Read { .. }
-                | Self::Outcome { .. }
-                | Self::List { .. }
-                | Self::Resume { .. }
-                | Self::Note { .. }
-                | Self::Waiters { .. }
-        )
-    }
-
     /// What shows everything that there is.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let lists = NAMESPACES.map(|namespace| Self::List { namespace, limit: 2 });
