@@ -13,6 +13,8 @@ pub(super) struct Fault {
     pub(super) poisons: bool,
     /// The script is not in the server's cache.
     pub(super) no_script: bool,
+    /// The client may have sent it before, and lost the reply: it may have run, whatever this says.
+    pub(super) may_have_run: bool,
     /// Not earlier; by default after a pause.
     pub(super) retry_at: Option<Instant>,
     pub(super) cause: String,
@@ -32,6 +34,7 @@ impl Fault {
             class,
             poisons,
             no_script: false,
+            may_have_run: false,
             retry_at: None,
             cause: said.clone(),
             fix,
@@ -102,6 +105,7 @@ impl Fault {
             class: Class::NotExecuted,
             poisons: false,
             no_script: false,
+            may_have_run: false,
             retry_at: None,
             cause: cause.into(),
             fix: "",

@@ -66,6 +66,11 @@ pub(super) enum Sent<'a> {
 }
 
 impl Link {
+    /// Whether its client sends a command again whose reply was lost.
+    pub(super) fn resends(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     /// Sends it. Several answers come as one array, which is an error if one of them is.
     pub(super) async fn send(&mut self, what: Sent<'_>) -> RedisResult<Value> {
         match what {

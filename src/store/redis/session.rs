@@ -110,7 +110,7 @@ impl Session {
             if fault.class == Class::Ambiguous && matches!(effect, Effect::Reads) {
                 fault.class = Class::NotExecuted;
             }
-            may_have_run |= fault.class == Class::Ambiguous;
+            may_have_run |= fault.class == Class::Ambiguous || fault.may_have_run;
             let pause = Instant::now() + pauses.next().unwrap_or_default();
             let next = fault.retry_at.unwrap_or(pause);
             let retries = matches!(fault.class, Class::NotExecuted | Class::Ambiguous);
@@ -148,10 +148,13 @@ impl Session {
                 answer = Err(Fault::ambiguous("the reply is another request's"));
             }
         }
-        if let Err(fault) = &answer
-            && fault.poisons
-        {
-            self.poison(generation);
+        if let Err(fault) = &mut answer {
+            // A cluster client sends again by itself: this is what was said to its last try.
+            let refused = matches!(fault.class, Class::NotExecuted | Class::Resource);
+            fault.may_have_run = refused && link.resends() && !matches!(effect, Effect::Reads);
+            if fault.poisons {
+                self.poison(generation);
+            }
         }
         answer
     }

@@ -79,22 +79,25 @@ async fn an_unknown_take_is_never_absent() {
 async fn a_refusal_after_a_lost_reply_is_still_unknown() {
     let server = TestServer::builder().start().await;
     let proxy = Proxy::start(server.port());
-    let store = patient_for(DEFAULT, &proxy.url()).await.unwrap();
+    proxy.announce_on(&server).await;
     let mut raw = server.raw().await;
-    let (name, request) = (verbs::name(), verbs::request());
-
-    let fill = async {
-        let before = proxy.dropped_replies();
-        proxy.drop_reply(1.0, 1);
-        until("a lost reply", async || proxy.dropped_replies() > before).await;
-        tell::<()>(&mut raw, "CONFIG SET maxmemory 1").await;
-        proxy.pass();
-    };
-    let (put, ()) = tokio::join!(verbs::put_as(&*store, &name, request), fill);
-    expect_class(put, Class::Ambiguous, "OOM");
-    tell::<()>(&mut raw, "CONFIG SET maxmemory 0").await;
-    assert_eq!(verbs::put_as(&*store, &name, request).await.unwrap(), Put::Stored);
-    assert_eq!(verbs::put(&*store, &name).await.unwrap(), Put::Collision);
+    // A cluster client retries inside, and tells the refusal alone.
+    for url in [proxy.url(), proxy.cluster_url()] {
+        let store = patient_for(DEFAULT, &url).await.unwrap();
+        let (name, request) = (verbs::name(), verbs::request());
+        let fill = async {
+            let before = proxy.dropped_replies();
+            proxy.drop_reply(1.0, 1);
+            until("a lost reply", async || proxy.dropped_replies() > before).await;
+            tell::<()>(&mut raw, "CONFIG SET maxmemory 1").await;
+            proxy.pass();
+        };
+        let (put, ()) = tokio::join!(verbs::put_as(&*store, &name, request), fill);
+        expect_class(put, Class::Ambiguous, "OOM");
+        tell::<()>(&mut raw, "CONFIG SET maxmemory 0").await;
+        assert_eq!(verbs::put_as(&*store, &name, request).await.unwrap(), Put::Stored);
+        assert_eq!(verbs::put(&*store, &name).await.unwrap(), Put::Collision);
+    }
 }
 
 /// Every future is dropped while its take is under way, some more than once; each value is
