@@ -4,8 +4,8 @@
 //! a hint: whoever is woken reads again.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
@@ -15,10 +15,13 @@ use super::PendingId;
 /// The waiters of one process, by pending. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct WakeHub {
-    /// A std Mutex: map operations only, never held across an await. Weak: the last waiter of a
-    /// pending takes its entry along.
-    waiting: Arc<Mutex<HashMap<PendingId, Weak<Notify>>>>,
+    /// A std Mutex: map operations only, never held across an await. The last waiter of a pending,
+    /// who is counted, takes its entry along.
+    waiting: Arc<Mutex<Waiting>>,
 }
+
+/// By pending: how many wait, and what wakes them.
+type Waiting = HashMap<PendingId, (usize, Arc<Notify>)>;
 
 /// One waiter. Told of a wake-up from the moment that it exists.
 #[derive(Debug)]
@@ -33,25 +36,22 @@ impl WakeHub {
     #[must_use]
     pub fn register(&self, id: PendingId) -> Waiter {
         let mut waiting = self.lock();
-        let known = waiting.get(&id).and_then(Weak::upgrade);
-        let notify = known.unwrap_or_else(|| {
-            let notify = Arc::new(Notify::new());
-            waiting.insert(id, Arc::downgrade(&notify));
-            notify
-        });
+        let (count, notify) = waiting.entry(id).or_default();
+        *count += 1;
+        let notify = notify.clone();
         Waiter { hub: self.clone(), id, notify }
     }
 
     /// Wakes those who wait for this one.
     pub fn wake(&self, id: PendingId) {
-        if let Some(notify) = self.lock().get(&id).and_then(Weak::upgrade) {
+        if let Some((_, notify)) = self.lock().get(&id) {
             notify.notify_waiters();
         }
     }
 
     /// Wakes all: something may have been missed.
     pub fn wake_all(&self) {
-        for notify in self.lock().values().filter_map(Weak::upgrade) {
+        for (_, notify) in self.lock().values() {
             notify.notify_waiters();
         }
     }
@@ -68,7 +68,7 @@ impl WakeHub {
         self.lock().is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PendingId, Weak<Notify>>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,10 +87,11 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiting = self.hub.lock();
-        // This one and nobody else holds it: the entry goes too.
-        if Arc::strong_count(&self.notify) == 1 {
-            waiting.remove(&self.id);
+        if let Entry::Occupied(mut entry) = self.hub.lock().entry(self.id) {
+            entry.get_mut().0 -= 1;
+            if entry.get().0 == 0 {
+                entry.remove();
+            }
         }
     }
 }
@@ -107,6 +108,28 @@ mod tests {
         let waiter = hub.register(id);
         let ((), woken) = waiter.woken_after(async { hub.wake(id) }).await;
         woken.await;
+    }
+
+    /// All are woken at once, and leave at once.
+    #[test]
+    fn waiters_that_leave_together_leave_nothing() {
+        let hub = WakeHub::default();
+        let barrier = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for number in 0..20_000_u32 {
+                        let mut unique = [0; 16];
+                        unique[..4].copy_from_slice(&number.to_le_bytes());
+                        let unique = Digest::from_bytes(&unique).unwrap();
+                        let waiter = hub.register(PendingId::of(Digest::NONE, unique));
+                        barrier.wait();
+                        drop(waiter);
+                    }
+                });
+            }
+        });
+        assert_eq!(hub.len(), 0);
     }
 
     #[test]
