@@ -14,7 +14,8 @@
 -- ARGV[8]  longest   ms an outcome lives at the most
 -- ARGV[9]  channel   where who waits listens
 --
--- Returns  {"finished", request, record}        yours; also on a retry with the same request id
+-- Returns  {"finished", request, record, ago}   yours; on a retry with the same request id again, and
+--                                              how many ms after the first time
 --          {"already", request, how, at, by}    somebody else's
 --          {"other_subject", request}           it waits for another; not consumed
 --          {"expired", request}
@@ -25,6 +26,10 @@
 local record, outcome, index = KEYS[1], KEYS[2], KEYS[3]
 local request, id, how, subject, by, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local grace, longest, channel = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
 
 local value = redis.call('GET', record)
 local before = redis.call('GET', outcome)
@@ -35,9 +40,12 @@ if not offset or value:sub(1, 3) ~= 'v1 ' or #value < offset + 48 then return {'
 
 local state = value:sub(4, 12):match('^%l+')
 if state ~= 'live' then
-  if value:sub(offset + 17, offset + 32) == request then return {'finished', request, value} end
+  local at = tonumber(value:sub(42, 54)) or 0
+  if value:sub(offset + 17, offset + 32) == request then
+    return {'finished', request, value, now() - at}
+  end
   local who = before and before:match('^v1 %l+ +%d+ ([%w-]*)') or ''
-  return {'already', request, state, tonumber(value:sub(42, 54)) or 0, who}
+  return {'already', request, state, at, who}
 end
 local left = redis.call('PTTL', record) - grace
 if left <= 0 then
@@ -47,14 +55,13 @@ end
 local bound = value:sub(offset + 33, offset + 48)
 if bound ~= string.rep('\0', 16) and bound ~= subject then return {'other_subject', request} end
 
-local time = redis.call('TIME')
-local now = string.format('%013d', time[1] * 1000 + math.floor(time[2] / 1000))
+local stamp = string.format('%013d', now())
 local word = string.format('%-9s', how)
-redis.call('SETRANGE', record, 3, word .. value:sub(13, 40) .. ' ' .. now)
+redis.call('SETRANGE', record, 3, word .. value:sub(13, 40) .. ' ' .. stamp)
 redis.call('SETRANGE', record, offset + 16, request)
 redis.call('PEXPIRE', record, grace)
 redis.call('ZREM', index, id)
-redis.call('SET', outcome, 'v1 ' .. word .. ' ' .. now .. ' ' .. by .. '\n' .. body,
+redis.call('SET', outcome, 'v1 ' .. word .. ' ' .. stamp .. ' ' .. by .. '\n' .. body,
   'PX', math.max(grace, math.min(left, longest)))
 redis.call('PUBLISH', channel, id)
-return {'finished', request, value}
+return {'finished', request, value, 0}

@@ -69,7 +69,7 @@ use crate::{
     foundation::Foundation,
     pkce::PkceStates,
     seal::Binding,
-    store::{ConnectionId, Retry, StoreError},
+    store::{self, ConnectionId, Retry, StoreError},
 };
 
 /// What connections need besides the store.
@@ -112,8 +112,7 @@ impl ConnectionsConfig {
     /// Names this replica.
     #[must_use]
     pub fn with_instance(mut self, instance: &str) -> Self {
-        let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
-        self.instance = instance.chars().filter(fits).take(32).collect();
+        self.instance = instance.to_owned();
         self
     }
 }
@@ -138,6 +137,7 @@ struct Inner {
 
 impl Connections {
     pub(crate) fn new(foundation: Arc<Foundation>, config: ConnectionsConfig) -> Self {
+        let config = ConnectionsConfig { instance: store::instance(&config.instance), ..config };
         let pkce = PkceStates::new(foundation.clone());
         let exchanges = TaskTracker::new();
         Self {

@@ -108,7 +108,10 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         metrics::counter!("vestibule_take_total", "kind" => "pending", "outcome" => word)
             .increment(1);
         match finished? {
-            Finished::Finished(body) => self.open(id, &body, Duration::ZERO).map(Completion::Won),
+            Finished::Finished(handed) => {
+                let pending = self.open(id, &handed, Duration::ZERO)?;
+                Ok(pending.map_or(Completion::Expired, Completion::Won))
+            }
             Finished::Already { how, at_ms, by } => Ok(Completion::Lost { how, at_ms, by }),
             Finished::Expired => Ok(Completion::Expired),
             Finished::Absent => Ok(Completion::Absent),

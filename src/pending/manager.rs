@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Completion, NamespaceProvider, PendingError, Pendings, Spec};
+use super::{Completion, Created, NamespaceProvider, PendingError, Pendings, Spec};
 use crate::store::PendingId;
 
 /// Builds the URL that a person is sent to.
@@ -31,7 +31,8 @@ impl<T: Serialize + DeserializeOwned + Sync> PendingManager<T> {
         Self { pendings, provider, callback_url }
     }
 
-    /// Creates a pending in the caller's namespace, or joins one; returns where to send the person.
+    /// Creates a pending in the caller's namespace, or joins one; returns it and where to send the
+    /// person. One that was joined has its prompt out already.
     ///
     /// # Errors
     ///
@@ -41,10 +42,16 @@ impl<T: Serialize + DeserializeOwned + Sync> PendingManager<T> {
         &self,
         bearer_token: Option<&str>,
         spec: &Spec<T>,
-    ) -> Result<(PendingId, String), PendingError> {
+    ) -> Result<(Created, String), PendingError> {
         let namespace = self.provider.namespace(bearer_token).await?;
         let created = self.pendings.create(&namespace, spec).await?;
-        Ok((created.id, (self.callback_url)(created.id)))
+        Ok((created, (self.callback_url)(created.id)))
+    }
+
+    /// What it creates: to read, list, clear and await.
+    #[must_use]
+    pub fn pendings(&self) -> &Pendings<T> {
+        &self.pendings
     }
 
     /// As [`Pendings::complete`].

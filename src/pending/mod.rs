@@ -26,11 +26,11 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::record::Body;
 #[cfg(feature = "jwt")]
 pub use self::claims::{
     ClaimsNamespace, JwtAlgorithm, Unverified, VerifyingKeys, VerifyingKeysError,
 };
+use self::record::Body;
 pub use self::{
     create::Replacement,
     error::PendingError,
@@ -47,7 +47,7 @@ use crate::{
     digest::{Digest, RequestId},
     foundation::Foundation,
     seal::{Binding, SealError},
-    store::{Cleared, PageCursor, PendingId, PendingPage, PendingRow},
+    store::{self, Cleared, Handed, PageCursor, PendingId, PendingPage, PendingRow},
 };
 
 /// What all pendings of a process share.
@@ -58,7 +58,7 @@ pub struct PendingsConfig {
     /// How long an outcome is kept for those who wait, at the most; a minute at the least.
     /// Default 1 h.
     pub outcome_longest: Duration,
-    /// Which replica this is, for people: `[a-z0-9-]`, at most 32 characters.
+    /// Which replica this is, for people: of `[a-z0-9-]`, at most 32 characters; others are dropped.
     pub instance: String,
 }
 
@@ -81,6 +81,7 @@ pub struct Pendings<T> {
 
 impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
     pub(crate) fn new(foundation: Arc<Foundation>, config: PendingsConfig) -> Self {
+        let config = PendingsConfig { instance: store::instance(&config.instance), ..config };
         Self { foundation, config, payload: PhantomData }
     }
 
@@ -92,7 +93,7 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
     /// the seal or the store.
     pub async fn get(&self, id: PendingId) -> Result<Option<Pending<T>>, PendingError> {
         match self.foundation.store.read_pending(id).await? {
-            PendingRow::Live { body, left } => self.open(id, &body, left).map(Some),
+            PendingRow::Live { body, left } => self.open(id, &Handed::now(body), left),
             _ => Ok(None),
         }
     }
@@ -150,22 +151,31 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         Ok(self.foundation.store.waiters(id).await?)
     }
 
+    /// `None` if its life is over by this machine's clock, whatever Redis says.
     fn open(
         &self,
         id: PendingId,
-        sealed: &[u8],
+        handed: &Handed,
         left: Duration,
-    ) -> Result<Pending<T>, PendingError> {
+    ) -> Result<Option<Pending<T>>, PendingError> {
         let text = id.to_string();
-        let opened = self.foundation.seal.open_short(self.binding(&text), sealed);
-        let body: Body<T> = opened.map_err(|error| {
-            tracing::error!(pending = %id, %error, "a pending does not open");
-            match error {
-                SealError::Codec(source) => PendingError::Shape { id, source },
-                other => PendingError::Seal(other),
+        let Handed { body, ago } = handed;
+        match self.foundation.seal.open_handed::<Body<T>>(self.binding(&text), body, *ago) {
+            Ok(body) => Ok(Some(body.into_pending(id, left))),
+            Err(SealError::PastItsLife) => {
+                tracing::error!(pending = %id,
+                    "redis says that a pending lives, this machine's clock that it is over: \
+                     one of the two clocks is wrong");
+                Ok(None)
             }
-        })?;
-        Ok(body.into_pending(id, left))
+            Err(error) => {
+                tracing::error!(pending = %id, %error, "a pending does not open");
+                Err(match error {
+                    SealError::Codec(source) => PendingError::Shape { id, source },
+                    other => PendingError::Seal(other),
+                })
+            }
+        }
     }
 
     fn namespace(&self, namespace: &Namespace) -> Digest {

@@ -75,11 +75,14 @@ impl<T> Spec<T> {
     }
 
     pub(super) fn dedup_text(&self) -> Option<String> {
+        // Whoever joins must be able to read it and to end it: the same kind, the same subject.
+        let bound = if self.subject.is_some() { "bound" } else { "" };
+        let subject = self.subject.as_deref().unwrap_or_default();
         // Length-prefixed, so that no two lists of parts read the same.
         let parts = match &self.dedup {
             Dedup::None => return None,
-            Dedup::Same => ["same", &self.kind, &self.alias, &self.resource],
-            Dedup::Key(key) => ["key", key, "", ""],
+            Dedup::Same => ["same", &self.kind, bound, subject, &self.alias, &self.resource],
+            Dedup::Key(key) => ["key", &self.kind, bound, subject, key, ""],
         };
         Some(parts.map(|part| format!("{}:{part}", part.len())).join(","))
     }
@@ -112,9 +115,9 @@ pub enum Life {
 pub enum Dedup {
     /// Nothing: each is its own.
     None,
-    /// The same kind, alias and resource.
+    /// The same kind, subject, alias and resource.
     Same,
-    /// The same key of the host's.
+    /// The same key of the host's, for the same kind and subject.
     Key(String),
 }
 
@@ -156,7 +159,7 @@ pub struct Created {
     pub id: PendingId,
     /// Whether somebody else's prompt is out already: this caller joins it.
     pub joined: bool,
-    /// What is left of its life.
+    /// What is left of its life; of one that this caller created, all of it.
     pub expires_in: Duration,
 }
 

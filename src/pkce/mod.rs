@@ -21,7 +21,7 @@ use crate::{
     digest::RequestId,
     foundation::Foundation,
     seal::{Binding, Seal, SealError},
-    store::{Kind, NewRecord, Put, RecordName, StoreError, Take},
+    store::{Handed, Kind, NewRecord, Put, RecordName, StoreError, Take},
 };
 
 /// How long a state lives: a person has ten minutes to sign in.
@@ -114,7 +114,7 @@ impl PkceStates {
         };
         metrics::counter!("vestibule_take_total", "kind" => "pkce", "outcome" => word).increment(1);
         let cause = match outcome {
-            Ok(Take::Taken(body)) => return self.open(&name, &body),
+            Ok(Take::Taken(handed)) => return self.open(&name, &handed),
             Ok(Take::AlreadyTaken { at_ms }) => {
                 tracing::warn!(record = %name.digest, at_ms, "a PKCE state was presented again");
                 NotFound::Replayed { at_ms }
@@ -126,8 +126,9 @@ impl PkceStates {
         Err(PkceError::StateNotFound(cause))
     }
 
-    fn open(&self, name: &RecordName, body: &[u8]) -> Result<PkceState, PkceError> {
-        match self.foundation.seal.open_short(self.binding(name), body) {
+    fn open(&self, name: &RecordName, handed: &Handed) -> Result<PkceState, PkceError> {
+        let Handed { body, ago } = handed;
+        match self.foundation.seal.open_handed(self.binding(name), body, *ago) {
             Ok(record) => Ok(record),
             Err(SealError::PastItsLife) => {
                 tracing::error!(record = %name.digest,

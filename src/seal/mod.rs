@@ -132,6 +132,21 @@ impl Seal {
         binding: Binding<'_>,
         sealed: &[u8],
     ) -> Result<T, SealError> {
+        self.open_handed(binding, sealed, std::time::Duration::ZERO)
+    }
+
+    /// Opens what was handed out `ago`: its life is judged by then, so that a retry gets the same
+    /// answer although the life is over by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_short`](Self::open_short).
+    pub fn open_handed<T: DeserializeOwned>(
+        &self,
+        binding: Binding<'_>,
+        sealed: &[u8],
+        ago: std::time::Duration,
+    ) -> Result<T, SealError> {
         let plain = match (&self.ring, sealed.first()) {
             (None, Some(&OPEN)) => Zeroizing::new(sealed[1..].to_vec()),
             (None, _) => return Err(SealError::SealedByARing),
@@ -142,7 +157,9 @@ impl Seal {
             return Err(SealError::Damaged);
         };
         let not_after = u64::from_le_bytes(*not_after);
-        if self.wall_clock.now_ms() > not_after.saturating_add(TOLERANCE_MS) {
+        let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        let judged_at = self.wall_clock.now_ms().saturating_sub(ago_ms);
+        if judged_at > not_after.saturating_add(TOLERANCE_MS) {
             return Err(SealError::PastItsLife);
         }
         Ok(codec::decode(encoded)?)

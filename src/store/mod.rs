@@ -41,7 +41,7 @@ pub use self::{
     credential::{Claim, CredentialRow, NewCredential, Stored},
     device::{AcquirePoll, PollRelease, PollTurn, ReleasePoll},
     error::{Class, StoreError},
-    one_shot::{Kind, NewRecord, Put, RecordName, Take},
+    one_shot::{Handed, Kind, NewRecord, Put, RecordName, Take},
     pending::{
         Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingPage,
         PendingRow, PutPending, Replaced,
@@ -239,6 +239,13 @@ pub trait TokenStore {
         age: Duration,
         cursor: Option<TokenCursor>,
     ) -> Result<TrimmedScope, StoreError>;
+}
+
+/// What a replica is called in records and outcomes, for people: of what a host calls it the
+/// characters `a-z`, `0-9` and `-`, at most 32. A script reads them back, so others would be lost.
+pub(crate) fn instance(name: &str) -> String {
+    let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
+    name.chars().map(|c| c.to_ascii_lowercase()).filter(fits).take(32).collect()
 }
 
 /// What a store keeps of a duration: whole milliseconds, ten years at the most. A provider may name

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Shard;
+use super::{GRACE, Shard};
 use crate::digest::Digest;
 
 /// What a one-shot record is for.
@@ -73,11 +73,43 @@ pub enum Put {
     Collision,
 }
 
+/// A sealed body that was handed to exactly one caller.
+#[derive(Clone, Eq)]
+pub struct Handed {
+    /// The body.
+    pub body: Vec<u8>,
+    /// How long ago that was: above zero on a retry, and at most the grace. Its life is judged by
+    /// when it was handed out.
+    pub ago: Duration,
+}
+
+impl Handed {
+    /// Handed out just now.
+    #[must_use]
+    pub fn now(body: Vec<u8>) -> Self {
+        Self { body, ago: Duration::ZERO }
+    }
+
+    /// Handed out so many milliseconds ago. A receipt lives no longer than the grace, whatever
+    /// somebody wrote into the record.
+    #[must_use]
+    pub fn ago(body: Vec<u8>, ms: u64) -> Self {
+        Self { body, ago: Duration::from_millis(ms).min(GRACE) }
+    }
+}
+
+/// A retry gets the same, later.
+impl PartialEq for Handed {
+    fn eq(&self, other: &Self) -> bool {
+        self.body == other.body
+    }
+}
+
 /// What became of a take.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Take {
     /// Yours, with the sealed body; also on a retry with the same request id.
-    Taken(Vec<u8>),
+    Taken(Handed),
     /// Somebody else took it, at this time of the store (ms since 1970).
     AlreadyTaken {
         /// When.

@@ -6,7 +6,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::PendingId;
+use super::{Handed, PendingId};
 use crate::digest::Digest;
 
 /// A pending to be put.
@@ -118,7 +118,7 @@ pub struct Finish<'a> {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Finished {
     /// Yours, with the sealed body; also on a retry with the same request id.
-    Finished(Vec<u8>),
+    Finished(Handed),
     /// Somebody else ended it.
     Already {
         /// How.

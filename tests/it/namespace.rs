@@ -339,7 +339,9 @@ async fn pendings_follow_the_person_and_nothing_raw_is_stored() {
     spec.life = vestibule::pending::Life::For(Duration::from_secs(60));
     let mut seen = format!("{provider:?}{:?}", manager(provider.clone()));
     for bearer_token in tokens {
-        let (id, _) = manager(provider.clone()).create(Some(bearer_token), &spec).await.unwrap();
+        let (created, _) =
+            manager(provider.clone()).create(Some(bearer_token), &spec).await.unwrap();
+        let id = created.id;
         let namespace = name(&provider, bearer_token).await;
         assert_eq!(pendings.list(&namespace, None, 10).await.unwrap().ids, [id]);
         let pending = pendings.get(id).await.unwrap().unwrap();

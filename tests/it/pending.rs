@@ -2,7 +2,7 @@
 
 mod waits;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
@@ -10,10 +10,14 @@ use tokio::task::JoinSet;
 use vestibule::{
     RequestId, Vestibule,
     pending::{
-        Completion, Dedup, InvalidSpec, Life, Namespace, NamespaceProvider, PendingError,
+        Completion, Created, Dedup, InvalidSpec, Life, Namespace, NamespaceProvider, PendingError,
         PendingManager, Pendings, PendingsConfig, Replacement, Spec, Waited,
     },
-    store::{Ending, PendingId, redis::RedisConfig},
+    seal::Seal,
+    store::{
+        Ending, PendingId,
+        redis::{RedisConfig, RedisStore},
+    },
 };
 
 use crate::{
@@ -221,6 +225,79 @@ async fn many_callers_get_one_prompt() {
     }
 }
 
+/// nobody joins what is bound to another, nor what is of another kind.
+#[tokio::test]
+async fn whoever_joins_can_read_and_end_it() {
+    for [a, b] in replicas().await {
+        for dedup in [Dedup::Same, Dedup::Key("user-7".to_owned())] {
+            let mut spec = Spec::new("form", device());
+            spec.dedup = dedup;
+            let mut ids = BTreeSet::new();
+            for (kind, subject) in
+                [("form", None), ("form", Some("alice")), ("form", Some("bob")), ("redirect", None)]
+            {
+                spec.kind = kind.to_owned();
+                spec.subject = subject.map(str::to_owned);
+                let created = a.create(&namespace(), &spec).await.unwrap();
+                assert!(!created.joined, "{kind} {subject:?}");
+                let again = b.create(&namespace(), &spec).await.unwrap();
+                assert!(again.joined && again.id == created.id);
+                ids.insert(created.id);
+                let ended = b.cancel(created.id, subject).await.unwrap();
+                assert!(matches!(ended, Completion::Won(_)), "{kind} {subject:?}");
+            }
+            assert_eq!(ids.len(), 4);
+        }
+    }
+}
+
+/// a retry gets the same answer for a minute, also of a pending that ended at the end of its
+/// life; one whose life was over when it was ended gets none.
+#[tokio::test]
+async fn a_retry_outlives_the_pending() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let config_of = || RedisConfig::new(&server.url()).unwrap().with_prefix(&prefix).unwrap();
+    let store = |shift| async move {
+        let keys = shared_keys();
+        let store = RedisStore::connect(config_of(), &keys.naming).await.unwrap();
+        let seal = Seal::new(keys.ring.clone()).with_wall_clock_shift(shift);
+        let vestibule = Vestibule::assemble(Arc::new(store), seal, &keys);
+        vestibule.pendings::<Device>(config("a"))
+    };
+    let (now, later) = (store(0).await, store(630_000).await);
+    let request = RequestId::random();
+    let id = now.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
+    let request = &request;
+    let finish = async |pendings: Pendings<Device>| {
+        pendings.finish_as(request, id, Ending::Completed, None, b"").await.unwrap()
+    };
+    // Half a minute short of its end; then that minute passes, on every clock.
+    age(&mut server.raw().await, &prefix, Duration::from_secs(570)).await;
+    assert!(matches!(finish(now.clone()).await, Completion::Won(_)));
+    age(&mut server.raw().await, &prefix, Duration::from_secs(50)).await;
+    let again = finish(store(620_000).await).await;
+    assert!(matches!(again, Completion::Won(pending) if pending.data == device()));
+
+    // By this machine's clock its life was over when it was ended.
+    let id = now.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
+    assert!(later.get(id).await.unwrap().is_none());
+    assert!(matches!(later.cancel(id, None).await.unwrap(), Completion::Expired));
+}
+
+/// A replica's name is for people, and must be one that the scripts read back.
+#[tokio::test]
+async fn any_name_of_a_replica_is_told_alike() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let vestibule = vestibule(&server.url(), &prefix).await;
+    let pendings: Pendings<Device> = vestibule.pendings(config("Web_1.\n Prod"));
+    let id = pendings.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
+    pendings.complete(id, None, &7).await.unwrap();
+    let told = pendings.wait::<u8>(id, PATIENCE).await.unwrap();
+    assert!(matches!(told, Waited::Completed { answer: 7, by, .. } if by == "web1prod"));
+    let late = pendings.cancel(id, None).await.unwrap();
+    assert!(matches!(late, Completion::Lost { by, .. } if by == "web1prod"));
+}
+
 /// a bound pending is ended by its subject alone; a mismatch neither consumes nor reveals.
 #[tokio::test]
 async fn a_bound_pending_is_ended_by_its_subject_alone() {
@@ -295,12 +372,14 @@ async fn a_manager_knows_its_callers() {
         std::sync::Arc::new(callback),
     );
     let spec = Spec::new("form", device());
-    let (id, url) = manager.create(Some("bearer-hunter2"), &spec).await.unwrap();
+    let (Created { id, joined, .. }, url) =
+        manager.create(Some("bearer-hunter2"), &spec).await.unwrap();
+    assert!(!joined);
     assert_eq!(url, format!("https://app.example/pending/{id}"));
     let mine = provider.namespace(Some("bearer-hunter2")).await.unwrap();
     assert!(!mine.name().contains("hunter2") && !format!("{mine:?}").contains(mine.name()));
     assert_eq!(pendings.list(&mine, None, 10).await.unwrap().ids, [id]);
-    let (anonymous, _) = manager.create(None, &spec).await.unwrap();
+    let anonymous = manager.create(None, &spec).await.unwrap().0.id;
     assert_eq!(pendings.list(&Namespace::default(), None, 10).await.unwrap().ids, [anonymous]);
     assert!(matches!(manager.complete(id, None, &0).await.unwrap(), Completion::Won(_)));
     assert!(matches!(manager.cancel(anonymous, None).await.unwrap(), Completion::Won(_)));

@@ -3,7 +3,7 @@
 use super::{after, fading::Fading};
 use crate::{
     digest::Digest,
-    store::{GRACE, NewRecord, Put, RecordName, Take},
+    store::{GRACE, Handed, NewRecord, Put, RecordName, Take},
 };
 
 #[derive(Default)]
@@ -39,14 +39,17 @@ impl OneShots {
         let Some(record) = self.0.get(*name, now) else { return Take::Absent };
         // State before life: a receipt lives within the grace.
         match record.taken {
-            Some(taken) if taken.by == request => return Take::Taken(record.body.clone()),
+            Some(taken) if taken.by == request => {
+                let ago = now.saturating_sub(taken.at);
+                return Take::Taken(Handed::ago(record.body.clone(), ago));
+            }
             Some(taken) => return Take::AlreadyTaken { at_ms: taken.at },
             None if record.expires_at <= now => return Take::Expired,
             None => record.taken = Some(Taken { by: request, at: now }),
         }
         let body = record.body.clone();
         self.0.end_at(*name, after(now, GRACE));
-        Take::Taken(body)
+        Take::Taken(Handed::now(body))
     }
 
     #[cfg(test)]

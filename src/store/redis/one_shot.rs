@@ -5,7 +5,7 @@ use redis::{Cmd, Value};
 use super::{RedisStore, record, reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
-    store::{GRACE, NewRecord, Put, RecordName, StoreError, Take, millis},
+    store::{GRACE, Handed, NewRecord, Put, RecordName, StoreError, Take, millis},
 };
 
 /// `SET … NX GET`: writes, or returns what is there, whose put digest tells a retry from a
@@ -42,7 +42,7 @@ pub(super) async fn take(
             let mut bytes = reply.take_bytes(0)?;
             let Some((_, body)) = record::read(&bytes) else { return Err(corrupt(key)) };
             bytes.drain(..body);
-            Ok(Take::Taken(bytes))
+            Ok(Take::Taken(Handed::ago(bytes, reply.part(1)?)))
         }
         "already" => Ok(Take::AlreadyTaken { at_ms: reply.part(0)? }),
         "expired" => Ok(Take::Expired),

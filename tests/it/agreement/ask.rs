@@ -109,7 +109,7 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
             let take = store.take(&record(*name), request(*by)).await?;
             let answer = Answer::new(format!("take {}", take.as_str()));
             match take {
-                Take::Taken(body) => answer.detail(text(&body)),
+                Take::Taken(handed) => answer.detail(text(&handed.body)).span(handed.ago),
                 Take::AlreadyTaken { at_ms } => answer.time("at", Some(at_ms), store),
                 _ => answer,
             }

@@ -146,7 +146,7 @@ async fn finish(store: &dyn Store, at: usize, step: &PendingStep) -> Result<Answ
     let finished = store.finish_pending(finish).await?;
     let answer = Answer::new(format!("finish {}", finished.as_str()));
     Ok(match finished {
-        Finished::Finished(body) => answer.detail(text(&body)),
+        Finished::Finished(handed) => answer.detail(text(&handed.body)).span(handed.ago),
         Finished::Already { how, at_ms, by } => {
             answer.detail(format!("{how:?} {by}")).time(" at", Some(at_ms), store)
         }

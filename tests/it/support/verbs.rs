@@ -6,7 +6,7 @@ use vestibule::{
     Digest, RequestId,
     store::{
         Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome,
-        FailureKind, Kind, NewCredential, NewRecord, Put, RecordName, Renewal, Shard, Store,
+        FailureKind, Handed, Kind, NewCredential, NewRecord, Put, RecordName, Renewal, Shard, Store,
         StoreError, Stored, Take,
     },
 };
@@ -51,7 +51,7 @@ pub async fn live(store: &dyn Store) -> RecordName {
 }
 
 pub fn body() -> Take {
-    Take::Taken(BODY.to_vec())
+    Take::Taken(Handed::now(BODY.to_vec()))
 }
 
 pub async fn store_credential(store: &dyn Store, id: &ConnectionId) -> Result<Stored, StoreError> {

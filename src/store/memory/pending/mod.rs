@@ -13,8 +13,9 @@ use super::{MemoryStore, after, fading::Fading};
 use crate::{
     digest::Digest,
     store::{
-        Cleared, Ending, Finish, Finished, GRACE, NewPending, Outcome, PageCursor, PendingId,
-        PendingPage, PendingRow, PendingStore, PutPending, Replaced, StoreError, WakeHub, millis,
+        Cleared, Ending, Finish, Finished, GRACE, Handed, NewPending, Outcome, PageCursor,
+        PendingId, PendingPage, PendingRow, PendingStore, PutPending, Replaced, StoreError,
+        WakeHub, millis,
     },
 };
 
@@ -224,7 +225,8 @@ impl Pendings {
         let Some(record) = self.records.get(finish.id, now) else { return Finished::Absent };
         match record.ended {
             Some(ended) if ended.by == finish.request => {
-                return Finished::Finished(record.body.clone());
+                let ago = now.saturating_sub(ended.at);
+                return Finished::Finished(Handed::ago(record.body.clone(), ago));
             }
             Some(Ended { how, at, .. }) => {
                 return Finished::Already { how, at_ms: at, by: by.unwrap_or_default() };
@@ -246,7 +248,7 @@ impl Pendings {
         };
         let life = left.min(millis(finish.longest)).max(millis(GRACE));
         self.end(finish.id, end, outcome, life, now);
-        Finished::Finished(body)
+        Finished::Finished(Handed::now(body))
     }
 
     pub(super) fn outcome(&mut self, id: PendingId, now: u64) -> Option<Outcome> {

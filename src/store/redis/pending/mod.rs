@@ -12,8 +12,9 @@ use super::{RedisStore, record, reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        Cleared, Ending, Finish, Finished, GRACE, NewPending, Outcome, PageCursor, PendingId,
-        PendingPage, PendingRow, PendingStore, PutPending, Replaced, StoreError, WakeHub, millis,
+        Cleared, Ending, Finish, Finished, GRACE, Handed, NewPending, Outcome, PageCursor,
+        PendingId, PendingPage, PendingRow, PendingStore, PutPending, Replaced, StoreError,
+        WakeHub, millis,
     },
 };
 
@@ -132,7 +133,7 @@ async fn finish(store: &RedisStore, finish: Finish<'_>) -> Result<Finished, Stor
                 return Err(corrupt("its head cannot be read"));
             };
             bytes.drain(..body);
-            Finished::Finished(bytes)
+            Finished::Finished(Handed::ago(bytes, reply.part(1)?))
         }
         "already" => Finished::Already {
             how: Ending::from_word(&reply.part::<String>(0)?)
