@@ -112,7 +112,7 @@ impl ConnectionsConfig {
     /// Names this replica.
     #[must_use]
     pub fn with_instance(mut self, instance: &str) -> Self {
-        self.instance = instance.to_owned();
+        instance.clone_into(&mut self.instance);
         self
     }
 }

@@ -80,8 +80,8 @@ pub struct Pendings<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
-    pub(crate) fn new(foundation: Arc<Foundation>, config: PendingsConfig) -> Self {
-        let config = PendingsConfig { instance: store::instance(&config.instance), ..config };
+    pub(crate) fn new(foundation: Arc<Foundation>, mut config: PendingsConfig) -> Self {
+        config.instance = store::instance(&config.instance);
         Self { foundation, config, payload: PhantomData }
     }
 

@@ -207,8 +207,7 @@ pub trait TokenStore {
     ) -> Result<(TokenId, TokenRow), StoreError>;
 
     /// Counts one use of a token that is good for `limit`.
-    async fn use_token(&self, id: TokenId, request: Digest, limit: u32)
-    -> Result<Use, StoreError>;
+    async fn use_token(&self, id: TokenId, request: Digest, limit: u32) -> Result<Use, StoreError>;
 
     /// Revokes one token.
     async fn revoke_token(&self, id: TokenId, request: Digest) -> Result<Revocation, StoreError>;

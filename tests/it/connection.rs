@@ -16,13 +16,13 @@ use vestibule::{
 use vestibule_worker::provider::{Answer, Failure, Provider, Settings};
 
 use crate::{
-    properties::{
-        connections::{
-            connections, connections_of, connector, consent, install_tls, param, sign_in,
-        },
-        pkce::shared_keys,
+    properties::{connections::connections, pkce::shared_keys},
+    support::{
+        ageing::age,
+        server,
+        sign_in::{connections_of, connector, consent, install_tls, param, sign_in},
+        stores::fresh_prefix,
     },
-    support::{ageing::age, server, stores::fresh_prefix},
 };
 
 const REDIRECT: &str = "http://127.0.0.1:9/callback";

@@ -32,8 +32,8 @@ use crate::{
     digest::Digest,
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError, Stored,
-        Take, WakeHub, millis,
+        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError,
+        Stored, Take, WakeHub, millis,
     },
     wall_clock::WallClock,
 };

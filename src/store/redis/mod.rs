@@ -51,8 +51,8 @@ use crate::{
     digest::{Digest, NamingKey},
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError, Stored,
-        Take,
+        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError,
+        Stored, Take,
     },
 };
 

@@ -6,8 +6,8 @@ use vestibule::{
     Digest, RequestId,
     store::{
         Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome,
-        FailureKind, Handed, Kind, NewCredential, NewRecord, Put, RecordName, Renewal, Shard, Store,
-        StoreError, Stored, Take,
+        FailureKind, Handed, Kind, NewCredential, NewRecord, Put, RecordName, Renewal, Shard,
+        Store, StoreError, Stored, Take,
     },
 };
 

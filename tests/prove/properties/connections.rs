@@ -14,9 +14,7 @@ use vestibule::{
 use vestibule_worker::provider::{Provider, Settings};
 
 use super::{Progress, Verdict, pkce::shared_keys, verdict};
-pub use crate::support::sign_in::{
-    connections_of, connector, consent, install_tls, param, sign_in,
-};
+pub use crate::support::sign_in::{connections_of, connector, install_tls, sign_in};
 use crate::support::{
     ageing::age,
     children::{self, Parent},
