@@ -1,21 +1,27 @@
 //! Connectors: the providers that a host connects to.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    num::{NonZeroU16, NonZeroU32},
+    time::Duration,
+};
 
 use url::Url;
 
-use super::{ClientSecret, ConnectionError};
+use super::{ClientSecret, ConnectorError, ReplayPolicy, registry};
 
-/// How one provider is talked to.
+/// How one provider is talked to. A [`Registry`](super::Registry) checks it as a whole.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Connector {
     /// Its name in records, logs and metrics: `[a-z0-9-]{1,32}`.
     pub slug: String,
-    /// Where users are sent.
-    pub authorize_url: Url,
+    /// What its credentials are, and how they are come by.
+    pub auth: AuthType,
+    /// Where users are sent. A query that is in it stays: `?access_type=offline`, say.
+    pub authorize_url: Option<Url>,
     /// Where codes and refresh tokens are exchanged.
-    pub token_url: Url,
+    pub token_url: Option<Url>,
     /// Where device codes are asked for (RFC 8628 section 3.1); `None` if it has none.
     pub device_authorization_url: Option<Url>,
     /// The host's name there.
@@ -28,93 +34,92 @@ pub struct Connector {
     pub scopes: Vec<String>,
     /// The `iss` that its callbacks carry (RFC 9207); `None` if it sends none.
     pub issuer: Option<String>,
-    /// How long before its end a token is refreshed. Default 5 min.
+    /// How long before its end a token is refreshed. Default 5 min; at most a day.
     pub refresh_lead: Duration,
-    /// How much life a token must have left to be served. Default 30 s.
+    /// How much life a token must have left to be served. Default 30 s; at most `refresh_lead`.
     pub serve_margin: Duration,
     /// What it does about a refresh token that is presented twice.
     pub replay: ReplayPolicy,
+    /// How many calls it takes of all replicas together; `None` if that is not known. Counted are
+    /// refreshes; a sign-in is not held up.
+    pub rate: Option<RateProfile>,
+    /// How many refreshes may be under way at once, on all replicas; `None` for any number.
+    pub concurrency: Option<NonZeroU16>,
+    /// What it does unlike others.
+    pub quirks: BTreeSet<Quirk>,
+}
+
+/// What a connector's credentials are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum AuthType {
+    /// A user signs in; access tokens are refreshed (RFC 6749 sections 4.1 and 6).
+    #[default]
+    OAuth2,
+    /// The host itself is given access tokens (RFC 6749 section 4.4). There is no refresh token:
+    /// the next one is asked for as the first was.
+    ClientCredentials,
+    /// A key that a user pastes. It is never refreshed.
+    ApiKey,
+    /// A key and its secret that a user pastes. They are never refreshed.
+    ApiKeyAndSecret,
+}
+
+impl AuthType {
+    /// Its word, for configuration and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OAuth2 => "oauth2",
+            Self::ClientCredentials => "client_credentials",
+            Self::ApiKey => "api_key",
+            Self::ApiKeyAndSecret => "api_key_and_secret",
+        }
+    }
+
+    pub(super) const fn is_key(self) -> bool {
+        matches!(self, Self::ApiKey | Self::ApiKeyAndSecret)
+    }
 }
 
 /// How a client authenticates (RFC 6749 section 2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ClientAuth {
-    /// HTTP Basic, form-encoded as the RFC says.
+    /// HTTP Basic, form-encoded as the RFC says; see [`Quirk::RawBasic`]. Without a secret, as
+    /// [`None`](Self::None).
     #[default]
     Basic,
     /// In the body.
     Post,
+    /// Not at all: a public client only names itself (RFC 6749 section 2.1).
+    None,
 }
 
-/// What a provider does about a refresh token that is presented twice, which a crash between its
-/// answer and our commit makes unavoidable.
+/// What a provider does unlike others, and must be told.
+///
+/// What its answers show by themselves needs no switch: a refresh token that is left out keeps the
+/// old one, an error is found under status 200, and a form-encoded answer is read like JSON,
+/// whoever sends them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Quirk {
+    /// HTTP Basic takes identifier and secret as they are, not form-encoded.
+    RawBasic,
+}
+
+/// How many calls a provider takes: of one account, and so of all owners together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReplayPolicy {
-    /// It accepts it for so long after the first time. With 30 s or more a successor of a crashed
-    /// replica arrives in time.
-    Grace(Duration),
-    /// It revokes everything (RFC 9700 section 4.14.2).
-    Strict,
-}
-
-impl ReplayPolicy {
-    /// Whether a lease is short, and renewed as long as the provider takes: where a successor that
-    /// comes soon is forgiven. Elsewhere an overlap costs the account: the lease is long, nobody
-    /// renews it, and the exchange ends before it does.
-    pub(super) fn renews(self) -> bool {
-        matches!(self, Self::Grace(grace) if grace >= Duration::from_secs(30))
-    }
-
-    /// How long a lease lasts. A renewed one is three times [its pause](Self::renews), so that two
-    /// renewals may fail. The other is the longest answer that is waited for, and 5 s to begin in.
-    pub(super) fn lease(self) -> Duration {
-        if self.renews() { Duration::from_secs(12) } else { Duration::from_secs(30) }
-    }
-
-    /// How long an answer is waited for: a lost one must be asked for again inside the grace, and
-    /// a lease that is not renewed must not end before it.
-    pub(super) fn patience(self) -> Duration {
-        match self {
-            Self::Grace(grace) => {
-                (grace / 2).clamp(Duration::from_secs(5), Duration::from_secs(25))
-            }
-            Self::Strict => Duration::from_secs(25),
-        }
-    }
-
-    /// How long after the first time a token may be presented again without harm.
-    pub(super) fn forgiven(self) -> Duration {
-        match self {
-            Self::Grace(grace) => grace,
-            Self::Strict => Duration::ZERO,
-        }
-    }
-}
-
-/// Why something is not a connector.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectorError {
-    /// The slug has other characters, or too many.
-    #[error("a connector's slug is 1 to 32 of the characters a-z, 0-9 and -")]
-    Slug,
-    /// A URL is not one that tokens may be sent to.
-    #[error("{which} of connector {slug} must be https, or http on loopback")]
-    Url {
-        /// The connector.
-        slug: String,
-        /// Which of its URLs.
-        which: &'static str,
-    },
-    /// Two of one slug.
-    #[error("connector {0} is there twice")]
-    Twice(String),
+pub struct RateProfile {
+    /// So many calls …
+    pub calls: NonZeroU32,
+    /// … in so long: 1 ms to a day.
+    pub per: Duration,
 }
 
 impl Connector {
-    /// A connector with the defaults: Basic, no scopes, lead 5 min, margin 30 s, strict.
+    /// An [OAuth 2](AuthType::OAuth2) connector with the defaults: Basic, no scopes, lead 5 min,
+    /// margin 30 s, strict.
     ///
     /// # Errors
     ///
@@ -125,22 +130,75 @@ impl Connector {
         token_url: Url,
         client_id: impl Into<String>,
     ) -> Result<Self, ConnectorError> {
-        let slug = slug.into();
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if !(1..=32).contains(&slug.len()) || !slug.bytes().all(fits) {
-            return Err(ConnectorError::Slug);
-        }
-        for (which, url) in [("authorize_url", &authorize_url), ("token_url", &token_url)] {
-            if !is_private(url) {
-                return Err(ConnectorError::Url { slug, which });
-            }
-        }
-        Ok(Self {
-            slug,
-            authorize_url,
-            token_url,
-            device_authorization_url: None,
+        let connector = Self {
+            authorize_url: Some(authorize_url),
+            token_url: Some(token_url),
             client_id: client_id.into(),
+            ..Self::bare(slug.into(), AuthType::OAuth2)
+        };
+        registry::check_slug(&connector.slug)?;
+        registry::check_urls(&connector)?;
+        Ok(connector)
+    }
+
+    /// A connector whose host is its only user ([`AuthType::ClientCredentials`]). Nothing is
+    /// rotated, so a lost answer is asked for again at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn client_credentials(
+        slug: impl Into<String>,
+        token_url: Url,
+        client_id: impl Into<String>,
+        client_secret: ClientSecret,
+    ) -> Result<Self, ConnectorError> {
+        let connector = Self {
+            token_url: Some(token_url),
+            client_id: client_id.into(),
+            client_secret: Some(client_secret),
+            replay: ReplayPolicy::Grace(Duration::from_secs(3600)),
+            ..Self::bare(slug.into(), AuthType::ClientCredentials)
+        };
+        registry::check_slug(&connector.slug)?;
+        registry::check_urls(&connector)?;
+        Ok(connector)
+    }
+
+    /// A connector whose users paste a key, or a key and its secret.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError`] for a bad slug, or for an `auth` that is not of keys.
+    pub fn api_key(slug: impl Into<String>, auth: AuthType) -> Result<Self, ConnectorError> {
+        let connector = Self::bare(slug.into(), auth);
+        registry::check_slug(&connector.slug)?;
+        if !auth.is_key() {
+            let fix = "is api_key or api_key_and_secret here";
+            return Err(ConnectorError::field(&connector.slug, "auth", fix));
+        }
+        Ok(connector)
+    }
+
+    /// With the endpoint where device codes are asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Field`] for one over which a secret would travel in the open.
+    pub fn with_device_authorization(mut self, url: Url) -> Result<Self, ConnectorError> {
+        self.device_authorization_url = Some(url);
+        registry::check_urls(&self)?;
+        Ok(self)
+    }
+
+    fn bare(slug: String, auth: AuthType) -> Self {
+        Self {
+            slug,
+            auth,
+            authorize_url: None,
+            token_url: None,
+            device_authorization_url: None,
+            client_id: String::new(),
             client_secret: None,
             client_auth: ClientAuth::default(),
             scopes: Vec::new(),
@@ -148,105 +206,9 @@ impl Connector {
             refresh_lead: Duration::from_secs(300),
             serve_margin: Duration::from_secs(30),
             replay: ReplayPolicy::Strict,
-        })
-    }
-
-    /// With the endpoint where device codes are asked for.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectorError::Url`] for one over which a secret would travel in the open.
-    pub fn with_device_authorization(mut self, url: Url) -> Result<Self, ConnectorError> {
-        if !is_private(&url) {
-            let which = "device_authorization_url";
-            return Err(ConnectorError::Url { slug: self.slug, which });
+            rate: None,
+            concurrency: None,
+            quirks: BTreeSet::new(),
         }
-        self.device_authorization_url = Some(url);
-        Ok(self)
-    }
-}
-
-/// The connectors that are known: frozen once made.
-#[derive(Debug, Clone, Default)]
-pub struct Registry {
-    connectors: Arc<BTreeMap<String, Connector>>,
-}
-
-impl Registry {
-    /// Freezes these.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectorError::Twice`].
-    pub fn new(connectors: impl IntoIterator<Item = Connector>) -> Result<Self, ConnectorError> {
-        let mut known = BTreeMap::new();
-        for connector in connectors {
-            if let Some(twice) = known.insert(connector.slug.clone(), connector) {
-                return Err(ConnectorError::Twice(twice.slug));
-            }
-        }
-        Ok(Self { connectors: Arc::new(known) })
-    }
-
-    /// The connector of this slug.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectionError::UnknownConnector`].
-    pub fn lookup(&self, slug: &str) -> Result<&Connector, ConnectionError> {
-        self.connectors.get(slug).ok_or_else(|| ConnectionError::UnknownConnector {
-            slug: slug.chars().filter(|c| !c.is_control()).take(32).collect(),
-        })
-    }
-
-    /// All of them, by slug.
-    pub fn list(&self) -> impl Iterator<Item = &Connector> {
-        self.connectors.values()
-    }
-}
-
-/// https, or a loopback address where nobody listens in.
-fn is_private(url: &Url) -> bool {
-    match (url.scheme(), url.host()) {
-        ("https", Some(_)) => true,
-        ("http", Some(url::Host::Domain(name))) => name == "localhost",
-        ("http", Some(url::Host::Ipv4(ip))) => ip.is_loopback(),
-        ("http", Some(url::Host::Ipv6(ip))) => ip.is_loopback(),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connector(slug: &str, token_url: &str) -> Result<Connector, ConnectorError> {
-        let authorize = Url::parse("https://p.example/authorize").unwrap();
-        Connector::new(slug, authorize, Url::parse(token_url).unwrap(), "client")
-    }
-
-    #[test]
-    fn tokens_do_not_travel_in_the_open() {
-        for good in
-            ["https://p.example/t", "http://127.0.0.1:1/t", "http://[::1]/t", "http://localhost/t"]
-        {
-            assert!(connector("p", good).is_ok(), "{good}");
-        }
-        for bad in ["http://p.example/t", "http://10.0.0.1/t", "ftp://127.0.0.1/t"] {
-            assert!(matches!(connector("p", bad), Err(ConnectorError::Url { .. })), "{bad}");
-        }
-        assert_eq!(connector("P{}", "https://p/t").unwrap_err(), ConnectorError::Slug);
-    }
-
-    #[test]
-    fn a_registry_knows_each_once() {
-        let one = connector("p", "https://p.example/t").unwrap();
-        let registry = Registry::new([one.clone()]).unwrap();
-        assert_eq!(registry.lookup("p").unwrap().slug, "p");
-        assert!(registry.lookup("q").is_err());
-        assert_eq!(
-            Registry::new([one.clone(), one]).unwrap_err(),
-            ConnectorError::Twice("p".into())
-        );
     }
 }

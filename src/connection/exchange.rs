@@ -27,6 +27,16 @@ pub trait TokenExchange: Send + Sync + Debug {
         connector: &Connector,
         refresh_token: &RefreshToken,
     ) -> Result<TokenAnswer, ExchangeError>;
+
+    /// Asks for an access token of the host's own (RFC 6749 section 4.4). By default none can be
+    /// had.
+    async fn exchange_client_credentials(
+        &self,
+        _connector: &Connector,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        let what = "this exchanger knows no client credentials";
+        Err(ExchangeError::new(ExchangeClass::Config, what))
+    }
 }
 
 /// What a code is exchanged with.
@@ -117,16 +127,11 @@ impl ExchangeClass {
 }
 
 impl ExchangeError {
-    /// With a reason that may come from outside: control characters and anything that looks like a
-    /// URL are dropped, and it is cut at 200 characters.
+    /// With a reason that may come from outside: characters that print nothing, or turn the text
+    /// around, are dropped, whatever looks like a URL is replaced, and it is cut at 200 characters.
     #[must_use]
     pub fn new(class: ExchangeClass, reason: &str) -> Self {
-        let words = reason.split_whitespace().map(|word| {
-            let word: String = word.chars().filter(|c| !c.is_control()).collect();
-            if word.contains("://") { "[url]".to_owned() } else { word }
-        });
-        let reason = words.collect::<Vec<_>>().join(" ").chars().take(200).collect();
-        Self { class, reason, retry_after: None }
+        Self { class, reason: sanitised(reason), retry_after: None }
     }
 
     /// The same, to be tried again after so long.
@@ -135,6 +140,23 @@ impl ExchangeError {
         self.retry_after = after;
         self
     }
+}
+
+/// As [`ExchangeError::new`] says.
+pub(super) fn sanitised(reason: &str) -> String {
+    let words = reason.split_whitespace().map(|word| {
+        let word: String = word.chars().filter(|c| !is_invisible(*c)).collect();
+        if word.contains("//") || word.starts_with("www.") { "[url]".to_owned() } else { word }
+    });
+    words.collect::<Vec<_>>().join(" ").chars().take(200).collect()
+}
+
+fn is_invisible(c: char) -> bool {
+    let format = ['\u{feff}', '\u{61c}', '\u{ad}'].contains(&c)
+        || ('\u{200b}'..='\u{200f}').contains(&c)
+        || ('\u{202a}'..='\u{202e}').contains(&c)
+        || ('\u{2060}'..='\u{206f}').contains(&c);
+    c.is_control() || format
 }
 
 #[cfg(test)]
@@ -147,5 +169,7 @@ mod tests {
         let error = ExchangeError::new(ExchangeClass::Transient, &hostile);
         assert!(error.reason.starts_with("bad[31m see [url] xxx"), "{}", error.reason);
         assert_eq!(error.reason.chars().count(), 200);
+        let turned = ExchangeError::new(ExchangeClass::Config, "a\u{202e}b www.evil.example/t //x");
+        assert_eq!(turned.reason, "ab [url] [url]");
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! 30 s, no redirects, 1 MiB, and nothing is ever sent twice.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use oauth2::{
@@ -13,11 +10,12 @@ use oauth2::{
     TokenUrl,
     basic::{BasicClient, BasicErrorResponse, BasicTokenResponse},
 };
+use reqwest::header::AUTHORIZATION;
 
 use super::{
     AccessToken, ClientAuth, CodeGrant, Connector, ExchangeClass, ExchangeError, RefreshToken,
-    TokenAnswer, TokenExchange,
-    http_wire::{Answered, Wire, send},
+    TokenAnswer, TokenExchange, answer,
+    http_wire::{Wire, basic, send},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,7 +32,7 @@ pub struct HttpExchange {
 #[error("the HTTP client could not be made: {0}; is the CA bundle PEM?")]
 pub struct HttpExchangeError(String);
 
-type Failed = RequestTokenError<Wire, BasicErrorResponse>;
+type Heard = Result<BasicTokenResponse, RequestTokenError<ExchangeError, BasicErrorResponse>>;
 
 impl HttpExchange {
     /// Trusts the public roots.
@@ -88,7 +86,7 @@ impl TokenExchange for HttpExchange {
         let redirect = oauth2::RedirectUrl::new(grant.redirect_uri.to_owned()).map_err(|_| {
             ExchangeError::new(ExchangeClass::Config, "the redirect URI is not a URL")
         })?;
-        let (client, wire) = (oauth2_client(connector), self.once());
+        let (client, once) = (oauth2_client(connector)?, self.once(connector)?);
         let mut request = client
             .exchange_code(oauth2::AuthorizationCode::new(grant.code.secret().to_owned()))
             .set_pkce_verifier(oauth2::PkceCodeVerifier::new(grant.verifier.secret().to_owned()))
@@ -96,8 +94,7 @@ impl TokenExchange for HttpExchange {
         if !grant.resource.is_empty() {
             request = request.add_extra_param("resource", grant.resource);
         }
-        let answer = request.request_async(&wire).await;
-        answer.map(|answer| read(&answer)).map_err(|error| classify(&error, &wire.seen()))
+        heard(request.request_async(&once).await)
     }
 
     async fn exchange_refresh_token(
@@ -105,16 +102,29 @@ impl TokenExchange for HttpExchange {
         connector: &Connector,
         refresh_token: &RefreshToken,
     ) -> Result<TokenAnswer, ExchangeError> {
-        let (client, wire) = (oauth2_client(connector), self.once());
+        let (client, once) = (oauth2_client(connector)?, self.once(connector)?);
         let token = oauth2::RefreshToken::new(refresh_token.secret().to_owned());
-        let answer = client.exchange_refresh_token(&token).request_async(&wire).await;
-        answer.map(|answer| read(&answer)).map_err(|error| classify(&error, &wire.seen()))
+        heard(client.exchange_refresh_token(&token).request_async(&once).await)
+    }
+
+    async fn exchange_client_credentials(
+        &self,
+        connector: &Connector,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        let (client, once) = (oauth2_client(connector)?, self.once(connector)?);
+        let scopes = connector.scopes.iter().cloned().map(oauth2::Scope::new);
+        let request = client.exchange_client_credentials().add_scopes(scopes);
+        heard(request.request_async(&once).await)
     }
 }
 
 impl HttpExchange {
-    fn once(&self) -> Once {
-        Once { client: self.client.clone(), seen: Arc::default() }
+    fn once(&self, connector: &Connector) -> Result<Once, ExchangeError> {
+        let authorization = match (&connector.client_secret, connector.client_auth) {
+            (Some(secret), ClientAuth::Basic) => Some(basic(connector, secret)?),
+            _ => None,
+        };
+        Ok(Once { client: self.client.clone(), authorization })
     }
 }
 
@@ -131,121 +141,74 @@ type Client = oauth2::Client<
     oauth2::EndpointSet,
 >;
 
-fn oauth2_client(connector: &Connector) -> Client {
+fn oauth2_client(connector: &Connector) -> Result<Client, ExchangeError> {
+    let Some(token_url) = &connector.token_url else {
+        let what = "the connector has no token endpoint";
+        return Err(ExchangeError::new(ExchangeClass::Config, what));
+    };
     let client = BasicClient::new(oauth2::ClientId::new(connector.client_id.clone()))
-        .set_token_uri(TokenUrl::from_url(connector.token_url.clone()))
+        .set_token_uri(TokenUrl::from_url(token_url.clone()))
         .set_auth_type(match connector.client_auth {
             ClientAuth::Basic => AuthType::BasicAuth,
-            ClientAuth::Post => AuthType::RequestBody,
+            ClientAuth::Post | ClientAuth::None => AuthType::RequestBody,
         });
-    match &connector.client_secret {
-        Some(secret) => {
+    Ok(match &connector.client_secret {
+        Some(secret) if connector.client_auth != ClientAuth::None => {
             client.set_client_secret(oauth2::ClientSecret::new(secret.secret().to_owned()))
         }
-        None => client,
+        _ => client,
+    })
+}
+
+fn heard(heard: Heard) -> Result<TokenAnswer, ExchangeError> {
+    match heard {
+        Ok(answer) => Ok(read(&answer)),
+        Err(RequestTokenError::Request(error)) => Err(error),
+        // It was in the RFC's form when it left `Once`.
+        Err(_) => Err(ExchangeError::new(ExchangeClass::Undecided, "the answer is not readable")),
     }
 }
 
 /// The tokens in an answer of the token endpoint; `None` if it is not one.
 pub(crate) fn tokens_in(body: &[u8]) -> Option<TokenAnswer> {
-    serde_json::from_slice(body).ok().map(|answer| read(&answer))
+    let plain = answer::tokens_in(body)?;
+    serde_json::from_slice(&plain).ok().map(|answer| read(&answer))
 }
 
 fn read(answer: &BasicTokenResponse) -> TokenAnswer {
-    let trimmed = |text: &str| text.trim().to_owned();
     let scopes = answer
         .scopes()
         .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
     TokenAnswer {
-        access_token: AccessToken::new(trimmed(answer.access_token().secret())),
-        refresh_token: answer
-            .refresh_token()
-            .map(|token| RefreshToken::new(trimmed(token.secret()))),
+        access_token: AccessToken::new(answer.access_token().secret()),
+        refresh_token: answer.refresh_token().map(|token| RefreshToken::new(token.secret())),
         expires_in: answer.expires_in(),
         scope: scopes,
     }
 }
 
-/// What was seen of the answer besides its body.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    status: Option<u16>,
-    retry_after: Option<Duration>,
-}
-
-fn classify(error: &Failed, seen: &Seen) -> ExchangeError {
-    let status = seen.status.unwrap_or_default();
-    let told = match error {
-        RequestTokenError::ServerResponse(answer) => of_code(answer.error().as_ref(), status),
-        RequestTokenError::Request(Wire::NotSent(what)) => {
-            ExchangeError::new(ExchangeClass::Transient, what)
-        }
-        RequestTokenError::Request(Wire::Lost(what)) => {
-            ExchangeError::new(ExchangeClass::Undecided, what)
-        }
-        // Some providers say 200 and mean an error.
-        RequestTokenError::Parse(_, body) => match error_in(body) {
-            Some(code) => of_code(&code, status),
-            None => unreadable(status),
-        },
-        RequestTokenError::Other(_) => unreadable(status),
-    };
-    told.retry_after(seen.retry_after)
-}
-
-/// Trouble at the provider's is trouble, whatever code it wraps it in.
-fn of_code(code: &str, status: u16) -> ExchangeError {
-    let class = if status >= 500 || status == 429 {
-        ExchangeClass::Transient
-    } else {
-        ExchangeClass::of_code(code)
-    };
-    ExchangeError::new(class, code)
-}
-
-/// A success that cannot be read may have rotated the token; anything else decided nothing.
-fn unreadable(status: u16) -> ExchangeError {
-    let class = match status {
-        200..=299 => ExchangeClass::Undecided,
-        _ => ExchangeClass::Transient,
-    };
-    ExchangeError::new(class, &format!("status {status} without a readable answer"))
-}
-
-/// The error code in an answer, whatever its status says.
-pub(crate) fn error_in(body: &[u8]) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    value.get("error")?.as_str().map(str::to_owned)
-}
-
-/// A request that is sent once.
+/// A request that is sent once. Its answer is judged here, where status and headers are known: what
+/// goes on to the `oauth2` crate are tokens in the RFC's form.
 struct Once {
     client: reqwest::Client,
-    seen: Arc<Mutex<Seen>>,
-}
-
-impl Once {
-    fn seen(&self) -> Seen {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// In place of what the crate wrote: some providers want it otherwise.
+    authorization: Option<reqwest::header::HeaderValue>,
 }
 
 impl<'c> AsyncHttpClient<'c> for Once {
-    type Error = Wire;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, Wire>> + Send + 'c>>;
+    type Error = ExchangeError;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, ExchangeError>> + Send + 'c>>;
 
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
+    fn call(&'c self, mut request: HttpRequest) -> Self::Future {
         Box::pin(async move {
+            if let Some(value) = &self.authorization {
+                request.headers_mut().insert(AUTHORIZATION, value.clone());
+            }
             let request = reqwest::Request::try_from(request)
                 .map_err(|_| Wire::NotSent("the request cannot be built"))?;
-            let Answered { status, retry_after, body, headers } =
-                send(&self.client, request).await?;
-            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
-                Seen { status: Some(status.as_u16()), retry_after };
-            let mut response = HttpResponse::new(body);
-            *response.status_mut() = status;
-            *response.headers_mut() = headers;
-            Ok(response)
+            let tokens = answer::judged(&send(&self.client, request).await?)?;
+            Ok(HttpResponse::new(tokens))
         })
     }
 }

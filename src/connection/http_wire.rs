@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use base64ct::{Base64, Encoding};
 use reqwest::{
     StatusCode,
-    header::{ACCEPT, HeaderMap},
+    header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue},
 };
 use url::{Url, form_urlencoded};
 
-use super::{ClientAuth, Connector, ExchangeClass, ExchangeError, HttpExchange};
+use super::{
+    ClientAuth, ClientSecret, Connector, ExchangeClass, ExchangeError, HttpExchange, Quirk,
+};
 
 const CAP: usize = 1024 * 1024;
 
@@ -17,7 +20,6 @@ pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Vec<u8>,
-    pub(super) headers: HeaderMap,
 }
 
 /// What happened to a request that brought no answer.
@@ -46,16 +48,13 @@ impl HttpExchange {
         let mut request = self.client.post(url.clone()).header(ACCEPT, "application/json");
         match (&connector.client_secret, connector.client_auth) {
             (Some(secret), ClientAuth::Basic) => {
-                let encode = |text: &str| -> String {
-                    form_urlencoded::byte_serialize(text.as_bytes()).collect()
-                };
-                request = request.basic_auth(encode(id), Some(encode(secret.secret())));
+                request = request.header(AUTHORIZATION, basic(connector, secret)?);
             }
             (Some(secret), ClientAuth::Post) => {
                 form.extend([("client_id", id), ("client_secret", secret.secret())]);
             }
             // A public client only names itself.
-            (None, _) => form.push(("client_id", id)),
+            (Some(_), ClientAuth::None) | (None, _) => form.push(("client_id", id)),
         }
         let request = request.form(&form).build();
         let request = request.map_err(|_| Wire::NotSent("the request cannot be built"))?;
@@ -72,16 +71,26 @@ impl From<Wire> for ExchangeError {
     }
 }
 
+/// HTTP Basic as the connector's provider takes it.
+pub(super) fn basic(connector: &Connector, secret: &ClientSecret) -> Result<HeaderValue, Wire> {
+    let raw = connector.quirks.contains(&Quirk::RawBasic);
+    let form = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let [id, secret] = [connector.client_id.as_str(), secret.secret()]
+        .map(|text| if raw { text.to_owned() } else { form(text) });
+    let pair = Base64::encode_string(format!("{id}:{secret}").as_bytes());
+    let mut value = HeaderValue::from_str(&format!("Basic {pair}"))
+        .map_err(|_| Wire::NotSent("the client's secret does not fit a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Sends once.
 pub(super) async fn send(
     client: &reqwest::Client,
     request: reqwest::Request,
 ) -> Result<Answered, Wire> {
     let mut answer = client.execute(request).await.map_err(|error| lost(&error))?;
-    let (status, headers) = (answer.status(), answer.headers().clone());
-    let retry_after = headers
-        .get("retry-after")
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+    let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| lost(&error))? {
         if body.len() + chunk.len() > CAP {
@@ -89,7 +98,19 @@ pub(super) async fn send(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answered { status, retry_after, body, headers })
+    Ok(Answered { status, retry_after, body })
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date. That is reckoned from the answer's
+/// own `Date`: whose clock is right does not matter then.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let after = text("retry-after")?;
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = httpdate::parse_http_date(text("date")?).ok()?;
+    httpdate::parse_http_date(after).ok()?.duration_since(now).ok()
 }
 
 /// Never the error's own text: it names the URL.
@@ -102,5 +123,33 @@ fn lost(error: &reqwest::Error) -> Wire {
         Wire::Lost("no answer in time")
     } else {
         Wire::Lost("the connection broke")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_seconds_or_a_date() {
+        let date = "Sat, 21 Nov 2026 10:00:00 GMT";
+        for (after, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sat, 21 Nov 2026 10:01:30 GMT", Some(90)),
+            ("Saturday, 21-Nov-26 10:00:05 GMT", Some(5)),
+            ("Sat, 21 Nov 2026 09:59:59 GMT", None),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("date", HeaderValue::from_static(date));
+            headers.insert("retry-after", HeaderValue::from_static(after));
+            assert_eq!(retry_after(&headers), seconds.map(Duration::from_secs), "{after}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", HeaderValue::from_static(date));
+        assert_eq!(retry_after(&headers), None, "nothing to reckon from");
     }
 }

@@ -25,18 +25,36 @@ secret_text! {
     ClientSecret
 }
 
-/// What is sealed of a credential.
+secret_text! {
+    /// A key that a user pasted.
+    ApiKey
+}
+
+secret_text! {
+    /// What belongs to an [`ApiKey`], where a provider gives out two.
+    ApiSecret
+}
+
+/// What is sealed of a credential: only the fields that its connector's
+/// [`AuthType`](super::AuthType) knows are set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CredentialSecret {
     /// The token that opens the provider's API.
-    pub access_token: AccessToken,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<AccessToken>,
     /// The token that the next one is exchanged for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<RefreshToken>,
     /// The scopes that were granted, as the provider said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// The key that opens the provider's API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKey>,
+    /// The secret of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_secret: Option<ApiSecret>,
 }
 
 impl CredentialSecret {
@@ -46,9 +64,21 @@ impl CredentialSecret {
     pub(super) fn from_answer(answer: &TokenAnswer, before: Option<&Self>) -> Self {
         let kept = |before: Option<&Self>| before.and_then(|secret| secret.refresh_token.clone());
         Self {
-            access_token: answer.access_token.clone(),
+            access_token: Some(answer.access_token.clone()),
             refresh_token: answer.refresh_token.clone().or_else(|| kept(before)),
             scope: answer.scope.clone().or_else(|| before.and_then(|secret| secret.scope.clone())),
+            api_key: None,
+            api_secret: None,
+        }
+    }
+
+    pub(super) fn from_key(api_key: ApiKey, api_secret: Option<ApiSecret>) -> Self {
+        Self {
+            access_token: None,
+            refresh_token: None,
+            scope: None,
+            api_key: Some(api_key),
+            api_secret,
         }
     }
 }

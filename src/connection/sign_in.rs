@@ -111,6 +111,9 @@ impl Inner {
     pub(super) async fn start(&self, sign_in: SignIn<'_>) -> Result<Started, SignInError> {
         self.owner(sign_in.owner)?;
         let connector = self.config.registry.lookup(sign_in.connector)?;
+        let Some(mut authorize_url) = connector.authorize_url.clone() else {
+            return Err(ConnectionError::other_auth(connector).into());
+        };
         let redirect = Url::parse(sign_in.redirect_uri).map_err(|_| SignInError::RedirectUri)?;
         if !matches!(redirect.scheme(), "http" | "https") || redirect.fragment().is_some() {
             return Err(SignInError::RedirectUri);
@@ -136,7 +139,6 @@ impl Inner {
             sign_in.reauthorises.map(|id| id.as_str().to_owned()).unwrap_or_default();
         self.pkce.put(&state, &record).await?;
 
-        let mut authorize_url = connector.authorize_url.clone();
         {
             let mut query = authorize_url.query_pairs_mut();
             query

@@ -40,7 +40,11 @@ impl DeviceEndpoint for HttpExchange {
             ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
             ("device_code", device_code.secret()),
         ];
-        polled(&self.post_form(connector, &connector.token_url, &form).await?)
+        let Some(token_url) = &connector.token_url else {
+            let what = "the connector has no token endpoint";
+            return Err(ExchangeError::new(ExchangeClass::Config, what));
+        };
+        polled(&self.post_form(connector, token_url, &form).await?)
     }
 }
 

@@ -2,17 +2,16 @@
 //!
 //! Flags come first, then the environment, then the TOML file. The file alone holds connectors.
 
+mod connectors;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use url::Url;
-use vestibule::{
-    Keys,
-    connection::{ClientAuth, ClientSecret, Connector, Registry, ReplayPolicy},
-    store::redis::RedisConfig,
-};
+use vestibule::{Keys, connection::Registry, store::redis::RedisConfig};
+
+use self::connectors::ConnectorEntry;
 
 /// Where things are: what every command that talks to Redis takes.
 #[derive(Debug, Clone, Args)]
@@ -90,6 +89,10 @@ pub struct Settings {
     pub registry: Registry,
     /// Where the file says that answers are kept until Redis has them.
     pub journal_dir: Option<PathBuf>,
+    /// How long a crashed exchange's journal is waited for, if the file says.
+    pub journal_window: Option<Duration>,
+    /// How long a refresh may fail until it is given up, if the file says.
+    pub refresh_horizon: Option<Duration>,
 }
 
 impl Settings {
@@ -131,7 +134,14 @@ impl Settings {
             .map(ConnectorEntry::connector)
             .collect::<anyhow::Result<Vec<_>>>()?;
         let registry = Registry::new(connectors)?;
-        Ok(Self { redis, keys, registry, journal_dir: file.journal_dir })
+        Ok(Self {
+            redis,
+            keys,
+            registry,
+            journal_dir: file.journal_dir,
+            journal_window: file.journal_window_s.map(Duration::from_secs),
+            refresh_horizon: file.refresh_horizon_s.map(Duration::from_secs),
+        })
     }
 }
 
@@ -143,6 +153,8 @@ struct ConfigFile {
     prefix: Option<String>,
     keys_file: Option<PathBuf>,
     journal_dir: Option<PathBuf>,
+    journal_window_s: Option<u64>,
+    refresh_horizon_s: Option<u64>,
     #[serde(default)]
     connectors: Vec<ConnectorEntry>,
 }
@@ -151,83 +163,32 @@ impl ConfigFile {
     fn read(path: &std::path::Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the config file {}", path.display()))?;
-        // Not the parser's own text: it repeats the line, which may hold a password.
-        toml::from_str(&text).map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            // Those two name a key; the others may repeat a value.
-            let message = error.message();
-            let names_a_key = ["unknown field", "missing field", "duplicate"];
-            let what = if names_a_key.iter().any(|start| message.starts_with(start)) {
-                message
-            } else {
-                "a value is not of the expected form"
-            };
-            anyhow!("{} line {line}: {what}", path.display())
-        })
+        toml::from_str(&text).map_err(|error| anyhow!("{} {}", path.display(), told(&error, &text)))
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConnectorEntry {
-    slug: String,
-    authorize_url: Url,
-    token_url: Url,
-    client_id: String,
-    client_secret_env: Option<String>,
-    client_secret_file: Option<PathBuf>,
-    #[serde(default)]
-    client_auth: ClientAuthEntry,
-    #[serde(default)]
-    scopes: Vec<String>,
-    issuer: Option<String>,
-    refresh_lead_s: Option<u64>,
-    serve_margin_s: Option<u64>,
-    replay_grace_s: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ClientAuthEntry {
-    #[default]
-    Basic,
-    Post,
-}
-
-impl ConnectorEntry {
-    fn connector(self) -> anyhow::Result<Connector> {
-        let slug = self.slug.clone();
-        let secret = match (self.client_secret_env, self.client_secret_file) {
-            (None, None) => None,
-            (Some(_), Some(_)) => {
-                bail!("connector {slug}: give client_secret_env or client_secret_file, not both")
-            }
-            (Some(name), None) => Some(variable(&name).ok_or_else(|| {
-                anyhow!("connector {slug}: client_secret_env names {name}, which is not set")
-            })?),
-            (None, Some(path)) => Some(std::fs::read_to_string(&path).with_context(|| {
-                format!("connector {slug}: client_secret_file: cannot read {}", path.display())
-            })?),
-        };
-        let mut connector =
-            Connector::new(self.slug, self.authorize_url, self.token_url, self.client_id)?;
-        connector.client_secret = secret.map(|text| ClientSecret::new(text.trim_end()));
-        connector.client_auth = match self.client_auth {
-            ClientAuthEntry::Basic => ClientAuth::Basic,
-            ClientAuthEntry::Post => ClientAuth::Post,
-        };
-        connector.scopes = self.scopes;
-        connector.issuer = self.issuer;
-        if let Some(seconds) = self.refresh_lead_s {
-            connector.refresh_lead = Duration::from_secs(seconds);
-        }
-        if let Some(seconds) = self.serve_margin_s {
-            connector.serve_margin = Duration::from_secs(seconds);
-        }
-        if let Some(seconds) = self.replay_grace_s.filter(|seconds| *seconds > 0) {
-            connector.replay = ReplayPolicy::Grace(Duration::from_secs(seconds));
-        }
-        Ok(connector)
+/// Where an error is, which key it is about, and what is expected there: not the parser's own text,
+/// which repeats the line, and that may hold a password.
+fn told(error: &toml::de::Error, text: &str) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let number = text[..start].matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let message = error.message();
+    // Those name a key, and what it may be instead.
+    if ["unknown field", "missing field", "duplicate"].iter().any(|it| message.starts_with(it)) {
+        return format!("line {number}: {message}");
+    }
+    let is_key = |name: &&str| {
+        !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b))
+    };
+    let key = line.split_once('=').map(|(key, _)| key.trim()).filter(is_key);
+    // What comes last is the deserializer's own.
+    let expected = message.rsplit_once("expected ").map(|(_, expected)| expected);
+    match (key, expected) {
+        (Some(key), Some(expected)) => format!("line {number}: `{key}` must be {expected}"),
+        (Some(key), None) => format!("line {number}: the value of `{key}` has another form"),
+        (None, _) => format!("line {number}: a value is not of the expected form"),
     }
 }
 

@@ -1,0 +1,191 @@
+//! Credentials that are not signed in to, end to end on Redis: keys that users paste, and tokens
+//! of the host's own.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use redis::AsyncCommands;
+use tokio_util::sync::CancellationToken;
+use vestibule::{
+    Vestibule,
+    connection::{
+        AccessToken, ApiKey, ApiSecret, AuthType, ClientSecret, CodeGrant, ConnectionError,
+        Connections, ConnectionsConfig, Connector, ExchangeError, RefreshToken, Refreshed,
+        Registry, SignIn, SignInError, TokenAnswer, TokenExchange, VendPath,
+    },
+    store::{ConnectionId, redis::RedisConfig},
+    sweep::RefreshDue,
+};
+
+use crate::{
+    properties::pkce::shared_keys,
+    support::{ageing::age, server, stores::fresh_prefix},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Scene {
+    prefix: String,
+    connections: Connections,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let prefix = fresh_prefix();
+        let url = server::shared().await.url();
+        let config = RedisConfig::new(&url).unwrap().with_prefix(&*prefix).unwrap();
+        let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+        let url = |path: &str| format!("https://p.example/{path}").parse().unwrap();
+        let secret = ClientSecret::new("hush");
+        let registry = Registry::new([
+            Connector::new("user", url("authorize"), url("token"), "client").unwrap(),
+            Connector::client_credentials("host", url("token"), "client", secret).unwrap(),
+            Connector::api_key("key", AuthType::ApiKey).unwrap(),
+            Connector::api_key("pair", AuthType::ApiKeyAndSecret).unwrap(),
+        ]);
+        let config = ConnectionsConfig::new(registry.unwrap(), Arc::new(Counter::default()));
+        Self { prefix, connections: vestibule.connections(config) }
+    }
+
+    async fn has(&self, id: &ConnectionId, field: &str) -> bool {
+        let key = format!("{}:{{{}}}:conn:{id}", self.prefix, id.shard());
+        server::shared().await.raw().await.hexists(key, field).await.unwrap()
+    }
+
+    async fn is_due_some_day(&self, id: &ConnectionId) -> bool {
+        let key = format!("{}:{{{}}}:due", self.prefix, id.shard());
+        let mut raw = server::shared().await.raw().await;
+        let score: Option<f64> = raw.zscore(key, id.as_str()).await.unwrap();
+        score.is_some() || self.has(id, "next_at").await
+    }
+
+    async fn age(&self, by: Duration) {
+        age(&mut server::shared().await.raw().await, &self.prefix, by).await;
+    }
+}
+
+/// V-2, V-10: a key is stored as it was pasted, vended warm to its owner, and never comes due.
+#[tokio::test]
+async fn keys_are_vended_and_never_refreshed() {
+    let scene = Scene::new().await;
+    let it = &scene.connections;
+    let one = it.store_api_key("alice", "key", None, ApiKey::new("k-1"), None).await.unwrap();
+    let secret = Some(ApiSecret::new("s-2"));
+    let two = it.store_api_key("alice", "pair", None, ApiKey::new("k-2"), secret).await.unwrap();
+    scene.age(HOUR * 24 * 365).await;
+    for (id, key, secret) in [(&one, "k-1", None), (&two, "k-2", Some("s-2"))] {
+        assert!(!scene.is_due_some_day(id).await);
+        assert!(!scene.has(id, "token").await && !scene.has(id, "expires_at").await);
+        let vended = it.vend_api_key("alice", id).await.unwrap();
+        assert_eq!(vended.api_key.secret(), key);
+        assert_eq!(vended.api_secret.as_ref().map(ApiSecret::secret), secret);
+        assert!(!format!("{vended:?}").contains("-2"), "{vended:?}");
+        let refreshed = it.refresh(id).await.unwrap();
+        assert!(matches!(refreshed, Refreshed::Not("not_refreshable")), "{refreshed:?}");
+        let foreign = it.vend_api_key("mallory", id).await.unwrap_err();
+        assert!(matches!(foreign, ConnectionError::NotFound));
+    }
+    // Another key takes the place of the first.
+    let again = it.store_api_key("alice", "key", Some(&one), ApiKey::new("k-3"), None).await;
+    assert_eq!(again.unwrap(), one);
+    assert_eq!(it.vend_api_key("alice", &one).await.unwrap().api_key.secret(), "k-3");
+}
+
+/// Every verb is for its kind of connector, and says which one is for the other.
+#[tokio::test]
+async fn each_auth_type_has_its_verbs() {
+    let scene = Scene::new().await;
+    let it = &scene.connections;
+    let says = |error: ConnectionError, what: &str| {
+        assert!(matches!(error, ConnectionError::OtherAuth { .. }), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    let key = || ApiKey::new("k");
+    let secret = || Some(ApiSecret::new("s"));
+    says(it.store_api_key("a", "user", None, key(), None).await.unwrap_err(), "start and finish");
+    says(
+        it.store_api_key("a", "key", None, key(), secret()).await.unwrap_err(),
+        "without a secret",
+    );
+    says(it.store_api_key("a", "pair", None, key(), None).await.unwrap_err(), "with a secret");
+    says(it.connect_client("a", "user").await.unwrap_err(), "start and finish");
+    let answer = Counter::default().answer();
+    says(it.store("a", "key", None, &answer).await.unwrap_err(), "store_api_key");
+    let id = it.store_api_key("a", "key", None, key(), None).await.unwrap();
+    says(it.vend("a", &id).await.unwrap_err(), "vend_api_key");
+    let id = it.store("a", "user", None, &answer).await.unwrap();
+    says(it.vend_api_key("a", &id).await.unwrap_err(), "then vend");
+    for slug in ["host", "key"] {
+        let sign_in = SignIn::new("a", slug, "session", "https://h.example/callback");
+        let Err(SignInError::Connection(error)) = it.start(sign_in).await else { panic!("{slug}") };
+        says(error, "vend");
+    }
+    let long = "k".repeat(4097);
+    for bad in ["", " k", "k\n", "k\r\nhost: evil", long.as_str()] {
+        let error = it.store_api_key("a", "key", None, ApiKey::new(bad), None).await.unwrap_err();
+        assert!(matches!(error, ConnectionError::InvalidKey { .. }), "{error}");
+    }
+}
+
+/// The host's own tokens: asked for once, served warm, and asked for again when they come due,
+/// though there is no refresh token.
+#[tokio::test]
+async fn the_hosts_own_tokens_are_renewed() {
+    let scene = Scene::new().await;
+    let it = &scene.connections;
+    let id = it.connect_client("service", "host").await.unwrap();
+    let vended = it.vend("service", &id).await.unwrap();
+    assert_eq!((vended.access_token.secret(), vended.path), ("own-1", VendPath::Warm));
+    for round in 2..5 {
+        scene.age(HOUR).await;
+        let pass = RefreshDue::default().pass(it, &CancellationToken::new()).await;
+        assert_eq!(pass.refreshed, 1, "{pass:?}");
+        let vended = it.vend("service", &id).await.unwrap();
+        assert_eq!(vended.access_token.secret(), format!("own-{round}"));
+        assert_eq!(vended.path, VendPath::Warm);
+        assert!(scene.is_due_some_day(&id).await);
+    }
+}
+
+/// Gives out numbered tokens of the host's own, and nothing else.
+#[derive(Debug, Default)]
+struct Counter(std::sync::atomic::AtomicU32);
+
+impl Counter {
+    fn answer(&self) -> TokenAnswer {
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        TokenAnswer {
+            access_token: AccessToken::new(format!("own-{number}")),
+            refresh_token: None,
+            expires_in: Some(HOUR),
+            scope: None,
+        }
+    }
+}
+
+#[async_trait]
+impl TokenExchange for Counter {
+    async fn exchange_code(
+        &self,
+        _: &Connector,
+        _: CodeGrant<'_>,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        unreachable!("nobody signs in")
+    }
+
+    async fn exchange_refresh_token(
+        &self,
+        _: &Connector,
+        _: &RefreshToken,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        unreachable!("there is no refresh token")
+    }
+
+    async fn exchange_client_credentials(
+        &self,
+        connector: &Connector,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        assert_eq!(connector.auth, AuthType::ClientCredentials);
+        Ok(self.answer())
+    }
+}

@@ -1,0 +1,134 @@
+//! The way to the provider: what is trusted, how long it is waited for, and what was not sent.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
+use tokio_rustls::TlsAcceptor;
+use vestibule::connection::{
+    Connector, ExchangeClass, ExchangeError, HttpExchange, RefreshToken, TokenAnswer, TokenExchange,
+};
+
+use super::{
+    TOKENS, connector,
+    endpoint::{Endpoint, Reply, read},
+    exchange,
+};
+use crate::{properties::connections::install_tls, support::tls::unrelated_ca_pem};
+
+async fn refresh(by: &HttpExchange, at: &Connector) -> Result<TokenAnswer, ExchangeError> {
+    by.exchange_refresh_token(at, &RefreshToken::new("r1")).await
+}
+
+/// C-4: a provider that trickles is given up in time, and may have honoured the request.
+#[tokio::test]
+async fn an_answer_that_trickles_is_not_waited_for() {
+    install_tls();
+    let patience = Duration::from_millis(400);
+    let client = reqwest::Client::builder().timeout(patience).build().unwrap();
+    let endpoint = Endpoint::start().await;
+    let Reply::Bytes(bytes) = Reply::http(200, "", TOKENS) else { unreachable!() };
+    endpoint.answer(Reply::Drip(bytes, Duration::from_millis(50)));
+    let began = Instant::now();
+    let error =
+        refresh(&HttpExchange::with_client(client), &connector(endpoint.port)).await.unwrap_err();
+    assert_eq!(error.class, ExchangeClass::Undecided, "{error}");
+    assert!(began.elapsed() < patience * 4, "{:?}", began.elapsed());
+    assert_eq!(endpoint.requests().len(), 1);
+}
+
+/// H-13: on a connection that was kept and is closed with the request in it, the client's pool would
+/// send again what it holds to be unprocessed; a refresh token must not be.
+#[tokio::test]
+async fn a_kept_connection_that_breaks_is_no_reason_to_send_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sent = Arc::new(Mutex::new(0));
+    let counted = sent.clone();
+    tokio::spawn(async move {
+        let Reply::Bytes(answer) = Reply::http(200, "", TOKENS) else { unreachable!() };
+        while let Ok((mut stream, _)) = listener.accept().await {
+            for round in 0..2 {
+                if read(&mut stream).await.is_none() {
+                    break;
+                }
+                *counted.lock().unwrap() += 1;
+                if round == 0 {
+                    stream.write_all(&answer).await.unwrap();
+                }
+            }
+        }
+    });
+    let (client, connector) = (exchange(), connector(port));
+    refresh(&client, &connector).await.unwrap();
+    let error = refresh(&client, &connector).await.unwrap_err();
+    assert_eq!(error.class, ExchangeClass::Undecided, "{error}");
+    assert_eq!(*sent.lock().unwrap(), 2);
+}
+
+/// Where nobody listens, nothing was sent: that decides nothing, and may be tried again.
+#[tokio::test]
+async fn what_was_not_sent_is_known_not_to_be() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let error = refresh(&exchange(), &connector(port)).await.unwrap_err();
+    assert_eq!(error.class, ExchangeClass::Transient, "{error}");
+    assert!(!error.to_string().contains("127.0.0.1"), "{error}");
+}
+
+/// C-4: a bundle is trusted beside the public roots; without it nothing is sent.
+#[tokio::test]
+async fn a_provider_with_a_ca_of_its_own_is_trusted_by_bundle() {
+    install_tls();
+    let (ca_pem, acceptor) = certified();
+    let endpoint = Endpoint::start_tls(acceptor).await;
+    endpoint.answer(Reply::http(200, "", TOKENS));
+    let mut connector = connector(endpoint.port);
+    let url = format!("https://127.0.0.1:{}/token", endpoint.port);
+    connector.token_url = Some(url.parse().unwrap());
+
+    for stranger in [None, Some(unrelated_ca_pem())] {
+        let bundle = stranger.as_ref().map(String::as_bytes);
+        let client = HttpExchange::with_ca_pem(bundle).unwrap();
+        let error = refresh(&client, &connector).await.unwrap_err();
+        assert_eq!(error.class, ExchangeClass::Transient, "{error}");
+        assert!(endpoint.requests().is_empty(), "a secret went to a stranger");
+    }
+    let both = format!("{}{ca_pem}", unrelated_ca_pem());
+    let client = HttpExchange::with_ca_pem(Some(both.as_bytes())).unwrap();
+    let answer = refresh(&client, &connector).await.unwrap();
+    assert_eq!(answer.access_token.secret(), "a2");
+}
+
+/// C-4: a bad bundle is an error before there is a client.
+#[test]
+fn a_bad_bundle_is_refused_before_anything_is_sent() {
+    install_tls();
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    let good = unrelated_ca_pem();
+    let cut = &good[..good.len() / 2];
+    let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for bad in ["", "not PEM", &key, cut, no_certificate] {
+        let error = HttpExchange::with_ca_pem(Some(bad.as_bytes())).unwrap_err();
+        assert!(error.to_string().contains("CA bundle"), "{error}");
+    }
+}
+
+/// A CA's certificate, and a server with one of its.
+fn certified() -> (String, TlsAcceptor) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &ca).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    (ca.pem(), TlsAcceptor::from(Arc::new(config)))
+}

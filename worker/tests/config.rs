@@ -1,0 +1,143 @@
+//! The configuration file: the example is true, and what is wrong is said without a value.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: a panic is a failed test"
+)]
+
+use std::{fs, path::Path, time::Duration};
+
+use vestibule::{
+    Keys,
+    connection::{AuthType, ClientAuth, Quirk, ReplayPolicy},
+};
+use vestibule_worker::config::{Connect, Settings};
+
+const EXAMPLE: &str = include_str!("../vestibule.example.toml");
+/// Cargo sets it for every test: something that is there, in place of a secret.
+const IS_SET: &str = "CARGO_PKG_NAME";
+
+fn load(dir: &Path, text: &str) -> anyhow::Result<Settings> {
+    let (keys, config) = (dir.join("keys.toml"), dir.join("vestibule.toml"));
+    fs::write(&keys, &*Keys::generate_toml()).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::write(&config, text).unwrap();
+    Settings::load(&Connect { redis: None, keys: Some(keys), config: Some(config), prefix: None })
+}
+
+/// What is said of a file that does not load.
+fn fault(text: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    format!("{:#}", load(dir.path(), text).unwrap_err())
+}
+
+/// The example loads as it stands, and says what it says.
+#[test]
+fn the_example_is_true() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = ["GITHUB_CLIENT_SECRET", "EXAMPLE_CLIENT_SECRET"]
+        .iter()
+        .fold(EXAMPLE.to_owned(), |text, name| {
+            text.replace(&format!("\"{name}\""), &format!("\"{IS_SET}\""))
+        });
+    let settings = load(dir.path(), &text).unwrap();
+
+    let github = settings.registry.lookup("github").unwrap();
+    assert_eq!(github.token_url.as_ref().unwrap().host_str(), Some("github.com"));
+    assert_eq!(github.rate.unwrap().calls.get(), 5000);
+    assert!(github.device_authorization_url.is_some());
+    let example = settings.registry.lookup("example").unwrap();
+    assert_eq!(example.client_auth, ClientAuth::Basic);
+    assert_eq!(example.replay, ReplayPolicy::Grace(Duration::from_secs(30)));
+    assert!(example.quirks.contains(&Quirk::RawBasic));
+    assert_eq!(example.concurrency.map(u16::from), Some(8));
+    assert_eq!(example.scopes, ["openid", "offline_access"]);
+    assert_eq!(settings.registry.lookup("warehouse").unwrap().auth, AuthType::ClientCredentials);
+    assert_eq!(settings.registry.lookup("weather").unwrap().auth, AuthType::ApiKey);
+}
+
+/// The example leaves no key out: the parser is asked for all that it knows.
+#[test]
+fn the_example_names_every_key() {
+    let mut known = 0;
+    for text in ["nonsense = 1\n", "[[connectors]]\nslug = \"x\"\nnonsense = 1\n"] {
+        let said = fault(text);
+        for key in said.split('`').skip(3).step_by(2).filter(|key| *key != "connectors") {
+            known += 1;
+            let is_there =
+                |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+            assert!(EXAMPLE.lines().any(is_there), "the example does not know {key}");
+        }
+    }
+    assert!(known >= 24, "{known}");
+    // And what is commented out is true as well, one at a time.
+    for line in EXAMPLE.lines().filter_map(|line| line.strip_prefix("# ")) {
+        if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
+            let entry = "[[connectors]]\nslug = \"x\"\nauth = \"oauth2\"\nclient_id = \"c\"\n\
+                         authorize_url = \"https://p/a\"\ntoken_url = \"https://p/t\"\n";
+            let of_connector = ["device_authorization_url", "client_secret_file", "issuer"];
+            let text = match of_connector.contains(&key) {
+                true => format!("redis = \"redis://h\"\n{entry}{line}\n"),
+                false => format!("redis = \"redis://h\"\n{line}\n"),
+            };
+            let dir = tempfile::tempdir().unwrap();
+            if let Err(error) = load(dir.path(), &text) {
+                assert!(format!("{error:#}").contains("cannot read"), "{line}: {error:#}");
+            }
+        }
+    }
+}
+
+/// An error names the connector or the line, the key, and what to write instead; never a value.
+#[test]
+fn what_is_wrong_is_named_without_its_value() {
+    let one = |lines: &str| {
+        fault(&format!("redis = \"redis://h\"\n[[connectors]]\nslug = \"x\"\n{lines}\n"))
+    };
+    let user = |lines: &str| {
+        one(&format!(
+            "authorize_url = \"https://p/a\"\ntoken_url = \"https://p/t\"\nclient_id = \"c\"\n{lines}"
+        ))
+    };
+    let set = format!("client_secret_env = \"{IS_SET}\"");
+    for (said, names) in [
+        (one(""), vec!["connector x", "authorize_url is missing"]),
+        (one("client_id = 7"), vec!["line 4", "`client_id` must be a string"]),
+        (one("well_known = \"hunter2\""), vec!["connector x", "well_known is one of", "github"]),
+        (one("well_known = \"github\"\nauth = \"api_key\""), vec!["connector x", "not both"]),
+        (one("auth = \"hunter2\""), vec!["`auth` must be", "client_credentials"]),
+        (user("client_secret = \"hunter2\""), vec!["line 7", "client_secret_env"]),
+        (user("client_auth = \"hunter2\""), vec!["`client_auth` must be", "`post`"]),
+        (user("client_auth = \"post\""), vec!["connector x", "client_secret_file", "none"]),
+        (user(&format!("{set}\nclient_auth = \"none\"")), vec!["connector x", "client_auth"]),
+        (user("client_secret_env = \"NOT_SET_AT_ALL\""), vec!["connector x", "NOT_SET_AT_ALL"]),
+        (user("refresh_lead_s = \"hunter2\""), vec!["`refresh_lead_s` must be u64"]),
+        (user("refresh_lead_s = 90000"), vec!["connector x", "refresh_lead", "a day"]),
+        (user("serve_margin_s = 999"), vec!["connector x", "serve_margin"]),
+        (user("rate = { calls = 0, per_s = 1 }"), vec!["`rate` must be", "nonzero"]),
+        (user("rate = { calls = 1, per_s = 0 }"), vec!["connector x", "rate"]),
+        (user("concurrency = 0"), vec!["`concurrency` must be", "nonzero"]),
+        (user("quirks = [\"hunter2\"]"), vec!["`quirks` must be", "raw_basic"]),
+        (user("scopes = [\"hunter2 b\"]"), vec!["connector x", "scopes"]),
+        (one("authorize_url = \"hunter2\"\ntoken_url = \"https://p/t\""), vec!["absolute URL"]),
+        (
+            one("authorize_url = \"https://u:hunter2@p/a\"\ntoken_url = \"https://p/t\""),
+            vec!["connector x", "authorize_url", "no user"],
+        ),
+        (one("auth = \"api_key\"\ntoken_url = \"https://p/t\""), vec!["token_url", "leave it out"]),
+        (
+            one("auth = \"client_credentials\"\ntoken_url = \"https://p/t\"\nclient_id = \"c\""),
+            vec!["connector x", "client_secret"],
+        ),
+    ] {
+        for name in names {
+            assert!(said.contains(name), "{name}: {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
