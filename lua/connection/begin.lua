@@ -41,8 +41,8 @@ if not was[1] then
   return {'absent', request}
 end
 if owner ~= '' and owner ~= was[1] then return {'absent', request} end
-local whole = was[2] and grant and was[5] and fence and (next_at or not was[7])
-  and attempts and attempts < 2 ^ 32
+local whole = was[2] and grant and (was[5] or was[2] ~= 'active') and fence
+  and (next_at or not was[7]) and attempts and attempts < 2 ^ 32
   and was[4] and was[4]:match('^[a-z0-9-]+$')
   and #was[1] == 32 and was[1]:match('^[0-9a-f]+$')
   and (not token or #token == 32 and token:match('^[0-9a-f]+$'))

@@ -8,7 +8,7 @@
 -- ARGV[3]  fence     of the attempt
 -- ARGV[4]  grant     that the attempt began under
 -- ARGV[5]  presented 32 hex, digest of the refresh token that was presented
--- ARGV[6]  kind      transient | undecided | needs_reauth
+-- ARGV[6]  kind      transient | undecided | needs_reauth | host: not the credential's fault
 -- ARGV[7]  reason    sanitised, at most 200 characters
 -- ARGV[8]  backoff   ms until the next try
 -- ARGV[9]  horizon   ms of failures in a row until it is given up; empty: never
@@ -26,10 +26,11 @@ local kind, reason, backoff, horizon = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonu
 
 local was = redis.call('HMGET', conn, 'status', 'grant', 'att_fence', 'token', 'attempts', 'failed',
   'lease', 'ver', 'refused', 'alt_secret', 'alt_token', 'alt_expires_at', 'alt_answered_at',
-  'alt2_secret', 'alt2_token', 'alt2_expires_at', 'alt2_answered_at', 'failing_at')
+  'alt2_secret', 'alt2_token', 'alt2_expires_at', 'alt2_answered_at', 'failing_at', 'att_first')
 redis.call('ZSCORE', due, id)
 if not was[1] then return {'gone', request} end
 local active, attempts, dead = was[1] == 'active', tonumber(was[5]) or 0, kind == 'needs_reauth'
+local host = kind == 'host'
 if was[6] == request then
   if dead and active then return {'switched', request, attempts} end
   if was[1] == 'exhausted' then return {'exhausted', request, attempts} end
@@ -42,26 +43,30 @@ if not active or not current or not was[7] then return {'stale', request} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%d', now)
-attempts = attempts + 1
+if not host then attempts = attempts + 1 end
 local switched = dead and was[10] and was[11]
 local failing = tonumber(was[18]) or now
-local exhausted = not dead and horizon and now - failing >= horizon
+local exhausted = not dead and not host and horizon and now - failing >= horizon
 local next_at = switched and stamp
 if not dead and not exhausted then next_at = string.format('%d', now + backoff) end
 
 -- The index first, then all that is new in one HSET: where a right is missing half-way, nothing
 -- is lost, and a retry does the rest. Not HINCRBY: it could fail on what it finds.
 if next_at then redis.call('ZADD', due, next_at, id) else redis.call('ZREM', due, id) end
-local set = {'attempts', attempts, 'failed', request, 'last_error', reason, 'error_at', stamp,
-  'updated_at', stamp}
+local set = {'attempts', attempts, 'failed', request, 'updated_at', stamp}
 local drop = {'lease', 'lease_by', 'lease_ends_at'}
 local function put(field, value)
   local list = value and set or drop
   list[#list + 1] = field
   if value then list[#list + 1] = value end
 end
-put('next_at', next_at)
-put('failing_at', string.format('%d', failing))
+-- What the host is refused for is not the credential's: it is only looked at later.
+if not host then
+  put('next_at', next_at)
+  put('last_error', reason)
+  put('error_at', stamp)
+  put('failing_at', string.format('%d', failing))
+end
 if switched then
   put('ver', (tonumber(was[8]) or 0) + 1)
   for at, field in ipairs({'secret', 'token', 'expires_at', 'answered_at', 'alt_secret',
@@ -77,7 +82,7 @@ end
 -- At most three siblings can have been refused: an answer that still comes to one proves it lives.
 if dead then put('refused', (presented .. ' ' .. (was[9] or '')):sub(1, 98)) end
 -- A lost answer leaves the attempt on record: whoever begins next must know.
-if kind ~= 'undecided' then
+if kind ~= 'undecided' and not (host and was[19] ~= fence) then
   for _, field in ipairs({'att_token', 'att_fence', 'att_first', 'att_at'}) do put(field, false) end
 end
 redis.call('HSET', conn, unpack(set)) -- at most 34

@@ -22,11 +22,14 @@ local request, id, owner, connector = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local secret, token, expires, next_in = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', 'created_at', 'ver',
-  'fence')
+  'fence', 'last_grant')
 redis.call('ZSCORE', owned, id)
 redis.call('ZSCORE', due, id)
 if was[1] and (was[1] ~= owner or was[2] ~= connector) then return {'foreign', request} end
-if was[3] and was[3]:find(request, 1, true) then return {'stored', request, tonumber(was[4])} end
+-- Of one that was deleted a moment ago only receipts are left.
+local deleted = not was[1] and was[8]
+local before = tonumber(deleted or was[4])
+if was[3] and was[3]:find(request, 1, true) then return {'stored', request, before} end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -34,7 +37,7 @@ local stamp = string.format('%d', now)
 -- The last four receipts, so that a late retry does not find its own overwritten.
 local receipts = request .. ' ' .. (was[3] or ''):sub(1, 98)
 -- Not HINCRBY: it could fail when half is written.
-local grant, ver = (tonumber(was[4]) or 0) + 1, (tonumber(was[6]) or 0) + 1
+local grant, ver = (before or 0) + 1, (tonumber(was[6]) or 0) + 1
 
 local next_at = next_in ~= '' and string.format('%d', now + next_in)
 
@@ -48,7 +51,7 @@ local set = {'v', 1, 'status', 'active', 'status_at', stamp, 'owner', owner,
 local drop = {'base', 'reason', 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence',
   'att_first', 'att_at', 'last_error', 'error_at', 'failing_at', 'answered_at', 'refused', 'alt_secret',
   'alt_token', 'alt_expires_at', 'alt_answered_at', 'alt2_secret', 'alt2_token',
-  'alt2_expires_at', 'alt2_answered_at'}
+  'alt2_expires_at', 'alt2_answered_at', 'deleted_at', 'last_grant'}
 local function put(field, value)
   if value then
     set[#set + 1] = field
@@ -62,6 +65,7 @@ if was[7] and (#was[7] > 15 or not was[7]:match('^%d+$')) then drop[#drop + 1] =
 put('token', token ~= '' and token)
 put('expires_at', expires ~= '' and string.format('%d', now + expires))
 put('next_at', next_at)
+if deleted then redis.call('PERSIST', conn) end
 redis.call('HSET', conn, unpack(set)) -- at most 32
-redis.call('HDEL', conn, unpack(drop)) -- at most 26
+redis.call('HDEL', conn, unpack(drop)) -- at most 28
 return {'stored', request, grant}

@@ -141,11 +141,15 @@ impl Connections {
             connection.lease = None;
         }
         connection.committed = connection.committed.with(commit.request);
+        connection.updated_at = now;
         if place > 0 {
             if decided && connection.next_at.is_some() {
                 self.due.place(commit.id, connection.next_at);
             }
             return CommitOutcome::Alt;
+        }
+        if !active {
+            connection.status_at = now;
         }
         connection.status = Status::Active;
         connection.reason = None;
@@ -188,12 +192,20 @@ impl Connections {
         }
 
         // A lost answer leaves the attempt on record: whoever begins next must know.
+        let host = fail.kind == FailureKind::Host;
         if fail.kind != FailureKind::Undecided {
-            connection.undecided = None;
+            // What was undecided before the host was refused still is.
+            connection.undecided =
+                connection.undecided.filter(|undecided| host && undecided.first != fail.fence);
         }
         connection.lease = None;
-        connection.attempts += 1;
         connection.failed = Some(fail.request);
+        connection.updated_at = now;
+        if host {
+            self.due.place(fail.id, Some(after(now, fail.backoff)));
+            return FailOutcome::Recorded { attempts: connection.attempts };
+        }
+        connection.attempts += 1;
         connection.last_error = Some(fail.reason.to_owned());
         let failing_since = *connection.failing_since.get_or_insert(now);
         let attempts = connection.attempts;
@@ -201,7 +213,7 @@ impl Connections {
             connection.refused.insert(0, fail.presented);
             connection.refused.truncate(3);
             if connection.alts.is_empty() {
-                connection.end(Status::NeedsReauth, fail.reason);
+                connection.end(Status::NeedsReauth, fail.reason, now);
                 FailOutcome::Recorded { attempts }
             } else {
                 connection.current = connection.alts.remove(0);
@@ -210,7 +222,7 @@ impl Connections {
                 FailOutcome::Switched { attempts }
             }
         } else if fail.horizon.is_some_and(|most| now - failing_since >= millis(most)) {
-            connection.end(Status::Exhausted, fail.reason);
+            connection.end(Status::Exhausted, fail.reason, now);
             FailOutcome::Exhausted { attempts }
         } else {
             connection.next_at = Some(after(now, fail.backoff));
@@ -239,6 +251,8 @@ impl Connections {
             self.due.place(id, Some(now));
         }
         connection.status = Status::Active;
+        connection.status_at = now;
+        connection.updated_at = now;
         connection.reason = None;
         connection.attempts = 0;
         connection.failing_since = None;
@@ -250,8 +264,9 @@ impl Connections {
 
 impl Connection {
     /// It is not refreshed any more.
-    fn end(&mut self, status: Status, reason: &str) {
+    fn end(&mut self, status: Status, reason: &str, now: u64) {
         self.status = status;
+        self.status_at = now;
         self.reason = Some(reason.to_owned());
         self.next_at = None;
     }

@@ -1,9 +1,13 @@
 //! What the scripts in `lua/connection` must do. An attempt's verbs are in [`attempt`].
 
 mod attempt;
+mod lifecycle;
 mod lineage;
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use super::{after, due::Due, fading::Fading, recent::Recent};
 use crate::{
@@ -14,6 +18,10 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Connections {
     by_id: HashMap<ConnectionId, Connection>,
+    /// By creation.
+    by_owner: HashMap<Digest, BTreeSet<(u64, ConnectionId)>>,
+    /// What is left of those that were deleted.
+    deleted: Fading<(Shard, Digest), Remains>,
     pub(super) due: Due,
     /// What a claim got, for its retries.
     claims: Fading<(Shard, Digest), Vec<ConnectionId>>,
@@ -24,6 +32,7 @@ struct Connection {
     connector: String,
     status: Status,
     reason: Option<String>,
+    status_at: u64,
     grant: u64,
     ver: u64,
     current: Answer,
@@ -42,11 +51,28 @@ struct Connection {
     /// When the first of these failed.
     failing_since: Option<u64>,
     last_error: Option<String>,
-    /// The receipts.
-    stored: Recent,
+    created_at: u64,
+    updated_at: u64,
+    receipts: Receipts,
     committed: Recent,
     failed: Option<Digest>,
     retried: Option<Digest>,
+}
+
+/// Those that must outlive a connection.
+#[derive(Clone, Copy, Default)]
+struct Receipts {
+    stored: Recent,
+    revoked: Recent,
+    deleted: Option<Digest>,
+}
+
+/// What goes on with the next grant, also after a deletion.
+#[derive(Clone, Copy, Default)]
+struct Remains {
+    grant: u64,
+    fence: u64,
+    receipts: Receipts,
 }
 
 /// What a provider gave.
@@ -79,21 +105,27 @@ struct Undecided {
 impl Connections {
     pub(super) fn store(&mut self, new: &NewCredential<'_>, now: u64) -> Stored {
         let was = self.by_id.get(new.id);
-        if let Some(was) = was {
-            if was.owner != new.owner || was.connector != new.connector {
-                return Stored::Foreign;
-            }
-            if was.stored.has(new.request) {
-                return Stored::Stored { grant: was.grant };
-            }
+        if was.is_some_and(|was| was.owner != new.owner || was.connector != new.connector) {
+            return Stored::Foreign;
         }
-        let grant = was.map_or(0, |was| was.grant) + 1;
+        let remains = match was {
+            Some(was) => was.remains(),
+            None => self.deleted.get(place(new.id), now).copied().unwrap_or_default(),
+        };
+        if remains.receipts.stored.has(new.request) {
+            return Stored::Stored { grant: remains.grant };
+        }
+        let mut receipts = remains.receipts;
+        receipts.stored = receipts.stored.with(new.request);
+        let grant = remains.grant + 1;
+        let created_at = was.map_or(now, |was| was.created_at);
         let next_at = new.next_in.map(|wait| after(now, wait));
         let connection = Connection {
             owner: new.owner,
             connector: new.connector.to_owned(),
             status: Status::Active,
             reason: None,
+            status_at: now,
             grant,
             ver: was.map_or(0, |was| was.ver) + 1,
             current: Answer {
@@ -106,20 +138,32 @@ impl Connections {
             base: None,
             refused: Vec::new(),
             next_at,
-            fence: was.map_or(0, |was| was.fence),
+            fence: remains.fence,
             lease: None,
             undecided: None,
             attempts: 0,
             failing_since: None,
             last_error: None,
-            stored: was.map(|was| was.stored).unwrap_or_default().with(new.request),
+            created_at,
+            updated_at: now,
+            receipts,
             committed: was.map(|was| was.committed).unwrap_or_default(),
             failed: was.and_then(|was| was.failed),
             retried: was.and_then(|was| was.retried),
         };
-        self.by_id.insert(new.id.clone(), connection);
+        self.deleted.end_at(place(new.id), now);
+        self.insert(new.id, connection);
         self.due.place(new.id, next_at);
         Stored::Stored { grant }
+    }
+
+    /// Also of one that was deleted within the grace.
+    pub(super) fn has_stored(&mut self, id: &ConnectionId, request: Digest, now: u64) -> bool {
+        let remains = match self.by_id.get(id) {
+            Some(connection) => Some(connection.remains()),
+            None => self.deleted.get(place(id), now).copied(),
+        };
+        remains.is_some_and(|remains| remains.receipts.stored.has(request))
     }
 
     pub(super) fn read(&self, id: &ConnectionId) -> Option<CredentialRow> {
@@ -156,11 +200,29 @@ impl Connections {
         ids
     }
 
-    pub(super) fn give_back(&mut self, id: &ConnectionId, now: u64) {
+    pub(super) fn give_back(&mut self, id: &ConnectionId, wait: Duration, now: u64) {
         let Some(connection) = self.by_id.get(id) else { return };
         let leased = connection.lease.is_some_and(|lease| lease.ends_at > now);
         if connection.next_at.is_some() && self.due.contains(id) && !leased {
-            self.due.place(id, connection.next_at);
+            let soonest = if wait.is_zero() { 0 } else { after(now, wait) };
+            self.due.place(id, connection.next_at.map(|next| next.max(soonest)));
         }
     }
+
+    fn insert(&mut self, id: &ConnectionId, connection: Connection) {
+        let owned = self.by_owner.entry(connection.owner).or_default();
+        owned.insert((connection.created_at, id.clone()));
+        self.by_id.insert(id.clone(), connection);
+    }
+}
+
+impl Connection {
+    fn remains(&self) -> Remains {
+        Remains { grant: self.grant, fence: self.fence, receipts: self.receipts }
+    }
+}
+
+/// An id in a form that is cheap to copy.
+fn place(id: &ConnectionId) -> (Shard, Digest) {
+    (id.shard(), Digest::from_hex(&id.as_str()[2..]).unwrap_or(Digest::NONE))
 }

@@ -2,6 +2,9 @@
 //! [`attempt`].
 
 mod attempt;
+mod lifecycle;
+
+use std::time::Duration;
 
 use redis::{Value, cmd, from_redis_value_ref};
 
@@ -84,20 +87,23 @@ fn row(mut fields: Vec<Value>) -> Result<Option<CredentialRow>, &'static str> {
     if fields.iter().all(|field| *field == Value::Nil) {
         return Ok(None);
     }
-    let Value::BulkString(secret) = std::mem::replace(&mut fields[6], Value::Nil) else {
-        return Err("it has no secret");
-    };
+    let secret = std::mem::replace(&mut fields[6], Value::Nil);
     let string = |at: usize| from_redis_value_ref::<Option<String>>(&fields[at]).ok().flatten();
     let number = |at: usize| match &fields[at] {
         Value::Nil => Ok(None),
         value => from_redis_value_ref::<u64>(value).map(Some).map_err(|_| "a number is not one"),
     };
+    let status =
+        string(2).and_then(|word| Status::from_word(&word)).ok_or("its status is unknown")?;
+    let secret = match secret {
+        Value::BulkString(secret) => secret,
+        _ if status != Status::Active => Vec::new(),
+        _ => return Err("it has no secret"),
+    };
     Ok(Some(CredentialRow {
         owner: string(0).and_then(|hex| Digest::from_hex(&hex)).ok_or("it has no owner")?,
         connector: string(1).ok_or("it has no connector")?,
-        status: string(2)
-            .and_then(|word| Status::from_word(&word))
-            .ok_or("its status is unknown")?,
+        status,
         reason: string(3),
         grant: number(4)?.ok_or("it has no grant")?,
         ver: number(5)?.ok_or("it has no ver")?,
@@ -138,10 +144,11 @@ pub(super) async fn give_back(
     store: &RedisStore,
     id: &ConnectionId,
     request: Digest,
+    wait: Duration,
 ) -> Result<(), StoreError> {
     let request = request.to_hex();
     let [conn, due] = both(store, id);
-    let argv = [text(&request), text(id.as_str())];
+    let argv = [text(&request), text(id.as_str()), Arg::Number(millis(wait))];
     let verb = &scripts::CONNECTION_GIVE_BACK;
     store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await.map(drop)
 }

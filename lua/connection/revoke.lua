@@ -1,0 +1,44 @@
+#!lua flags=allow-oom
+-- revoke: withdraw a connection, with every secret of it.
+--
+-- KEYS[1]  conn      HASH  {xx}:conn:<id>
+-- KEYS[2]  due       ZSET  {xx}:due, ids by next_at
+-- ARGV[1]  request   32 hex, digest of the request id
+-- ARGV[2]  id        the connection
+-- ARGV[3]  owner     32 hex, digest of the owner
+-- ARGV[4]  reason    sanitised, at most 200 characters
+--
+-- Returns  {"revoked", request, grant}   also on a retry with the same request id
+--          {"already", request}          by another request, whose reason and time are kept
+--          {"absent", request}           no such connection, or another owner's
+--          {"corrupt", request}          it has no owner; left as it is
+--
+-- Why Lua: status, grant and secrets change together, or an exchange in flight brings it back.
+local conn, due = KEYS[1], KEYS[2]
+local request, id, owner, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+local was = redis.call('HMGET', conn, 'owner', 'status', 'grant', 'revoked')
+redis.call('ZSCORE', due, id)
+if not was[1] and was[2] then return {'corrupt', request} end
+if was[1] ~= owner then return {'absent', request} end
+local grant, already = tonumber(was[3]) or 0, was[2] == 'revoked'
+local mine = was[4] and was[4]:find(request, 1, true)
+-- A new grant since is none of this request's.
+if mine and not already then return {'revoked', request, grant} end
+
+redis.call('ZREM', due, id)
+if not already then
+  grant = grant + 1
+  local time = redis.call('TIME')
+  local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+  -- The last four receipts, so that a late retry does not find its own overwritten.
+  redis.call('HSET', conn, 'status', 'revoked', 'reason', reason, 'status_at', stamp,
+    'grant', grant, 'revoked', request .. ' ' .. (was[4] or ''):sub(1, 98), 'updated_at', stamp)
+end
+-- Last, and again on every call: in case the first one could not.
+redis.call('HDEL', conn, 'secret', 'token', 'base', 'refused', 'expires_at', 'next_at',
+  'answered_at', 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence', 'att_first',
+  'att_at', 'alt_secret', 'alt_token', 'alt_expires_at', 'alt_answered_at', 'alt2_secret',
+  'alt2_token', 'alt2_expires_at', 'alt2_answered_at')
+if already and not mine then return {'already', request} end
+return {'revoked', request, grant}

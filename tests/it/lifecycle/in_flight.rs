@@ -1,0 +1,382 @@
+//! Every small ordering of revocations, deletions and sign-ins around what an exchange brings: no
+//! resurrection, no foreign secret.
+//!
+//! Every credential is due at once, and each sign-in is given the same refresh token, as some
+//! providers do: nothing but the grant and the receipts keeps the old exchange's answer away.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+use vestibule::{
+    Digest,
+    store::{
+        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, DeletedConnection, Fail,
+        FailOutcome, FailureKind, NewCredential, Revoke, RevokedConnection, Status, Store, Stored,
+        memory::MemoryStore,
+    },
+};
+
+use crate::support::{
+    server,
+    stores::{fresh_prefix, store},
+    verbs::{connection, owner_of, request},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Up to three of these, in any order; what arrives comes before, between or after them, twice: 710
+/// orderings on each store.
+#[tokio::test]
+async fn what_was_ended_stays_ended() {
+    for world in World::both().await {
+        assert_eq!(world.play_all(3, Without::Nothing).await, [] as [String; 0]);
+    }
+}
+
+/// What each guard is for: without it some ordering brings something back.
+#[tokio::test]
+async fn without_a_guard_something_comes_back() {
+    let [_, redis] = World::both().await;
+    for without in [Without::TheGrantOfARevocation, Without::TheReceiptsOfADeletion] {
+        let wrong = redis.play_all(2, without).await;
+        println!("without {without:?}: {}", wrong.join("\n"));
+        // What nobody wants any more was taken, or what was deleted is there again.
+        let back = |how: &String| how.ends_with(": committed") || how.contains(": Some(");
+        assert!(wrong.iter().any(back), "nothing comes back without {without:?}: {wrong:?}");
+    }
+}
+
+/// What a worse store would not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Without {
+    Nothing,
+    /// Only the status is changed.
+    TheGrantOfARevocation,
+    /// The record and its index entries go, and that is all.
+    TheReceiptsOfADeletion,
+}
+
+/// What ends the grant that the exchange began under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Revoke,
+    Delete,
+    SignIn,
+}
+
+/// What arrives late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    Commit,
+    Fail(FailureKind),
+    /// The retry of the sign-in that made the connection, whose reply was lost.
+    FirstSignIn,
+}
+
+const ENDS: [End; 3] = [End::Revoke, End::Delete, End::SignIn];
+const ARRIVALS: [Arrival; 5] = [
+    Arrival::Commit,
+    Arrival::Fail(FailureKind::Transient),
+    Arrival::Fail(FailureKind::Undecided),
+    Arrival::Fail(FailureKind::NeedsReauth),
+    Arrival::FirstSignIn,
+];
+
+struct World {
+    store: Arc<dyn Store>,
+    /// To change records behind its back; `None` in memory.
+    redis: Option<(MultiplexedConnection, String)>,
+}
+
+impl World {
+    async fn both() -> [Self; 2] {
+        let (server, prefix) = (server::shared().await, fresh_prefix());
+        let redis = store(server, &prefix).await;
+        [
+            Self { store: Arc::new(MemoryStore::new()), redis: None },
+            Self { store: redis, redis: Some((server.raw().await, prefix)) },
+        ]
+    }
+
+    /// The orderings with up to so many ends that went wrong.
+    async fn play_all(&self, ends: usize, without: Without) -> Vec<String> {
+        let (mut wrong, mut played) = (Vec::new(), 0);
+        for ends in sequences(ends) {
+            for arrives_at in 0..=ends.len() {
+                for arrival in ARRIVALS {
+                    played += 1;
+                    if let Err(how) = self.play(&ends, arrives_at, arrival, without).await {
+                        wrong.push(format!("{ends:?}, {arrival:?} at {arrives_at}: {how}"));
+                    }
+                }
+            }
+        }
+        println!("{played} orderings");
+        assert_eq!(played, if ends == 3 { 5 * (1 + 3 * 2 + 9 * 3 + 27 * 4) } else { 5 * 34 });
+        wrong
+    }
+
+    async fn play(
+        &self,
+        ends: &[End],
+        arrives_at: usize,
+        arrival: Arrival,
+        without: Without,
+    ) -> Result<(), String> {
+        let mut story = Story::begin(self).await;
+        for at in 0..=ends.len() {
+            if at == arrives_at {
+                story.arrives(arrival, at > 0).await?;
+                story.is_as_expected().await?;
+            }
+            if let Some(end) = ends.get(at) {
+                story.end(*end, without).await;
+                story.is_as_expected().await?;
+            }
+        }
+        // Once more: a retry, or a journal's replay.
+        if arrives_at < ends.len() {
+            story.arrives(arrival, true).await?;
+            story.is_as_expected().await?;
+        }
+        story.is_due_if_active().await?;
+        story.clear_away().await;
+        Ok(())
+    }
+}
+
+/// One connection, and what it must be.
+struct Story<'a> {
+    world: &'a World,
+    id: ConnectionId,
+    owner: Digest,
+    begun: Begun,
+    first_sign_in: Digest,
+    arrival: Digest,
+    sign_ins: u8,
+    /// Where it stands, and its secret.
+    expected: Option<(Status, Vec<u8>)>,
+}
+
+impl<'a> Story<'a> {
+    /// Signed in, and an exchange begun.
+    async fn begin(world: &'a World) -> Self {
+        let id = connection();
+        let mut story = Self {
+            world,
+            owner: owner_of(&id),
+            begun: Begun {
+                fence: 0,
+                grant: 0,
+                owner: Digest::NONE,
+                connector: String::new(),
+                secret: Vec::new(),
+                refresh_token: Digest::NONE,
+                attempts: 0,
+                undecided_since: None,
+            },
+            id,
+            first_sign_in: request(),
+            arrival: request(),
+            sign_ins: 0,
+            expected: Some((Status::Active, vec![0])),
+        };
+        assert_eq!(story.store(story.first_sign_in, 0).await, Stored::Stored { grant: 1 });
+        let attempt = Attempt {
+            id: &story.id,
+            holder: request(),
+            owner: None,
+            lease: Duration::ZERO,
+            instance: "t",
+            forgiven: HOUR,
+            settled: HOUR,
+        };
+        let begun = world.store.begin(attempt).await.unwrap();
+        let Begin::Begun(begun) = begun else { panic!("{begun:?}") };
+        story.begun = begun;
+        story
+    }
+
+    async fn store(&self, request: Digest, secret: u8) -> Stored {
+        let new = NewCredential {
+            id: &self.id,
+            request,
+            owner: self.owner,
+            connector: "demo",
+            secret: &[secret],
+            refresh_token: Some(Digest::NONE),
+            expires_in: Some(HOUR),
+            next_in: Some(Duration::ZERO),
+        };
+        self.world.store.store_credential(new).await.unwrap()
+    }
+
+    async fn end(&mut self, end: End, without: Without) {
+        let was = self.expected.is_some();
+        match (end, without) {
+            (End::SignIn, _) => {
+                self.sign_ins += 1;
+                self.store(request(), self.sign_ins).await;
+                self.expected = Some((Status::Active, vec![self.sign_ins]));
+            }
+            (End::Revoke, Without::TheGrantOfARevocation) if was => {
+                let (mut raw, key, due) = self.raw();
+                let _: () = raw.hset(key, "status", "revoked").await.unwrap();
+                let _: () = raw.zrem(due, self.id.as_str()).await.unwrap();
+                let secret = self.expected.take().unwrap().1;
+                self.expected = Some((Status::Revoked, secret));
+            }
+            (End::Revoke, _) => {
+                let already =
+                    self.expected.as_ref().is_some_and(|(status, _)| *status == Status::Revoked);
+                let revoked = self.revoke().await;
+                let right = match revoked {
+                    RevokedConnection::Revoked { .. } => was && !already,
+                    RevokedConnection::Already => already,
+                    RevokedConnection::Absent => !was,
+                };
+                assert!(right, "{revoked:?}");
+                self.expected = was.then(|| (Status::Revoked, Vec::new()));
+            }
+            (End::Delete, Without::TheReceiptsOfADeletion) => {
+                let (mut raw, key, due) = self.raw();
+                let _: () = raw.del(key).await.unwrap();
+                let _: () = raw.zrem(due, self.id.as_str()).await.unwrap();
+                self.expected = None;
+            }
+            (End::Delete, _) => {
+                let deleted = self.delete().await;
+                let expected =
+                    if was { DeletedConnection::Deleted } else { DeletedConnection::Absent };
+                assert_eq!(deleted, expected);
+                self.expected = None;
+            }
+        }
+    }
+
+    /// `late`: the grant that it belongs to has ended.
+    async fn arrives(&mut self, arrival: Arrival, late: bool) -> Result<(), String> {
+        let (there, outcome) = (self.expected.is_some(), self.ask(arrival).await);
+        if !late {
+            match arrival {
+                Arrival::Commit => self.expected = Some((Status::Active, vec![99])),
+                Arrival::Fail(FailureKind::NeedsReauth) => {
+                    self.expected = Some((Status::NeedsReauth, vec![0]));
+                }
+                Arrival::Fail(_) | Arrival::FirstSignIn => {}
+            }
+            return Ok(());
+        }
+        let right: &[&str] = match (arrival, there) {
+            (Arrival::Commit, true) => &["refused", "already_committed"],
+            (Arrival::Commit, false) => &["gone"],
+            // A retry of one that had been recorded is told so, by what it finds now.
+            (Arrival::Fail(_), true) => &["Stale", "Recorded", "Switched"],
+            (Arrival::Fail(_), false) => &["Gone"],
+            (Arrival::FirstSignIn, _) => &["Stored"],
+        };
+        if right.iter().any(|right| outcome.starts_with(right)) {
+            return Ok(());
+        }
+        Err(outcome)
+    }
+
+    async fn ask(&self, arrival: Arrival) -> String {
+        let (id, fence, grant) = (&self.id, self.begun.fence, self.begun.grant);
+        let (request, presented) = (self.arrival, self.begun.refresh_token);
+        let store = &self.world.store;
+        match arrival {
+            Arrival::Commit => {
+                let commit = Commit {
+                    id,
+                    request,
+                    fence,
+                    grant,
+                    presented,
+                    secret: &[99],
+                    refresh_token: Digest::from_bytes(&[1; 16]),
+                    expires_in: Some(HOUR),
+                    next_in: Some(Duration::ZERO),
+                    answered_ago: Duration::ZERO,
+                };
+                let outcome: CommitOutcome = store.commit(commit).await.unwrap();
+                outcome.as_str().to_owned()
+            }
+            Arrival::Fail(kind) => {
+                let fail = Fail {
+                    id,
+                    request,
+                    fence,
+                    grant,
+                    presented,
+                    kind,
+                    reason: "invalid_grant",
+                    backoff: Duration::ZERO,
+                    horizon: None,
+                };
+                let outcome: FailOutcome = store.fail(fail).await.unwrap();
+                format!("{outcome:?}")
+            }
+            Arrival::FirstSignIn => format!("{:?}", self.store(self.first_sign_in, 0).await),
+        }
+    }
+
+    async fn is_as_expected(&self) -> Result<(), String> {
+        let store = &self.world.store;
+        let row = store.read_credential(&self.id).await.unwrap();
+        let found = row.map(|row| (row.status, row.secret));
+        if found != self.expected {
+            return Err(format!("{found:?}, not {:?}", self.expected));
+        }
+        let shown = store.read_connection(self.owner, &self.id).await.unwrap();
+        if shown.map(|row| row.status) != self.expected.as_ref().map(|expected| expected.0) {
+            return Err("it is shown as something else".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What is not active is not refreshed any more; what is, is.
+    async fn is_due_if_active(&self) -> Result<(), String> {
+        let (shard, hide) = (self.id.shard(), Duration::ZERO);
+        let claim = Claim { shard, request: request(), limit: 100, hide };
+        let due = self.world.store.claim_due(claim).await.unwrap().contains(&self.id);
+        let active = self.expected.as_ref().is_some_and(|(status, _)| *status == Status::Active);
+        if due == active { Ok(()) } else { Err(format!("due: {due}, active: {active}")) }
+    }
+
+    /// No other story finds it in its shard.
+    async fn clear_away(&self) {
+        self.delete().await;
+    }
+
+    async fn revoke(&self) -> RevokedConnection {
+        let revoke =
+            Revoke { id: &self.id, request: request(), owner: self.owner, reason: "withdrawn" };
+        self.world.store.revoke_connection(revoke).await.unwrap()
+    }
+
+    async fn delete(&self) -> DeletedConnection {
+        self.world.store.delete_connection(self.owner, &self.id, request()).await.unwrap()
+    }
+
+    /// A connection to Redis, and the keys of the record and the due index.
+    fn raw(&self) -> (MultiplexedConnection, String, String) {
+        let (redis, prefix) = self.world.redis.clone().expect("only on Redis");
+        let prefix = format!("{prefix}:{{{}}}", self.id.shard());
+        (redis, format!("{prefix}:conn:{}", self.id), format!("{prefix}:due"))
+    }
+}
+
+/// All sequences of up to so many ends.
+fn sequences(most: usize) -> Vec<Vec<End>> {
+    let mut all = vec![Vec::new()];
+    let mut longest = all.clone();
+    for _ in 0..most {
+        longest = longest
+            .iter()
+            .flat_map(|ends| ENDS.map(|end| ends.iter().copied().chain([end]).collect()))
+            .collect();
+        all.extend(longest.iter().cloned());
+    }
+    all
+}
