@@ -1,13 +1,25 @@
 //! What the worker does with a connection that it claimed: one that this process cannot refresh is
 //! left for those who can, without a word on the record.
 
-use std::{fmt::Display, sync::Arc};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
-use super::{ConnectionError, CredentialSecret, Inner, Refreshed, ReplayPolicy};
+use tokio::time::{Instant, sleep};
+
+use super::{ConnectionError, Connector, CredentialSecret, Inner, Refreshed, limits::spread_out};
 use crate::{
+    digest::RequestId,
     seal::SealError,
-    store::{Class, ConnectionId},
+    store::{Class, ConnectionId, Status},
 };
+
+/// How long a claimed connection waits here for its turn, and in all: well within the time that it
+/// is hidden from others.
+const SOON: Duration = Duration::from_secs(1);
+const IN_ALL: Duration = Duration::from_secs(2);
+/// No turn is further off.
+const END_OF_LINE: Duration = Duration::from_secs(60);
+/// How long it waits if its connector has too many slow exchanges here.
+const SLOW_PAUSE: Duration = Duration::from_secs(15);
 
 impl Inner {
     pub(super) async fn refresh_claimed(
@@ -15,9 +27,9 @@ impl Inner {
         id: &ConnectionId,
     ) -> Result<Refreshed, ConnectionError> {
         let row = match inner.foundation.store.read_credential(id).await {
-            Ok(Some(row)) => row,
-            // It is gone: its place in the index is cleared by the begin.
-            Ok(None) => return Self::refresh(inner, id, None, ReplayPolicy::Strict).await,
+            Ok(Some(row)) if row.status == Status::Active => row,
+            // Its place in the index is cleared by the begin.
+            Ok(_) => return Self::refresh(inner, id, None, None).await,
             Err(error) if error.class() == Class::Corrupt => {
                 return Ok(inner.left(id, None, "damaged", &error));
             }
@@ -43,7 +55,7 @@ impl Inner {
             }
             Err(error) => return Ok(inner.left(id, ver, "does_not_open", &error)),
         }
-        match Self::refresh(inner, id, None, connector.replay).await {
+        match Self::refresh_in_turn(inner, id, connector).await {
             Err(ConnectionError::Store(error)) if error.class() == Class::Corrupt => {
                 Ok(inner.left(id, ver, "damaged", &error))
             }
@@ -52,6 +64,37 @@ impl Inner {
                 outcome
             }
         }
+    }
+
+    /// Who is told to come again soon waits here; others give their turn to what can be refreshed.
+    async fn refresh_in_turn(
+        inner: &Arc<Self>,
+        id: &ConnectionId,
+        connector: &Connector,
+    ) -> Result<Refreshed, ConnectionError> {
+        let deadline = Instant::now() + IN_ALL;
+        let outcome = loop {
+            if inner.under_way.is_slow(&connector.slug) {
+                break Refreshed::AtCap { wait: spread_out(SLOW_PAUSE, id) };
+            }
+            match Self::refresh(inner, id, None, Some(connector)).await? {
+                Refreshed::AtCap { wait } if wait <= SOON && Instant::now() + wait <= deadline => {
+                    sleep(wait).await;
+                }
+                outcome => break outcome,
+            }
+        };
+        let wait = match outcome {
+            // A turn in the line is its own; past its end they are all told the same.
+            Refreshed::AtCap { wait } if wait < END_OF_LINE => wait,
+            Refreshed::AtCap { wait } | Refreshed::Paused { remaining: wait, .. } => {
+                spread_out(wait, id)
+            }
+            _ => return Ok(outcome),
+        };
+        let request = RequestId::random().digest();
+        inner.foundation.store.give_back(id, request, wait).await?;
+        Ok(outcome)
     }
 
     fn left(

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::ExchangeError;
+use super::{AuthType, Connector, ExchangeError};
 use crate::{
     pkce::{InvalidState, PkceError},
     seal::SealError,
@@ -43,6 +43,30 @@ pub enum ConnectionError {
         /// What the last one failed with.
         last_error: String,
     },
+    /// Its connector is paused: the provider does not accept the host itself, and nobody asks it.
+    /// The credential is as it was; an operator must mend the client.
+    #[error(
+        "the access token ran out, and connector {connector} is paused ({reason}) for another \
+         {remaining:?}: mend its client"
+    )]
+    ConnectorPaused {
+        /// The connector.
+        connector: String,
+        /// What the provider said.
+        reason: String,
+        /// For so long nobody asks.
+        remaining: Duration,
+    },
+    /// The connector's provider takes no more calls at the moment.
+    #[error(
+        "the access token ran out, and connector {connector} is at its cap: try again in {retry_in:?}"
+    )]
+    AtCap {
+        /// The connector.
+        connector: String,
+        /// When there may be room.
+        retry_in: Duration,
+    },
     /// The exchange that this caller waited for failed.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
@@ -58,6 +82,20 @@ pub enum ConnectionError {
         /// The slug.
         slug: String,
     },
+    /// The connector's credentials are of another kind than this verb is for.
+    #[error("connector {connector} works with {}: use {}", .auth.as_str(), verbs(*.auth))]
+    OtherAuth {
+        /// The connector.
+        connector: String,
+        /// What its credentials are.
+        auth: AuthType,
+    },
+    /// What was pasted cannot be a key.
+    #[error("this cannot be an API key: {why}")]
+    InvalidKey {
+        /// Why not.
+        why: &'static str,
+    },
     /// Not an owner.
     #[error("an owner has 1 to 512 bytes; this has {length}")]
     InvalidOwner {
@@ -70,6 +108,22 @@ pub enum ConnectionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ConnectionError {
+    pub(super) fn other_auth(connector: &Connector) -> Self {
+        Self::OtherAuth { connector: connector.slug.clone(), auth: connector.auth }
+    }
+}
+
+/// What a connection of this kind is made and used with.
+fn verbs(auth: AuthType) -> &'static str {
+    match auth {
+        AuthType::OAuth2 => "start and finish, then vend",
+        AuthType::ClientCredentials => "connect_client, then vend",
+        AuthType::ApiKey => "store_api_key without a secret, then vend_api_key",
+        AuthType::ApiKeyAndSecret => "store_api_key with a secret, then vend_api_key",
+    }
 }
 
 /// Why a sign-in did not start or finish. The messages may be shown outside.

@@ -5,8 +5,8 @@ use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    AccessToken, ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner,
-    ReplayPolicy, TokenAnswer,
+    AccessToken, AuthType, ConnectionError, Connector, CredentialSecret, ExchangeClass,
+    ExchangeError, Inner, ReplayPolicy, TokenAnswer,
 };
 use crate::{
     digest::{Digest, RequestId},
@@ -48,6 +48,18 @@ pub enum Refreshed {
     },
     /// It cannot be refreshed: no refresh token, not active, or gone.
     Not(&'static str),
+    /// Its provider is at one of its caps.
+    AtCap {
+        /// When to come again.
+        wait: Duration,
+    },
+    /// Its connector is paused: the provider was not asked.
+    Paused {
+        /// For so much longer.
+        remaining: Duration,
+        /// Why.
+        reason: String,
+    },
     /// The exchange failed, and that is on record.
     Failed(ExchangeError),
 }
@@ -62,6 +74,8 @@ impl Refreshed {
             Self::Undecided { .. } => "undecided",
             Self::NotDue { .. } => "not_due",
             Self::Not(_) => "not",
+            Self::AtCap { .. } => "at_cap",
+            Self::Paused { .. } => "paused",
             Self::Failed(_) => "failed",
         }
     }
@@ -74,10 +88,14 @@ impl Inner {
         inner: &Arc<Self>,
         id: &ConnectionId,
         owner: Option<Digest>,
-        replay: ReplayPolicy,
+        connector: Option<&Connector>,
     ) -> Result<Refreshed, ConnectionError> {
         let (task, id) = (inner.clone(), id.clone());
-        let running = inner.exchanges.spawn(async move { task.begin(&id, owner, replay).await });
+        let slug = connector.map(|connector| connector.slug.clone());
+        let running = inner.exchanges.spawn(async move {
+            let connector = slug.and_then(|slug| task.config.registry.lookup(&slug).ok());
+            task.begin(&id, owner, connector).await
+        });
         running.await.map_err(|_| {
             let what = "the exchange's task ended early";
             ConnectionError::Exchange(ExchangeError::new(ExchangeClass::Undecided, what))
@@ -89,19 +107,19 @@ impl Inner {
         &self,
         id: &ConnectionId,
         owner: Option<Digest>,
-        replay: ReplayPolicy,
+        connector: Option<&Connector>,
     ) -> Result<Refreshed, ConnectionError> {
         let mut siblings = 2;
         loop {
-            match self.begin_once(id, owner, replay).await? {
+            match self.begin_in_place(id, owner, connector).await? {
                 Ended::Switched(_) if siblings > 0 => siblings -= 1,
                 Ended::Switched(error) => return Ok(Refreshed::Failed(error)),
-                Ended::With(outcome) => return Ok(outcome),
+                Ended::With(outcome) | Ended::Unbegun(outcome) => return Ok(outcome),
             }
         }
     }
 
-    async fn begin_once(
+    pub(super) async fn begin_once(
         &self,
         id: &ConnectionId,
         owner: Option<Digest>,
@@ -120,7 +138,7 @@ impl Inner {
             forgiven: replay.forgiven(),
             settled: lease + self.config.journal_window,
         };
-        Ok(Ended::With(match self.foundation.store.begin(attempt).await? {
+        Ok(Ended::Unbegun(match self.foundation.store.begin(attempt).await? {
             Begin::Begun(begun) => {
                 let exchange =
                     Exchange { inner: self, id, holder, asked_at, replay, begun: &begun };
@@ -141,6 +159,8 @@ impl Inner {
 pub(super) enum Ended {
     /// With this.
     With(Refreshed),
+    /// It did not begin.
+    Unbegun(Refreshed),
     /// The refresh token was refused, and a sibling of it is current now and due.
     Switched(ExchangeError),
 }
@@ -170,7 +190,7 @@ impl Exchange<'_> {
         };
         let word = match &ended {
             Ended::With(Refreshed::Failed(error)) => error.class.as_str(),
-            Ended::With(other) => other.as_str(),
+            Ended::With(other) | Ended::Unbegun(other) => other.as_str(),
             Ended::Switched(_) => "switched",
         };
         metrics::counter!("vestibule_refresh_total",
@@ -200,9 +220,6 @@ impl Exchange<'_> {
         connector: &Connector,
         secret: &CredentialSecret,
     ) -> Result<(TokenAnswer, Instant), ExchangeError> {
-        let Some(refresh_token) = &secret.refresh_token else {
-            return Err(ExchangeError::new(ExchangeClass::Config, "no refresh token is stored"));
-        };
         let patience = self.replay.patience();
         if !self.replay.renews() && self.asked_at.elapsed() + patience + SPARE > self.replay.lease()
         {
@@ -217,7 +234,17 @@ impl Exchange<'_> {
                 .increment(1);
         }
         let started = Instant::now();
-        let exchange = self.inner.config.exchange.exchange_refresh_token(connector, refresh_token);
+        let port = &self.inner.config.exchange;
+        let exchange = match &secret.refresh_token {
+            Some(refresh_token) => port.exchange_refresh_token(connector, refresh_token),
+            None if connector.auth == AuthType::ClientCredentials => {
+                port.exchange_client_credentials(connector)
+            }
+            None => {
+                let what = "no refresh token is stored";
+                return Err(ExchangeError::new(ExchangeClass::Config, what));
+            }
+        };
         let answer = tokio::select! {
             answer = timeout(patience, exchange) => answer,
             never = self.keep_lease() => match never {},

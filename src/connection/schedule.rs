@@ -28,7 +28,7 @@ pub(super) fn backoff(attempts: u32, retry_after: Option<Duration>, id: &Connect
 }
 
 /// A number in 0..1 that belongs to the connection: the random part of its id.
-fn spread(id: &ConnectionId) -> f64 {
+pub(super) fn spread(id: &ConnectionId) -> f64 {
     let digits = id.as_str().get(2..10).and_then(|hex| u32::from_str_radix(hex, 16).ok());
     f64::from(digits.unwrap_or(0)) / f64::from(u32::MAX)
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Refreshed,
     TokenAnswer,
     journal::Entry,
+    limits::spread_out,
     refresh::{Ended, Exchange},
     schedule,
 };
@@ -19,8 +20,12 @@ use crate::{
 
 /// How long an answer that Redis does not take is kept and tried again.
 const PERSIST_FOR: Duration = Duration::from_secs(60);
+/// How long the journal may take.
+const JOURNAL_WITHIN: Duration = Duration::from_secs(5);
 /// An answer that was lost inside the grace is asked for again.
 const SOON: Duration = Duration::from_secs(1);
+/// The reason of what died with an answer that nobody kept.
+const ROTATION_LOST: &str = "rotation_lost";
 /// What only an operator can mend is not tried more often than this.
 const OPERATOR_WAIT: Duration = Duration::from_secs(300);
 /// Another attempt has decided: whoever waits looks again.
@@ -37,7 +42,8 @@ impl Exchange<'_> {
     ) -> Refreshed {
         let next = |life| schedule::next_refresh(life, connector.refresh_lead, self.id);
         let secret = CredentialSecret::from_answer(&answer, Some(before));
-        let refreshable = answer.expires_in.filter(|_| secret.refresh_token.is_some());
+        let renewed_with = self.inner.renewed_with(&connector.slug, &secret);
+        let refreshable = renewed_with.and(answer.expires_in);
         let entry = Entry {
             connection: self.id.to_string(),
             owner: *self.begun.owner.as_bytes(),
@@ -101,7 +107,12 @@ impl Exchange<'_> {
     /// Before anything else can go wrong. A journal that fails is no reason not to commit.
     async fn journal(&self, entry: &Entry) {
         let kept = match entry.seal(self.inner).await {
-            Ok(kept) => self.inner.config.journal.append(kept).await.map_err(|e| e.to_string()),
+            // A disk that hangs must not keep the answer from Redis.
+            Ok(kept) => match timeout(JOURNAL_WITHIN, self.inner.config.journal.append(kept)).await
+            {
+                Ok(appended) => appended.map_err(|error| error.to_string()),
+                Err(_) => Err("it is not written in time".to_owned()),
+            },
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = kept {
@@ -122,6 +133,7 @@ impl Exchange<'_> {
     pub(super) async fn fail(&self, error: ExchangeError) -> Ended {
         let forgiving = self.undecided_for() < self.replay.forgiven();
         let undecided_before = self.begun.undecided_since.is_some();
+        let paused = self.inner.pause_for(&self.begun.connector, self.id, &error).await;
         let (kind, reason) = match error.class {
             // The provider may refuse the second presentation of a token that it rotated for a
             // crashed replica: inside its grace that is not the last word.
@@ -129,22 +141,24 @@ impl Exchange<'_> {
                 (FailureKind::Undecided, error.reason.as_str())
             }
             ExchangeClass::Rejected if undecided_before => {
-                (FailureKind::NeedsReauth, "rotation_lost")
+                (FailureKind::NeedsReauth, ROTATION_LOST)
             }
             ExchangeClass::Rejected => (FailureKind::NeedsReauth, error.reason.as_str()),
             ExchangeClass::Undecided => (FailureKind::Undecided, error.reason.as_str()),
+            _ if paused.is_some() => (FailureKind::Host, error.reason.as_str()),
             // A failure that the provider decided, after one whose answer was lost: the token may
             // still be the rotated one.
             _ if undecided_before => (FailureKind::Undecided, error.reason.as_str()),
             _ => (FailureKind::Transient, error.reason.as_str()),
         };
-        let backoff = match error.class {
-            ExchangeClass::Client | ExchangeClass::Config => {
+        let backoff = match (error.class, paused) {
+            (_, Some(remaining)) => spread_out(remaining, self.id),
+            (ExchangeClass::Client | ExchangeClass::Config, _) => {
                 error.retry_after.unwrap_or_default().max(OPERATOR_WAIT)
             }
             // Soon, while the provider still forgives; or not before a begin would go on.
-            ExchangeClass::Undecided if forgiving => SOON,
-            ExchangeClass::Undecided => {
+            (ExchangeClass::Undecided, _) if forgiving => SOON,
+            (ExchangeClass::Undecided, _) => {
                 let settled = self.replay.lease() + self.inner.config.journal_window;
                 settled.saturating_sub(self.undecided_for() + self.asked_at.elapsed()).max(SOON)
             }
@@ -172,6 +186,12 @@ impl Exchange<'_> {
             Ok(FailOutcome::Recorded { attempts }) => {
                 tracing::warn!(connection = %self.id, class = error.class.as_str(), reason, attempts,
                     backoff_ms = backoff.as_millis(), kind = kind.as_str(), "refresh failed");
+                if kind == FailureKind::NeedsReauth {
+                    let why = if reason == ROTATION_LOST { reason } else { "rejected" };
+                    metrics::counter!("vestibule_needs_reauth_total",
+                        "connector" => self.begun.connector.clone(), "reason" => why.to_owned())
+                    .increment(1);
+                }
                 Refreshed::Failed(error)
             }
             Ok(FailOutcome::Switched { attempts }) => {

@@ -7,10 +7,7 @@ use std::{
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{
-    AccessToken, ConnectionError, Connector, CredentialSecret, ExchangeClass, Inner, Refreshed,
-    ReplayPolicy,
-};
+use super::{AccessToken, ConnectionError, Connector, ExchangeClass, Inner, Refreshed};
 use crate::{
     digest::Digest,
     store::{ConnectionId, CredentialRow, Status},
@@ -104,13 +101,13 @@ impl Inner {
                     (false, false) => VendPath::Warm,
                 };
                 if due && row.lease_ends_at_ms.is_none_or(|ends| ends <= now_ms) {
-                    Self::refresh_behind(inner, id, owner, connector.replay);
+                    Self::refresh_behind(inner, id, owner, connector);
                 }
                 return inner.open(id, &row, now_ms, path).await;
             }
             // The exchange goes on if this caller's time is over.
             let refreshing =
-                timeout_at(deadline, Self::refresh(inner, id, Some(owner), connector.replay));
+                timeout_at(deadline, Self::refresh(inner, id, Some(owner), Some(connector)));
             let Ok(refreshed) = refreshing.await else {
                 return Err(ConnectionError::TimedOut { waited: inner.config.vend_deadline });
             };
@@ -125,8 +122,24 @@ impl Inner {
                     return inner.open(id, &row, now_ms, VendPath::StaleServed).await;
                 }
                 Refreshed::Failed(error) => return Err(ConnectionError::Exchange(error)),
-                Refreshed::Undecided { .. } if lives(&row, now_ms) => {
+                Refreshed::Undecided { .. }
+                | Refreshed::AtCap { .. }
+                | Refreshed::Paused { .. }
+                    if lives(&row, now_ms) =>
+                {
                     return inner.open(id, &row, now_ms, VendPath::StaleServed).await;
+                }
+                Refreshed::Paused { remaining, reason } => {
+                    let connector = connector.slug.clone();
+                    return Err(ConnectionError::ConnectorPaused { connector, reason, remaining });
+                }
+                Refreshed::AtCap { wait } => {
+                    let wait = wait.max(FIRST_LOOK);
+                    if Instant::now() + wait > deadline {
+                        let connector = connector.slug.clone();
+                        return Err(ConnectionError::AtCap { connector, retry_in: wait });
+                    }
+                    wait
                 }
                 Refreshed::Undecided { remaining } => {
                     let last_error = "an exchange was cut off".to_owned();
@@ -153,13 +166,13 @@ impl Inner {
     }
 
     /// Starts a refresh that nobody waits for; one at a time for a connection in this process.
-    fn refresh_behind(inner: &Arc<Self>, id: &ConnectionId, owner: Digest, replay: ReplayPolicy) {
+    fn refresh_behind(inner: &Arc<Self>, id: &ConnectionId, owner: Digest, connector: &Connector) {
         if !inner.behind.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
             return;
         }
-        let (task, id) = (inner.clone(), id.clone());
+        let (task, id, connector) = (inner.clone(), id.clone(), connector.clone());
         inner.exchanges.spawn(async move {
-            if let Err(error) = Self::refresh(&task, &id, Some(owner), replay).await {
+            if let Err(error) = Self::refresh(&task, &id, Some(owner), Some(&connector)).await {
                 tracing::warn!(connection = %id, %error, "a refresh behind a vend did not begin");
             }
             task.behind.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -173,16 +186,14 @@ impl Inner {
         now_ms: u64,
         path: VendPath,
     ) -> Result<Vended, ConnectionError> {
-        let place = Self::place(id, row.owner, &row.connector);
-        let secret: CredentialSecret =
-            self.foundation.seal.open_long(self.binding(&place), &row.secret).await.inspect_err(
-                |error| {
-                    tracing::error!(connection = %id, %error, "a credential does not open");
-                },
-            )?;
+        let secret = self.open_secret(id, row).await?;
+        let Some(access_token) = secret.access_token else {
+            let connector = self.config.registry.lookup(&row.connector)?;
+            return Err(ConnectionError::other_auth(connector));
+        };
         let left = |at: u64| Duration::from_millis(at.saturating_sub(now_ms));
         let expires_in = row.expires_at_ms.map(left);
-        Ok(Vended { access_token: secret.access_token, expires_in, path })
+        Ok(Vended { access_token, expires_in, path })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -13,13 +14,16 @@ use crate::{
 
 /// So many can be claimed at once.
 const MOST: usize = 100;
+/// So long a slot waits for one connection: for its turn at the provider, and for a quick answer.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The budget of one pass.
 #[derive(Debug, Clone, Copy)]
 pub struct RefreshDue {
-    /// At most so many are claimed. Default 256.
+    /// At most so many are claimed; those whose providers take no more now are not counted.
+    /// Default 256.
     pub limit: usize,
-    /// So many exchanges run at a time. Default 16.
+    /// So many exchanges run at a time; one that takes its time stops counting. Default 16.
     pub parallel: usize,
     /// The visibility timeout: so long the claimed are hidden from other replicas. Default 12 s,
     /// as the lease that follows.
@@ -44,6 +48,10 @@ pub struct RefreshDuePass {
     pub failed: usize,
     /// Not needed any more, or another replica's.
     pub skipped: usize,
+    /// Put off, because their connectors are paused or at their caps, or slow here.
+    pub put_off: usize,
+    /// Still under way: what comes of them is on record, and in `vestibule_refresh_total`.
+    pub running: usize,
     /// Given back unbegun, because the pass was stopped.
     pub given_back: usize,
     /// Shards or connections that the store failed for.
@@ -70,7 +78,8 @@ impl RefreshDue {
         loop {
             // As slots become free: one slow provider holds up its own, and nobody else's.
             while !done && running.len() < self.parallel.max(1) {
-                let room = (self.parallel.max(1) - running.len()).min(self.limit - pass.claimed);
+                let free = self.parallel.max(1) - running.len();
+                let room = free.min(self.limit.saturating_sub(pass.claimed - pass.put_off));
                 let Some(shard) = shards.pop_front().filter(|_| room > 0 && !stop.is_cancelled())
                 else {
                     done = true;
@@ -116,13 +125,16 @@ impl RefreshDue {
 }
 
 impl RefreshDuePass {
-    /// `None` was given back.
-    fn count(&mut self, result: Result<Option<Refreshed>, ConnectionError>) {
+    fn count(&mut self, result: Result<Swept, ConnectionError>) {
         match result {
-            Ok(None) => self.given_back += 1,
-            Ok(Some(Refreshed::Fresh { .. })) => self.refreshed += 1,
-            Ok(Some(Refreshed::Failed(_))) => self.failed += 1,
-            Ok(Some(_)) => self.skipped += 1,
+            Ok(Swept::GivenBack) => self.given_back += 1,
+            Ok(Swept::Running) => self.running += 1,
+            Ok(Swept::With(Refreshed::Fresh { .. })) => self.refreshed += 1,
+            Ok(Swept::With(Refreshed::Failed(_))) => self.failed += 1,
+            Ok(Swept::With(Refreshed::AtCap { .. } | Refreshed::Paused { .. })) => {
+                self.put_off += 1;
+            }
+            Ok(Swept::With(_)) => self.skipped += 1,
             Err(error) => {
                 self.errors += 1;
                 tracing::warn!(%error, "a due connection was not begun");
@@ -131,15 +143,27 @@ impl RefreshDuePass {
     }
 }
 
+/// What became of one that was claimed.
+enum Swept {
+    With(Refreshed),
+    /// Not yet known: an exchange outlives its caller.
+    Running,
+    GivenBack,
+}
+
 async fn one(
     connections: &Connections,
     id: ConnectionId,
     stop: &CancellationToken,
-) -> Result<Option<Refreshed>, ConnectionError> {
+) -> Result<Swept, ConnectionError> {
     if stop.is_cancelled() {
         let request = RequestId::random().digest();
-        connections.foundation().store.give_back(&id, request).await?;
-        return Ok(None);
+        connections.foundation().store.give_back(&id, request, Duration::ZERO).await?;
+        return Ok(Swept::GivenBack);
     }
-    connections.refresh(&id).await.map(Some)
+    // A provider that hangs must not hold all the slots.
+    match timeout(PATIENCE, connections.refresh(&id)).await {
+        Ok(refreshed) => refreshed.map(Swept::With),
+        Err(_) => Ok(Swept::Running),
+    }
 }

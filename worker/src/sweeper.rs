@@ -94,6 +94,8 @@ impl Sweeper {
             ("refreshed", pass.refreshed),
             ("failed", pass.failed),
             ("skipped", pass.skipped),
+            ("put_off", pass.put_off),
+            ("running", pass.running),
             ("given_back", pass.given_back),
             ("error", pass.errors),
         ] {
@@ -107,6 +109,8 @@ impl Sweeper {
                 refreshed = pass.refreshed,
                 failed = pass.failed,
                 skipped = pass.skipped,
+                put_off = pass.put_off,
+                running = pass.running,
                 given_back = pass.given_back,
                 took_ms,
                 "refresh-due pass"

@@ -9,6 +9,8 @@ pub struct Counts {
     pub authorizations: u64,
     /// Requests that reached the token endpoint, whatever became of them.
     pub token_calls: u64,
+    /// The most that were received and not answered yet at one time.
+    pub peak_in_flight: u64,
     /// Codes exchanged for tokens.
     pub code_exchanges: u64,
     /// Refreshes answered with tokens, replays inside the grace included.

@@ -205,6 +205,11 @@ impl Provider {
         self.shared.lock().ledger.counts
     }
 
+    /// When each request came to the token endpoint, in order.
+    pub fn arrivals(&self) -> Vec<Instant> {
+        self.shared.lock().arrivals.clone()
+    }
+
     /// How many token requests have been received and not answered yet.
     pub fn in_flight(&self) -> usize {
         self.shared.in_flight.load(Ordering::SeqCst)
@@ -254,6 +259,7 @@ impl Shared {
 struct State {
     ledger: Ledger,
     devices: Devices,
+    arrivals: Vec<Instant>,
     answer_delay: Duration,
     failure: Option<Failure>,
 }

@@ -64,7 +64,11 @@ fn decide(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> (Outgoing, Durat
     let now = Instant::now();
     let mut state = shared.lock();
     let delay = state.answer_delay;
-    state.ledger.counts.token_calls += 1;
+    let counts = &mut state.ledger.counts;
+    counts.token_calls += 1;
+    counts.peak_in_flight =
+        counts.peak_in_flight.max(shared.in_flight.load(Ordering::SeqCst) as u64);
+    state.arrivals.push(now);
 
     let failure = state.failure.as_mut().and_then(|failure| {
         let in_front = failure.is_in_front();

@@ -1,0 +1,176 @@
+//! Caps that all replicas share, and connectors that are paused (V-8, X-8). Where time must pass
+//! for the store, records are made older; where it must for a process, it is paused.
+
+mod outages;
+
+use std::{num::NonZero, time::Duration};
+
+use serde_json::json;
+use vestibule::store::{Caps, ConnectorName, LimitStore, Release, Reserve, Reserved, Shard, Store};
+use vestibule_worker::provider::{Answer, Failure, Provider, Settings};
+
+use crate::{
+    properties::{
+        connections::sign_in,
+        limits::{Limited, fleet, limited},
+    },
+    support::{
+        ageing::age,
+        children, server,
+        stores::{fresh_prefix, store},
+        verbs,
+    },
+};
+
+const DEMO: ConnectorName<'_> = ConnectorName { shard: Shard::new(7), slug: "demo" };
+
+/// V-8, X-8: four processes with sixteen slots each keep one cap of calls in a second, and use it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_keeps_a_rate_and_uses_it() {
+    let caps = Limited { per_second: 40, at_once: 0 };
+    let seen = fleet(server::shared().await, 200, caps).await;
+    println!("{seen:?}");
+    assert_eq!(seen.refreshes, 200);
+    assert!(seen.busiest <= 40, "{seen:?}");
+    let at_the_cap = Duration::from_secs(4);
+    assert!(seen.took.mul_f64(0.8) <= at_the_cap, "less than 80 % of the cap: {seen:?}");
+}
+
+/// V-8, X-8: the same of calls at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_keeps_to_its_places_and_uses_them() {
+    let caps = Limited { per_second: 0, at_once: 4 };
+    let seen = fleet(server::shared().await, 160, caps).await;
+    println!("{seen:?}");
+    assert_eq!(seen.refreshes, 160);
+    assert!(seen.peak <= 4, "{seen:?}");
+    // Each call takes 100 ms.
+    let at_the_cap = Duration::from_millis(3200);
+    assert!(seen.took.mul_f64(0.8) <= at_the_cap, "less than 80 % of the cap: {seen:?}");
+}
+
+/// What the two above measure is not small by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_without_caps_does_not() {
+    let seen = fleet(server::shared().await, 100, Limited { per_second: 0, at_once: 0 }).await;
+    println!("{seen:?}");
+    assert!(seen.peak > 4 && seen.busiest > 40, "{seen:?}");
+}
+
+/// a holder that is killed gives its place back with its lease, and not before.
+#[tokio::test]
+async fn a_killed_holder_frees_its_place_after_its_lease() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let provider = Provider::start(Settings::default()).await.unwrap();
+    let caps = Limited { per_second: 0, at_once: 1 };
+    let replica = limited(&server.url(), &prefix, &provider.issuer(), caps).await;
+    for owner in ["alice", "bob"] {
+        sign_in(&replica, owner).await;
+    }
+    let mut raw = server.raw().await;
+    age(&mut raw, &prefix, Duration::from_secs(280)).await;
+    provider.set_failure(Some(Failure::always(Answer::Hang)));
+    let args = json!({
+        "url": server.url(), "prefix": prefix, "issuer": provider.issuer(),
+        "per_second": 0, "at_once": 1,
+    });
+    let mut victim = children::spawn("sweep", &args).await;
+    children::start_together(std::slice::from_mut(&mut victim)).await;
+    while provider.in_flight() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    victim.kill9().await;
+    provider.set_failure(None);
+    // Past the lease of the credential, which is another one: 12 s.
+    age(&mut raw, &prefix, Duration::from_secs(13)).await;
+    let pass = || async {
+        let stop = tokio_util::sync::CancellationToken::new();
+        vestibule::sweep::RefreshDue::default().pass(&replica, &stop).await
+    };
+    let full = pass().await;
+    assert_eq!((full.refreshed, full.put_off), (0, 2), "{full:?}");
+    age(&mut raw, &prefix, Duration::from_secs(10)).await;
+    let mut refreshed = pass().await.refreshed;
+    for _ in 0..2 {
+        age(&mut raw, &prefix, Duration::from_secs(1)).await;
+        refreshed += pass().await.refreshed;
+    }
+    assert_eq!(refreshed, 2);
+}
+
+/// who waits is told a time of its own, each half a call later than the last, within a minute; who
+/// is in a hurry is told the soonest.
+#[tokio::test]
+async fn those_who_wait_stand_in_line() {
+    let redis = store(server::shared().await, &fresh_prefix()).await;
+    let rate = Some((NonZero::new(1).unwrap(), Duration::from_secs(10)));
+    let caps = Caps { rate, at_once: None };
+    assert_eq!(reserve(&*redis, caps, true).await, Reserved::Go { probe: false });
+    for told in [10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 60, 60] {
+        near(reserve(&*redis, caps, true).await, told);
+    }
+    near(reserve(&*redis, caps, false).await, 10);
+}
+
+/// A call that is not made is not counted, however often that is said.
+#[tokio::test]
+async fn what_is_not_made_is_not_counted() {
+    let redis = store(server::shared().await, &fresh_prefix()).await;
+    let rate = Some((NonZero::new(1).unwrap(), Duration::from_secs(10)));
+    let caps = Caps { rate, at_once: None };
+    let holder = verbs::request();
+    for made in [false, true] {
+        let lease = Duration::from_secs(30);
+        let wanted = Reserve { connector: DEMO, holder, lease, caps, in_line: false };
+        for _ in 0..3 {
+            let reserved = redis.reserve(wanted).await.unwrap();
+            assert_eq!(reserved, Reserved::Go { probe: false }, "a retry is told the same");
+        }
+        for _ in 0..3 {
+            redis.release(Release { connector: DEMO, holder, caps, made }).await.unwrap();
+        }
+        let next = reserve(&*redis, Caps { rate, at_once: NonZero::new(9) }, false).await;
+        if made {
+            near(next, 10);
+        } else {
+            assert_eq!(next, Reserved::Go { probe: false });
+            near(reserve(&*redis, caps, false).await, 10);
+            age_all(&redis).await;
+        }
+    }
+}
+
+/// Nothing is left of a provider's caps once nobody calls.
+#[tokio::test]
+async fn what_is_counted_ends_by_itself() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let redis = store(server, &prefix).await;
+    let rate = Some((NonZero::new(60).unwrap(), Duration::from_secs(60)));
+    let caps = Caps { rate, at_once: NonZero::new(1) };
+    for _ in 0..4 {
+        reserve(&*redis, caps, true).await;
+    }
+    let mut raw = server.raw().await;
+    age(&mut raw, &prefix, Duration::from_secs(120)).await;
+    let left: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{prefix}:{{*")).query_async(&mut raw).await.unwrap();
+    assert_eq!(left, [] as [String; 0]);
+}
+
+async fn reserve(store: &dyn Store, caps: Caps, in_line: bool) -> Reserved {
+    let lease = Duration::from_secs(30);
+    let wanted = Reserve { connector: DEMO, holder: verbs::request(), lease, caps, in_line };
+    store.reserve(wanted).await.unwrap()
+}
+
+/// Told to come in about so many seconds.
+fn near(told: Reserved, seconds: u64) {
+    let Reserved::Later(wait) = told else { panic!("{told:?}") };
+    let off = wait.abs_diff(Duration::from_secs(seconds));
+    assert!(off < Duration::from_secs(1), "{wait:?}, not {seconds} s");
+}
+
+async fn age_all(store: &vestibule::store::redis::RedisStore) {
+    let prefix = Store::prefix(store).to_owned();
+    age(&mut server::shared().await.raw().await, &prefix, Duration::from_secs(60)).await;
+}

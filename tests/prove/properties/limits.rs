@@ -1,0 +1,112 @@
+//! Caps of a provider, with many replicas against one that counts.
+
+use std::{
+    num::NonZero,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use vestibule::{
+    Vestibule,
+    connection::{Connections, RateProfile, ReplayPolicy},
+    store::redis::RedisConfig,
+    sweep::RefreshDue,
+};
+use vestibule_worker::provider::{Provider, Settings};
+
+use super::{
+    connections::{GRACE, connections_of, connector, sign_in},
+    pkce::shared_keys,
+};
+use crate::support::{
+    ageing::age,
+    children::{self, Parent},
+    server::TestServer,
+    stores::fresh_prefix,
+};
+
+/// What may be on its way longer than another call: it is not the limiter's.
+const ON_THE_WAY: Duration = Duration::from_millis(150);
+
+/// So many calls a second, and so many at once; zero for no cap.
+#[derive(Debug, Clone, Copy)]
+pub struct Limited {
+    pub per_second: u32,
+    pub at_once: u16,
+}
+
+/// What a provider saw of a fleet that refreshed everything once.
+#[derive(Debug)]
+pub struct Seen {
+    pub refreshes: u64,
+    pub peak: u64,
+    /// The most calls in any second.
+    pub busiest: usize,
+    /// Until four fifths were asked for: after that, too few are left to use a cap.
+    pub took: Duration,
+}
+
+/// A replica, as a host with these caps would have it.
+pub async fn limited(url: &str, prefix: &str, issuer: &str, limited: Limited) -> Connections {
+    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
+    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let mut connector = connector(issuer, ReplayPolicy::Grace(GRACE));
+    let second = Duration::from_secs(1);
+    connector.rate =
+        NonZero::new(limited.per_second).map(|calls| RateProfile { calls, per: second });
+    connector.concurrency = NonZero::new(limited.at_once);
+    connections_of(&vestibule, connector)
+}
+
+/// Four processes with sixteen slots each refresh so many credentials that are due.
+pub async fn fleet(server: &TestServer, credentials: usize, caps: Limited) -> Seen {
+    let prefix = fresh_prefix();
+    let provider = Provider::start(Settings::default()).await.unwrap();
+    let free = Limited { per_second: 0, at_once: 0 };
+    let connections = limited(&server.url(), &prefix, &provider.issuer(), free).await;
+    for owner in 0..credentials {
+        sign_in(&connections, &format!("owner-{owner}")).await;
+    }
+    age(&mut server.raw().await, &prefix, Duration::from_secs(280)).await;
+    provider.set_answer_delay(Duration::from_millis(100));
+
+    let before = provider.arrivals().len();
+    let args = json!({
+        "url": server.url(), "prefix": prefix, "issuer": provider.issuer(),
+        "per_second": caps.per_second, "at_once": caps.at_once,
+    });
+    let mut replicas = children::spawn_many(4, "sweep", &args).await;
+    children::start_together(&mut replicas).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while provider.counts().refreshes < credentials as u64 && Instant::now() < deadline {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let calls = provider.arrivals().split_off(before);
+    let counts = provider.counts();
+    let window = Duration::from_secs(1) - ON_THE_WAY;
+    let within =
+        |first: Instant| calls.iter().filter(|at| **at >= first && **at < first + window).count();
+    Seen {
+        refreshes: counts.refreshes,
+        peak: counts.peak_in_flight,
+        busiest: calls.iter().map(|first| within(*first)).max().unwrap_or(0),
+        took: calls.get(credentials * 4 / 5).map_or(Duration::MAX, |last| *last - calls[0]),
+    }
+}
+
+/// Sweeps as a worker does, until it is killed; see [`fleet`].
+pub async fn sweeper(args: Value, mut parent: Parent) {
+    let text = |name: &str| args[name].as_str().unwrap().to_owned();
+    let number = |name: &str| args[name].as_u64().unwrap();
+    let caps =
+        Limited { per_second: number("per_second") as u32, at_once: number("at_once") as u16 };
+    let connections = limited(&text("url"), &text("prefix"), &text("issuer"), caps).await;
+    parent.ready().await;
+    let sweep = RefreshDue { limit: 16, parallel: 16, ..RefreshDue::default() };
+    loop {
+        sweep.pass(&connections, &CancellationToken::new()).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+}
