@@ -21,7 +21,7 @@ local request, hold, apart = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local grace, instance = tonumber(ARGV[4]), ARGV[5]
 
 local was = redis.call('HMGET', lease, 'holder', 'lease_ends_at', 'next_at', 'interval', 'failures',
-  'inherited')
+  'inherited', 'next_in')
 local state = redis.call('GETRANGE', record, 0, 7)
 local life = redis.call('PTTL', record)
 if state ~= 'v1 live ' or life <= grace then return {'ended', request} end
@@ -32,16 +32,20 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function number(text, digits)
   return text and #text <= digits and text:match('^%d+$') and tonumber(text)
 end
-local holder, next_at = was[1], number(was[3], 15)
-local interval = math.max(apart, number(was[4], 6) or 0)
-local failures = number(was[5], 6) or 0
--- Nothing is known, or no turn is that far off and the clock of Redis has jumped back: somebody may
--- have polled just now.
-if not next_at or next_at - now > 600000 then
-  redis.call('HSET', lease, 'next_at', string.format('%d', now + interval), 'interval', interval)
-  redis.call('HDEL', lease, 'holder', 'holder_by', 'lease_ends_at')
+local function set(next_in, ...)
+  next_in = math.min(next_in, life)
+  redis.call('HSET', lease, 'next_at', string.format('%d', now + next_in),
+    'next_in', string.format('%d', next_in), ...)
   redis.call('PEXPIRE', lease, life)
-  return {'later', request, interval}
+  return next_in
+end
+local holder, next_at, next_in = was[1], number(was[3], 15), number(was[7], 12)
+local interval = math.max(apart, number(was[4], 12) or 0)
+local failures = number(was[5], 6) or 0
+-- Nothing is known, or the clock of Redis has jumped back: somebody may have polled just now.
+if not next_at or next_at - now > (next_in or 0) then
+  redis.call('HDEL', lease, 'holder', 'holder_by', 'lease_ends_at')
+  return {'later', request, set(next_in or interval, 'interval', interval)}
 end
 
 local held = (number(was[2], 15) or 0) > now
@@ -57,9 +61,6 @@ end
 
 -- As if the poll came at the very end of its lease: nothing is left to repair if its poller dies.
 local inherited = holder and 1 or 0
-local ends = now + hold
-redis.call('HSET', lease, 'holder', request, 'holder_by', instance, 'inherited', inherited,
-  'lease_ends_at', string.format('%d', ends), 'next_at', string.format('%d', ends + interval),
-  'interval', interval, 'failures', failures)
-redis.call('PEXPIRE', lease, life)
+set(hold + interval, 'holder', request, 'holder_by', instance, 'inherited', inherited,
+  'lease_ends_at', string.format('%d', now + hold), 'interval', interval, 'failures', failures)
 return {'yours', request, interval, failures, inherited}

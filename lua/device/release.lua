@@ -7,26 +7,33 @@
 -- ARGV[3]  interval  ms between polls; it only grows
 -- ARGV[4]  failures  polls in a row that brought no answer
 --
--- Returns  {"released", request}   also on a retry
---          {"lost", request}       another's turn, or nobody's; a longer interval counts all the same
+-- Returns  {"released", request, ms}  when the next is due; also on a retry
+--          {"lost", request}          another's turn, or nobody's; a longer interval counts all the
+--                                     same
 --
 -- Why Lua: a turn that was lost meanwhile must not be ended for whoever has it.
 local lease = KEYS[1]
 local request, next_in, interval, failures = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
-local was = redis.call('HMGET', lease, 'holder', 'released', 'interval')
-if was[2] == request then return {'released', request} end
+local was = redis.call('HMGET', lease, 'holder', 'released', 'interval', 'next_at')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if was[2] == request then
+  return {'released', request, math.max(0, (tonumber(was[4]) or 0) - now)}
+end
 -- What is damaged is as good as not there.
-local before = was[3] and #was[3] <= 6 and was[3]:match('^%d+$')
+local before = was[3] and #was[3] <= 12 and was[3]:match('^%d+$')
 interval = math.max(interval, tonumber(before) or 0)
 if was[1] ~= request then
   -- Only if the record is there: it must not come back without an end.
   if was[3] then redis.call('HSET', lease, 'interval', interval) end
   return {'lost', request}
 end
-local time = redis.call('TIME')
-local next_at = time[1] * 1000 + math.floor(time[2] / 1000) + next_in
-redis.call('HSET', lease, 'next_at', string.format('%d', next_at), 'interval', interval,
-  'failures', failures, 'released', request)
+-- No later than the record ends, by its pending.
+local left = redis.call('PTTL', lease)
+if left > 0 then next_in = math.min(next_in, left) end
+redis.call('HSET', lease, 'next_at', string.format('%d', now + next_in),
+  'next_in', string.format('%d', next_in), 'interval', interval, 'failures', failures,
+  'released', request)
 redis.call('HDEL', lease, 'holder', 'holder_by', 'lease_ends_at', 'inherited')
-return {'released', request}
+return {'released', request, next_in}

@@ -1,15 +1,47 @@
 //! What a sign-in of another kind needs: a place for its connection before there is a credential,
-//! and a store that does not give up the credential easily.
+//! and a store that whoever learns of the credential may carry out, once.
 
-use super::{ConnectionError, Connections, Connector, TokenAnswer, settle};
-use crate::store::ConnectionId;
+use std::time::Duration;
 
-/// Where the connection of a sign-in will be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) id: ConnectionId,
-    /// The grant that it has now; 0 if there is none of this id yet.
-    pub(crate) grant: u64,
+use serde::{Deserialize, Serialize};
+
+use super::{ConnectionError, Connections, Connector, CredentialSecret, TokenAnswer};
+use crate::{
+    digest::Digest,
+    store::{ConnectionId, millis},
+};
+
+/// What a sign-in was given, and where it belongs. Sealed into how that sign-in ended, it outlives
+/// the process that was given it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Obtained {
+    owner: String,
+    connector: String,
+    connection: String,
+    secret: CredentialSecret,
+    expires_in_ms: Option<u64>,
+}
+
+impl Obtained {
+    pub(crate) fn new(
+        place: &ConnectionId,
+        owner: &str,
+        connector: &str,
+        answer: &TokenAnswer,
+    ) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            connector: connector.to_owned(),
+            connection: place.to_string(),
+            secret: CredentialSecret::from_answer(answer, None),
+            expires_in_ms: answer.expires_in.map(millis),
+        }
+    }
+
+    /// Where it belongs.
+    pub(crate) fn place(&self) -> Result<ConnectionId, ConnectionError> {
+        self.connection.parse().map_err(|_| ConnectionError::NotFound)
+    }
 }
 
 impl Connections {
@@ -27,34 +59,48 @@ impl Connections {
         owner: &str,
         connector: &str,
         reauthorises: Option<&ConnectionId>,
-    ) -> Result<Place, ConnectionError> {
+    ) -> Result<ConnectionId, ConnectionError> {
         let owner = self.inner.owner(owner)?;
         let slug = &self.connector(connector)?.slug;
-        let Some(id) = reauthorises else {
-            return Ok(Place { id: ConnectionId::random(owner), grant: 0 });
-        };
+        let Some(id) = reauthorises else { return Ok(ConnectionId::random(owner)) };
         let row = self.inner.foundation.store.read_credential(id).await?;
-        let row = row.filter(|row| row.owner == owner && row.connector == *slug);
-        let grant = row.ok_or(ConnectionError::NotFound)?.grant;
-        Ok(Place { id: id.clone(), grant })
+        match row {
+            Some(row) if row.owner == owner && row.connector == *slug => Ok(id.clone()),
+            _ => Err(ConnectionError::NotFound),
+        }
     }
 
-    /// Whether a credential was stored there since.
-    pub(crate) async fn is_filled(&self, place: &Place) -> Result<bool, ConnectionError> {
-        let row = self.inner.foundation.store.read_credential(&place.id).await?;
-        Ok(row.is_some_and(|row| row.grant > place.grant))
-    }
-
-    /// Stores a credential there. What it was obtained with is spent: it is kept trying until the
-    /// store decides, for a minute.
-    pub(crate) async fn fill(
+    /// Whether what this sign-in obtained is, or was, stored: by its own receipt, not by a grant
+    /// that another sign-in, or a revocation, may have raised.
+    pub(crate) async fn has_stored(
         &self,
-        place: &Place,
-        owner: &str,
-        connector: &str,
-        answer: &TokenAnswer,
-    ) -> Result<ConnectionId, ConnectionError> {
-        let new = self.inner.prepare(owner, connector, Some(&place.id), answer).await?;
-        settle::persist(|| self.inner.store(&new)).await
+        sign_in: &str,
+        place: &ConnectionId,
+    ) -> Result<bool, ConnectionError> {
+        let request = self.obtained_by(sign_in, place);
+        Ok(self.inner.foundation.store.has_stored(place, request).await?)
+    }
+
+    /// Stores what a sign-in obtained so long ago. Any number of callers may, on any replica: it is
+    /// stored once.
+    pub(crate) async fn store_obtained(
+        &self,
+        sign_in: &str,
+        obtained: &Obtained,
+        age: Duration,
+    ) -> Result<(), ConnectionError> {
+        let (place, connector) = (obtained.place()?, self.connector(&obtained.connector)?);
+        let life = obtained.expires_in_ms.map(Duration::from_millis);
+        let left = life.map(|life| life.saturating_sub(age));
+        let Obtained { owner, secret, .. } = obtained;
+        let new = self.inner.prepare_secret(owner, connector, Some(&place), secret, left).await?;
+        let new = new.requested_as(self.obtained_by(sign_in, &place));
+        self.inner.store(&new).await.map(drop)
+    }
+
+    /// The store's request, which every caller can make again.
+    fn obtained_by(&self, sign_in: &str, place: &ConnectionId) -> Digest {
+        let parts = [sign_in.as_bytes(), place.as_str().as_bytes()];
+        self.inner.foundation.naming.digest("obtained", &parts)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConnectionError, CredentialSecret, Inner, TokenAnswer, schedule};
+use super::{ConnectionError, Connector, CredentialSecret, Inner, TokenAnswer, schedule};
 use crate::{
     digest::{Digest, RequestId},
     store::{ConnectionId, NewCredential, Stored},
@@ -20,6 +20,13 @@ pub(super) struct Prepared {
     next_in: Option<Duration>,
 }
 
+impl Prepared {
+    /// With a request that others can make again.
+    pub(super) fn requested_as(self, request: Digest) -> Self {
+        Self { request, ..self }
+    }
+}
+
 impl Inner {
     pub(super) async fn prepare(
         &self,
@@ -28,26 +35,40 @@ impl Inner {
         id: Option<&ConnectionId>,
         answer: &TokenAnswer,
     ) -> Result<Prepared, ConnectionError> {
-        let owner = self.owner(owner)?;
         let connector = self.config.registry.lookup(connector)?;
+        if connector.auth.is_key() {
+            return Err(ConnectionError::other_auth(connector));
+        }
+        let secret = CredentialSecret::from_answer(answer, None);
+        self.prepare_secret(owner, connector, id, &secret, answer.expires_in).await
+    }
+
+    pub(super) async fn prepare_secret(
+        &self,
+        owner: &str,
+        connector: &Connector,
+        id: Option<&ConnectionId>,
+        secret: &CredentialSecret,
+        expires_in: Option<Duration>,
+    ) -> Result<Prepared, ConnectionError> {
+        let owner = self.owner(owner)?;
         let id = id.cloned().unwrap_or_else(|| ConnectionId::random(owner));
         if id.shard().number() != owner.as_bytes()[0] {
             // Another owner's: its index would be out of reach.
             return Err(ConnectionError::NotFound);
         }
-        let secret = CredentialSecret::from_answer(answer, None);
         let place = Self::place(&id, owner, &connector.slug);
-        let sealed = self.foundation.seal.seal_long(self.binding(&place), &secret).await?;
-        let refresh_token = secret.refresh_token.as_ref().map(|rt| self.refresh_token_digest(rt));
+        let sealed = self.foundation.seal.seal_long(self.binding(&place), secret).await?;
+        let refresh_token = self.renewed_with(&connector.slug, secret);
         let next = |life| schedule::next_refresh(life, connector.refresh_lead, &id);
-        let next_in = refresh_token.and(answer.expires_in).map(next);
+        let next_in = refresh_token.and(expires_in).map(next);
         Ok(Prepared {
             request: RequestId::random().digest(),
             owner,
             connector: connector.slug.clone(),
             sealed,
             refresh_token,
-            expires_in: answer.expires_in,
+            expires_in,
             next_in,
             id,
         })

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Authorization, DeviceCode, DeviceSignIn, Prompt};
-use crate::{connection::Place, pending::Waited, store::ConnectionId};
+use crate::{connection::Obtained, pending::Waited, store::ConnectionId};
 
 /// What is sealed of a sign-in under way: the payload of its pending.
 #[derive(Clone, Serialize, Deserialize)]
@@ -18,7 +18,6 @@ pub struct DeviceFlow {
     pub(super) device_code: DeviceCode,
     pub(super) interval_ms: u64,
     connection: String,
-    grant: u64,
 }
 
 impl DeviceFlow {
@@ -28,22 +27,24 @@ impl DeviceFlow {
         &self.owner
     }
 
-    pub(super) fn new(sign_in: &DeviceSignIn<'_>, place: &Place, given: Authorization) -> Self {
+    pub(super) fn new(
+        sign_in: &DeviceSignIn<'_>,
+        place: &ConnectionId,
+        given: Authorization,
+    ) -> Self {
         Self {
             prompt: given.prompt,
             owner: sign_in.owner.to_owned(),
             connector: sign_in.connector.to_owned(),
             device_code: given.device_code,
             interval_ms: u64::try_from(given.interval.as_millis()).unwrap_or(u64::MAX),
-            connection: place.id.to_string(),
-            grant: place.grant,
+            connection: place.to_string(),
         }
     }
 
-    /// Where its connection will be: chosen at the start, so that whoever polls next can tell
-    /// whether a poller that died had stored it.
-    pub(super) fn place(&self) -> Option<Place> {
-        Some(Place { id: self.connection.parse().ok()?, grant: self.grant })
+    /// Where its connection will be: chosen at the start, so that all who store it store the same.
+    pub(super) fn place(&self) -> Option<ConnectionId> {
+        self.connection.parse().ok()
     }
 }
 
@@ -65,7 +66,7 @@ pub enum DeviceOutcome {
     /// The code ran out before the person decided.
     Expired,
     /// The provider had given the tokens to a poll whose answer was lost: with its connection, or
-    /// with the replica that polled. The person must sign in again.
+    /// with the replica that polled; or nobody could store them. The person must sign in again.
     Lost,
     /// The provider refused for another reason.
     Refused {
@@ -76,14 +77,15 @@ pub enum DeviceOutcome {
     Cancelled,
     /// Its namespace was cleared.
     Cleared,
-    /// There is none of this id, or it is another owner's: the two look the same.
+    /// There is none of this id, or it is another owner's: the two look the same. So does one that
+    /// was cancelled, cleared or ran out before this wait began: whose it was is not known then.
     Unknown,
     /// It still waits; so may the caller, again.
     TimedOut,
 }
 
-/// What whoever waits is told, sealed. Every end that the provider brings is one, so that a denial
-/// can be told from a host that cancels.
+/// How a sign-in ended, sealed, for whoever waits. Every end that the provider brings is one, so that
+/// a denial can be told from a host that cancels.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Told {
     pub(super) owner: String,
@@ -92,18 +94,21 @@ pub(super) struct Told {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum End {
-    Connected { connection: String },
+    /// With the tokens: any who learns of it may store them.
+    Granted(Box<Obtained>),
     Denied,
     Expired,
     Lost,
-    Refused { code: String },
+    Refused {
+        code: String,
+    },
 }
 
 impl End {
     /// Its word, for metrics and logs.
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
-            Self::Connected { .. } => "connected",
+            Self::Granted(_) => "granted",
             Self::Denied => "denied",
             Self::Expired => "expired",
             Self::Lost => "lost",
@@ -112,24 +117,34 @@ impl End {
     }
 }
 
-/// What the pending's end means to this owner.
-pub(super) fn outcome(waited: Waited<Told>, owner: &str) -> DeviceOutcome {
-    let end = match waited {
-        Waited::Completed { answer, .. } if answer.owner == owner => answer.end,
-        Waited::Cancelled => return DeviceOutcome::Cancelled,
-        Waited::Cleared => return DeviceOutcome::Cleared,
-        Waited::Expired => return DeviceOutcome::Expired,
-        Waited::TimedOut => return DeviceOutcome::TimedOut,
-        Waited::Completed { .. } | Waited::Unknown => return DeviceOutcome::Unknown,
+/// What a pending's end means to whoever waited.
+pub(super) enum Learnt {
+    /// It is told as it is.
+    Outcome(DeviceOutcome),
+    /// Tokens, to be stored before it is told.
+    Granted {
+        obtained: Box<Obtained>,
+        /// When it ended (ms since 1970, by the store's clock).
+        at_ms: u64,
+    },
+}
+
+/// What the pending's end means to this owner. An end that names no owner is told only to who was
+/// `seen` to be the owner while it lived.
+pub(super) fn learnt(waited: Waited<Told>, owner: &str, seen: bool) -> Learnt {
+    let (end, at_ms) = match waited {
+        Waited::Completed { answer, at_ms, .. } if answer.owner == owner => (answer.end, at_ms),
+        Waited::Cancelled if seen => return Learnt::Outcome(DeviceOutcome::Cancelled),
+        Waited::Cleared if seen => return Learnt::Outcome(DeviceOutcome::Cleared),
+        Waited::Expired if seen => return Learnt::Outcome(DeviceOutcome::Expired),
+        Waited::TimedOut => return Learnt::Outcome(DeviceOutcome::TimedOut),
+        _ => return Learnt::Outcome(DeviceOutcome::Unknown),
     };
-    match end {
-        End::Connected { connection } => match connection.parse() {
-            Ok(id) => DeviceOutcome::Connected(id),
-            Err(_) => DeviceOutcome::Lost,
-        },
+    Learnt::Outcome(match end {
+        End::Granted(obtained) => return Learnt::Granted { obtained, at_ms },
         End::Denied => DeviceOutcome::Denied,
         End::Expired => DeviceOutcome::Expired,
         End::Lost => DeviceOutcome::Lost,
         End::Refused { code } => DeviceOutcome::Refused { code },
-    }
+    })
 }

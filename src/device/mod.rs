@@ -10,40 +10,45 @@
 //! 2. [`wait`](DeviceSignIns::wait), on any number of replicas, awaits the pending and takes part
 //!    in the polling. Redis says whose turn it is and when: the interval counts for all replicas
 //!    together, and so does every `slow_down`. Once nobody waits, nobody polls.
-//! 3. Whoever is told the tokens stores the credential, then completes the pending: all who wait
-//!    are woken with the same connection.
+//! 3. Whoever is told the tokens ends the pending with them, sealed: that decides. A sign-in that was
+//!    cancelled, cleared or ran out before makes no connection, however late its poll is answered.
+//! 4. All who wait are woken, and each stores the credential under the same request: it is stored
+//!    once, and none is told of a connection before.
 //!
 //! **What a crash costs.** A turn is written down, before its poll, as if that took the whole
 //! lease. So a poller that dies costs [`DeviceConfig::poll_timeout`], 2 s and one interval, and
 //! the provider is never polled too soon.
 //!
 //! The one thing that cannot be made safe is the provider's own answer: it gives the tokens once.
-//! If the poller dies, or its connection breaks, between that answer and the store, they are lost,
-//! and the next poll is told `invalid_grant`: the sign-in ends as [`DeviceOutcome::Lost`], for all
-//! who wait, and the person signs in again. A crash *after* the store costs nothing: the connection
-//! was named before the first poll, and the next poller finds it there.
+//! If the poller dies, or its connection breaks, between that answer and the end of the pending,
+//! they are lost, and the next poll is told `invalid_grant`: the sign-in ends as
+//! [`DeviceOutcome::Lost`], for all who wait, and the person signs in again. If the poller was only
+//! slow, one of the two ends wins, and the other comes to nothing. A crash *after* the end costs
+//! nothing, if anybody waits, or comes back within 40 s: whoever learns of the end has the tokens.
 
 mod endpoint;
 mod error;
 mod flow;
 mod gate;
+mod granted;
 #[cfg(feature = "exchange")]
 mod http_endpoint;
 mod poll;
+mod wait;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use self::gate::Gates;
 pub use self::{
     endpoint::{Authorization, DeviceCode, DeviceEndpoint, Polled, Prompt, UserCode},
     error::DeviceError,
     flow::{DeviceFlow, DeviceOutcome},
 };
-use self::{flow::Told, gate::Gates, poll::Left};
 use crate::{
-    connection::Connections,
+    connection::{AuthType, Connections},
     foundation::Foundation,
     pending::{Completion, Dedup, Life, Namespace, Pending, Pendings, Spec},
     store::{ConnectionId, PendingId},
@@ -169,18 +174,23 @@ impl DeviceSignIns {
     /// # Errors
     ///
     /// [`DeviceError::Connection`] for an unknown connector, a bad owner, or a connection to
-    /// re-authorise that is not the owner's; [`DeviceError::Refused`] if the provider gave no
-    /// code; a failure of the store. Nothing is left behind then.
+    /// re-authorise that is not the owner's; [`DeviceError::NoDeviceFlow`] for a connector without
+    /// one; [`DeviceError::Refused`] if the provider gave no code; a failure of the store. Nothing
+    /// is left behind then.
     pub async fn start(&self, sign_in: DeviceSignIn<'_>) -> Result<StartedDevice, DeviceError> {
         let inner = &self.inner;
         let DeviceSignIn { namespace, owner, connector, reauthorises, .. } = sign_in;
+        let asked_of = inner.connections.connector(connector)?;
+        if asked_of.auth != AuthType::OAuth2 || asked_of.device_authorization_url.is_none() {
+            return Err(DeviceError::NoDeviceFlow { connector: asked_of.slug.clone() });
+        }
         let place = inner.connections.place(owner, connector, reauthorises).await?;
         if let Some(found) = inner.pendings.find(namespace, &sign_in.spec(())).await? {
             return Ok(StartedDevice::of(found, true));
         }
 
         let asked = Instant::now();
-        let given = inner.endpoint.authorize(inner.connections.connector(connector)?).await?;
+        let given = inner.endpoint.authorize(asked_of).await?;
         let left = given.expires_in.saturating_sub(asked.elapsed());
         let mut spec = sign_in.spec(DeviceFlow::new(&sign_in, &place, given));
         spec.life = Life::For(left.min(inner.config.longest));
@@ -213,19 +223,11 @@ impl DeviceSignIns {
         id: PendingId,
         patience: Duration,
     ) -> Result<DeviceOutcome, DeviceError> {
-        let mut waiting = pin!(self.inner.pendings.wait::<Told>(id, patience));
-        let left = tokio::select! {
-            biased;
-            waited = &mut waiting => return Ok(flow::outcome(waited?, owner)),
-            left = Inner::take_part(&self.inner, owner, id) => left?,
-        };
-        match left {
-            Left::Foreign => Ok(DeviceOutcome::Unknown),
-            Left::Waiting => Ok(flow::outcome(waiting.await?, owner)),
-        }
+        Inner::wait(&self.inner, owner, id, Instant::now() + patience).await
     }
 
-    /// Withdraws a sign-in: whoever waits is told, and nobody polls any more.
+    /// Withdraws a sign-in: whoever waits is told, and nobody polls any more. If it wins, there will
+    /// be no connection: the tokens that a poll under way may still bring are dropped.
     ///
     /// # Errors
     ///
@@ -239,7 +241,7 @@ impl DeviceSignIns {
     }
 
     /// The pendings behind the sign-ins: for the page that shows a prompt, for lists, for clearing.
-    /// Each is bound to its owner.
+    /// Each is bound to its owner. How they end is for [`wait`](Self::wait) to read.
     #[must_use]
     pub fn pendings(&self) -> &Pendings<DeviceFlow> {
         &self.inner.pendings

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    DeviceError, DeviceFlow, Inner, Polled,
+    DeviceFlow, Inner, Polled,
     flow::{End, Told},
+    granted::STORABLE,
 };
 use crate::{
-    connection::{ExchangeClass, ExchangeError, MayPass, persist},
+    connection::{ExchangeClass, ExchangeError, MayPass, Obtained, persist},
     digest::{Digest, RequestId},
     pending::{Completion, PendingError},
     store::{AcquirePoll, Ending, PendingId, PollRelease, PollTurn, ReleasePoll},
@@ -26,39 +27,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How soon Redis is asked again when it did not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Why a caller polls no more.
-pub(super) enum Left {
-    /// There is nothing to poll for, or not in this process: it only waits.
-    Waiting,
-    /// It is another owner's.
-    Foreign,
-}
-
 impl Inner {
-    /// Takes part in the polling for as long as this future is polled itself. It is one replica's
-    /// part: Redis says whose turn it is.
-    pub(super) async fn take_part(
-        inner: &Arc<Self>,
-        owner: &str,
-        id: PendingId,
-    ) -> Result<Left, DeviceError> {
-        let flow = loop {
-            match inner.pendings.get(id).await {
-                Ok(Some(pending)) => break Arc::new(pending.data),
-                Ok(None) => return Ok(Left::Waiting),
-                Err(PendingError::Store(error)) => {
-                    tracing::debug!(pending = %id, %error, "it cannot be read to be polled for");
-                    sleep(RETRY).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
-        if flow.owner != owner {
-            return Ok(Left::Foreign);
-        }
+    /// Takes part in the polling for as long as this future is polled itself, or until there is
+    /// nothing to poll for. It is one replica's part: Redis says whose turn it is.
+    pub(super) async fn take_part(inner: &Arc<Self>, id: PendingId, flow: Arc<DeviceFlow>) {
         if let Err(error) = inner.connections.connector(&flow.connector) {
             tracing::warn!(pending = %id, %error, "the polling is left to those who know it");
-            return Ok(Left::Waiting);
+            return;
         }
         let gate = inner.gates.of(id);
         let _first_here = gate.lock().await;
@@ -68,7 +43,7 @@ impl Inner {
             // A panic in it must not stop the polling: it is asked for again.
             match inner.turns.spawn(turn).await.unwrap_or(Next::In(RETRY)) {
                 Next::In(wait) => sleep(wait).await,
-                Next::Ended => return Ok(Left::Waiting),
+                Next::Ended => return,
             }
         }
     }
@@ -144,15 +119,8 @@ impl<'a> Turn<'a> {
             Ok(Polled::Granted(tokens)) => {
                 let (owner, connector) = (&self.flow.owner, &self.flow.connector);
                 let Some(place) = self.flow.place() else { return self.end(End::Lost).await };
-                let stored = self.inner.connections.fill(&place, owner, connector, &tokens).await;
-                match stored {
-                    Ok(id) => self.end(End::Connected { connection: id.to_string() }).await,
-                    Err(error) => {
-                        tracing::error!(pending = %self.id, connector = %connector, %error,
-                            "tokens were granted, and could not be stored: the code is spent");
-                        self.spent().await
-                    }
-                }
+                let obtained = Obtained::new(&place, owner, connector, &tokens);
+                self.end(End::Granted(Box::new(obtained))).await
             }
             Ok(Polled::Denied) => self.end(End::Denied).await,
             Ok(Polled::Expired) => self.end(End::Expired).await,
@@ -170,17 +138,12 @@ impl<'a> Turn<'a> {
 
     /// The code is spent: for a poll whose answer was lost, or for a poller that died behind it.
     async fn spent(&self) -> Next {
-        let Some(place) = self.flow.place() else { return self.end(End::Lost).await };
-        match self.inner.connections.is_filled(&place).await {
-            Ok(true) => self.end(End::Connected { connection: place.id.to_string() }).await,
-            // Whoever had the turn may be storing it just now: the next turn is not inherited.
-            Ok(false) if self.inherited => self.again(self.interval, self.interval, 0).await,
-            Ok(false) => self.end(End::Lost).await,
-            Err(error) => {
-                tracing::debug!(pending = %self.id, %error, "whether it was stored is not known");
-                self.again(self.interval, self.interval, self.failures).await
-            }
+        if self.inherited {
+            // Whoever had the turn may be recording its answer just now: the next turn is not
+            // inherited.
+            return self.again(self.interval, self.interval, 0).await;
         }
+        self.end(End::Lost).await
     }
 
     /// Gives the turn back. If that fails its lease runs out, and the next turn is later.
@@ -189,45 +152,63 @@ impl<'a> Turn<'a> {
         let (id, holder) = (self.id, self.holder);
         let release = ReleasePoll { id, holder, next_in, interval, failures };
         match self.inner.foundation.store.release_poll(release).await {
-            Ok(PollRelease::Released) => {}
+            Ok(PollRelease::Released { next_in }) => return Next::In(next_in),
             Ok(PollRelease::Lost) => {
                 tracing::debug!(pending = %id, "a turn to poll lasted longer than its lease");
             }
             Err(error) => tracing::debug!(pending = %id, %error, "a turn is not given back"),
         }
-        Next::In(next_in)
+        // Redis knows when the next is due.
+        Next::In(next_in.min(LONGEST_PAUSE))
     }
 
-    /// Ends the sign-in, for all who wait for it on any replica.
+    /// Ends the sign-in, for all who wait for it on any replica. A pending ends once: what was
+    /// granted to one that had ended otherwise is nobody's, and is dropped.
     async fn end(&self, end: End) -> Next {
-        let word = end.as_str();
-        let told = Told { owner: self.flow.owner.clone(), end };
-        let pendings = &self.inner.pendings;
-        let request = RequestId::random();
-        let ended = match pendings.seal_answer(self.id, &told) {
-            Ok(answer) => {
-                let subject = Some(self.flow.owner.as_str());
-                let how = Ending::Completed;
-                persist(|| pendings.finish_as(&request, self.id, how, subject, &answer)).await
+        let (word, owner) = (end.as_str(), self.flow.owner.clone());
+        let told = Told { owner, end };
+        let answer = match self.inner.pendings.seal_answer(self.id, &told) {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(pending = %self.id, outcome = word, %error,
+                    "the end of a sign-in by device code cannot be sealed");
+                // The code is spent all the same.
+                return match told.end {
+                    End::Granted(_) => Box::pin(self.end(End::Lost)).await,
+                    _ => Next::Ended,
+                };
             }
-            Err(error) => Err(error),
         };
+        let (pendings, subject) = (&self.inner.pendings, Some(told.owner.as_str()));
+        let (request, how) = (RequestId::random(), Ending::Completed);
+        let before = self.inner.foundation.store.now_ms();
+        let ended = persist(|| pendings.finish_as(&request, self.id, how, subject, &answer)).await;
         match ended {
             Ok(Completion::Won(_)) => {
                 metrics::counter!("vestibule_device_total", "outcome" => word).increment(1);
                 tracing::info!(pending = %self.id, connector = %self.flow.connector,
                     outcome = word, "a sign-in by device code has ended");
+                if let End::Granted(obtained) = &told.end {
+                    self.keep(obtained, before).await;
+                }
             }
-            // Cancelled, cleared or run out meanwhile: who waits is told that.
             Ok(_) => tracing::info!(pending = %self.id, outcome = word,
                 "a sign-in by device code had ended otherwise"),
             Err(error) => {
                 tracing::error!(pending = %self.id, outcome = word, %error,
                     "the end of a sign-in by device code is not recorded");
-                return Next::In(RETRY);
+                return if error.may_pass() { Next::In(RETRY) } else { Next::Ended };
             }
         }
         Next::Ended
+    }
+
+    /// Whoever waits does the same: this is for those who come back later.
+    async fn keep(&self, obtained: &Obtained, at_ms: u64) {
+        let deadline = Instant::now() + STORABLE;
+        if let Err(error) = self.inner.keep(self.id, obtained, at_ms, deadline).await {
+            tracing::error!(pending = %self.id, %error, "what was granted is not stored here");
+        }
     }
 }
 

@@ -3,12 +3,30 @@
 //! What is known of a pending's polls is a small record beside it: who has the turn, when the next
 //! poll is due, how far apart polls are, and how many in a row brought no answer. It is written
 //! *before* a poll as if that took its whole lease, so a poller that dies leaves nothing to repair:
-//! the next turn begins an interval after the end of its lease.
+//! the next turn begins an interval after the end of its lease. No poll is due later than the record
+//! ends; any span up to there is kept as the provider asked for it.
 
 use std::time::Duration;
 
-use super::{PendingId, millis};
+use async_trait::async_trait;
+
+use super::{ConnectionId, PendingId, StoreError};
 use crate::digest::Digest;
+
+/// The part of the port that sign-ins by device code need. The rules and errors are
+/// [`Store`](super::Store)'s.
+#[async_trait]
+pub trait DeviceStore {
+    /// Asks for the turn to poll a provider for a pending: one caller gets it when a poll is due.
+    async fn acquire_poll(&self, turn: AcquirePoll<'_>) -> Result<PollTurn, StoreError>;
+
+    /// Ends a turn, and says when the next poll is due.
+    async fn release_poll(&self, turn: ReleasePoll) -> Result<PollRelease, StoreError>;
+
+    /// Whether this request stored a credential of this connection, and is among the last four
+    /// that did: also of one that was revoked since, or deleted within [`GRACE`](super::GRACE).
+    async fn has_stored(&self, id: &ConnectionId, request: Digest) -> Result<bool, StoreError>;
+}
 
 /// A turn that is asked for.
 #[derive(Debug, Clone)]
@@ -17,9 +35,9 @@ pub struct AcquirePoll<'a> {
     pub id: PendingId,
     /// The digest of the request id; whoever gets the turn is its holder.
     pub holder: Digest,
-    /// How long the poll may take; at most 5 min.
+    /// How long the poll may take.
     pub lease: Duration,
-    /// How far apart polls are at the least, as the provider said first; at most 5 min.
+    /// How far apart polls are at the least, as the provider said first.
     pub interval: Duration,
     /// Which replica this is, for people.
     pub instance: &'a str,
@@ -62,9 +80,9 @@ pub struct ReleasePoll {
     pub id: PendingId,
     /// Who had the turn; also what makes a retry the same.
     pub holder: Digest,
-    /// When the next poll is due, from now; at most 5 min.
+    /// When the next poll is due, from now.
     pub next_in: Duration,
-    /// How far apart polls are from now on; it only grows, to 5 min at the most.
+    /// How far apart polls are from now on; it only grows.
     pub interval: Duration,
     /// How many polls in a row brought no answer.
     pub failures: u32,
@@ -73,14 +91,11 @@ pub struct ReleasePoll {
 /// What became of releasing a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollRelease {
-    /// The next poll is due as told; also on a retry.
-    Released,
+    /// The turn is over; also on a retry.
+    Released {
+        /// When the next poll is due: as told, or at the end of the pending's record.
+        next_in: Duration,
+    },
     /// Another replica has, or had, the turn since. A longer interval counts all the same.
     Lost,
-}
-
-/// The milliseconds of a span between polls. Bounded, so that a record whose next poll is further
-/// off than two of them is known to be damaged, or of a clock that has jumped back.
-pub(crate) fn poll_millis(span: Duration) -> u64 {
-    millis(span.min(Duration::from_secs(300)))
 }

@@ -2,8 +2,9 @@
 
 mod died;
 mod endings;
+mod turns;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::AsyncCommands;
 use tokio::{task::JoinSet, time::timeout};
@@ -11,12 +12,17 @@ use vestibule::{
     Vestibule,
     device::{DeviceOutcome, DeviceSignIn, StartedDevice},
     pending::Namespace,
-    store::PendingId,
+    seal::Seal,
+    store::{ConnectionRow, PendingId, memory::MemoryStore},
 };
 use vestibule_worker::provider::{Provider, Settings};
 
 use crate::{
-    properties::devices::{Replica, sign_in},
+    agreement::without_turns,
+    properties::{
+        devices::{Replica, sign_in},
+        pkce::shared_keys,
+    },
     support::{server, stores::fresh_prefix},
 };
 
@@ -49,6 +55,12 @@ impl Scene {
 
     async fn replicas(&self) -> [Replica; 3] {
         [self.replica().await, self.replica().await, self.replica().await]
+    }
+
+    /// What this person has, as another process sees it.
+    async fn connections_of(&self, owner: &str) -> Vec<ConnectionRow> {
+        let page = self.replica().await.connections.list(owner, None, 100).await.unwrap();
+        page.connections
     }
 
     fn key(&self, kind: &str, id: PendingId) -> String {
@@ -120,6 +132,8 @@ async fn one_polls_at_a_time(scene: &Scene, replicas: &[Replica; 3]) {
         let vended = replica.connections.vend("alice", &connection).await.unwrap();
         assert!(scene.provider.is_access_token_live(vended.access_token.secret()));
     }
+    let row = replicas[0].connections.get("alice", &connection).await.unwrap();
+    assert_eq!((row.grant, row.ver), (1, 1), "six stored it, once");
     let counts = scene.provider.counts();
     assert_eq!((counts.device_authorizations, counts.device_grants), (1, 1));
     assert_eq!(counts.device_polls_too_fast, 0, "of {} polls", counts.device_polls);
@@ -130,27 +144,26 @@ async fn one_polls_at_a_time(scene: &Scene, replicas: &[Replica; 3]) {
 }
 
 /// the same three without turns, each polling by itself at the agreed interval: that the
-/// provider counts, it minds, and the test above could fail.
+/// provider counts, it minds, and the test above could fail. One alone keeps to it.
 #[tokio::test]
 async fn without_turns_the_provider_is_polled_too_fast() {
-    let scene = Scene::new().await;
-    let replicas = scene.replicas().await;
-    let started = replicas[0].start().await;
-    let mut waiting = JoinSet::new();
-    for replica in replicas {
-        waiting.spawn(async move { replica.wait(started.id).await });
-    }
-    let forgetting = async {
-        // Who polls when is forgotten all the time: everybody may poll at once.
-        let mut raw = server::shared().await.raw().await;
-        let key = scene.key("lease", started.id);
-        while scene.too_fast() == 0 {
-            let _: () = raw.hset(&key, "next_at", 1).await.unwrap();
-            let _: () = raw.hdel(&key, "lease_ends_at").await.unwrap();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let keys = shared_keys();
+    for alone in [true, false] {
+        let scene = Scene::new().await;
+        let memory = Arc::new(MemoryStore::new());
+        let replicas = [(); 3].map(|()| {
+            let store = without_turns(memory.clone());
+            let vestibule = Vestibule::assemble(store, Seal::new(keys.ring.clone()), &keys);
+            Replica::of(&vestibule, &scene.provider.issuer())
+        });
+        let started = replicas[0].start().await;
+        let mut waiting = JoinSet::new();
+        for replica in replicas.into_iter().take(if alone { 1 } else { 3 }) {
+            waiting.spawn(async move { replica.wait(started.id).await });
         }
-    };
-    timeout(SOON, forgetting).await.expect("polls come too fast without turns");
+        scene.polled(4).await;
+        assert_eq!(scene.too_fast() == 0, alone, "{} of {}", scene.too_fast(), scene.polls());
+    }
 }
 
 /// whoever starts the same sign-in, wherever, shows the same code; another person, another

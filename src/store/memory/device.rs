@@ -8,22 +8,13 @@ use super::{MemoryStore, after, fading::Fading};
 use crate::{
     digest::Digest,
     store::{
-        AcquirePoll, DeviceStore, GRACE, PendingId, PendingRow, PollRelease, PollTurn, ReleasePoll,
-        StoreError, device::poll_millis,
+        AcquirePoll, ConnectionId, DeviceStore, GRACE, PendingId, PendingRow, PollRelease,
+        PollTurn, ReleasePoll, StoreError, millis,
     },
 };
 
 #[async_trait]
 impl DeviceStore for MemoryStore {
-    async fn find_pending(
-        &self,
-        namespace: Digest,
-        dedup: Digest,
-    ) -> Result<Option<PendingId>, StoreError> {
-        let (mut state, now) = self.enter();
-        Ok(state.pendings.find(namespace, dedup, now))
-    }
-
     async fn acquire_poll(&self, turn: AcquirePoll<'_>) -> Result<PollTurn, StoreError> {
         let (mut state, now) = self.enter();
         let PendingRow::Live { left, .. } = state.pendings.read(turn.id, now) else {
@@ -37,6 +28,11 @@ impl DeviceStore for MemoryStore {
         let (mut state, now) = self.enter();
         Ok(state.polls.release(&turn, now))
     }
+
+    async fn has_stored(&self, id: &ConnectionId, request: Digest) -> Result<bool, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.has_stored(id, request, now))
+    }
 }
 
 #[derive(Default)]
@@ -44,6 +40,8 @@ pub(super) struct Polls(Fading<PendingId, Polling>);
 
 /// What is known of the polls for a pending.
 struct Polling {
+    /// No poll is further off than the record lives.
+    ends_at: u64,
     holder: Option<Digest>,
     /// While there is a holder: until when it may poll.
     lease_ends_at: u64,
@@ -67,20 +65,21 @@ impl Polling {
 
 impl Polls {
     fn acquire(&mut self, turn: &AcquirePoll<'_>, ends_at: u64, now: u64) -> PollTurn {
-        let apart = poll_millis(turn.interval);
+        let apart = millis(turn.interval);
         let Some(polling) = self.0.get(turn.id, now) else {
             // Nothing is known: somebody may have polled just now.
             let polling = Polling {
+                ends_at,
                 holder: None,
                 lease_ends_at: 0,
                 inherited: false,
-                next_at: now + apart,
+                next_at: ends_at.min(now + apart),
                 interval: apart,
                 failures: 0,
                 released: None,
             };
             self.0.insert(turn.id, polling, ends_at, now);
-            return PollTurn::Later(Duration::from_millis(apart));
+            return PollTurn::Later(Duration::from_millis(apart.min(ends_at - now)));
         };
         let interval = polling.interval.max(apart);
         let held = polling.holder.filter(|_| polling.lease_ends_at > now);
@@ -96,8 +95,9 @@ impl Polls {
         // As if the poll came at the very end of its lease.
         polling.inherited = polling.holder.is_some();
         polling.holder = Some(turn.holder);
-        polling.lease_ends_at = now + poll_millis(turn.lease);
-        polling.next_at = polling.lease_ends_at + interval;
+        polling.lease_ends_at = now + millis(turn.lease);
+        polling.next_at = ends_at.min(polling.lease_ends_at + interval);
+        polling.ends_at = ends_at;
         polling.interval = interval;
         let yours = polling.yours(interval);
         self.0.end_at(turn.id, ends_at);
@@ -107,16 +107,17 @@ impl Polls {
     fn release(&mut self, turn: &ReleasePoll, now: u64) -> PollRelease {
         let Some(polling) = self.0.get(turn.id, now) else { return PollRelease::Lost };
         if polling.released == Some(turn.holder) {
-            return PollRelease::Released;
+            let next_in = Duration::from_millis(polling.next_at.saturating_sub(now));
+            return PollRelease::Released { next_in };
         }
-        polling.interval = polling.interval.max(poll_millis(turn.interval));
+        polling.interval = polling.interval.max(millis(turn.interval));
         if polling.holder != Some(turn.holder) {
             return PollRelease::Lost;
         }
         polling.holder = None;
-        polling.next_at = now + poll_millis(turn.next_in);
+        polling.next_at = polling.ends_at.min(now + millis(turn.next_in));
         polling.failures = turn.failures;
         polling.released = Some(turn.holder);
-        PollRelease::Released
+        PollRelease::Released { next_in: Duration::from_millis(polling.next_at - now) }
     }
 }

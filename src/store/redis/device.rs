@@ -9,32 +9,20 @@ use super::{RedisStore, reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        AcquirePoll, DeviceStore, GRACE, PendingId, PollRelease, PollTurn, ReleasePoll, Shard,
-        StoreError, device::poll_millis, millis,
+        AcquirePoll, ConnectionId, DeviceStore, GRACE, PollRelease, PollTurn, ReleasePoll,
+        StoreError, millis,
     },
 };
 
 #[async_trait]
 impl DeviceStore for RedisStore {
-    async fn find_pending(
-        &self,
-        namespace: Digest,
-        dedup: Digest,
-    ) -> Result<Option<PendingId>, StoreError> {
-        let key = self.keys.dedup(Shard::new(namespace.as_bytes()[0]), dedup);
-        let found = self.read("find_pending", cmd("GET").arg(&key)).await?;
-        let id: Option<String> =
-            from_redis_value(found).map_err(|_| reply::unreadable("find_pending"))?;
-        Ok(id.and_then(|id| id.parse().ok()))
-    }
-
     async fn acquire_poll(&self, turn: AcquirePoll<'_>) -> Result<PollTurn, StoreError> {
         let (key, record) = (self.keys.lease(turn.id), self.keys.pending(turn.id));
         let holder = turn.holder.to_hex();
         let argv = [
             Arg::Bytes(holder.as_bytes()),
-            Arg::Number(poll_millis(turn.lease)),
-            Arg::Number(poll_millis(turn.interval)),
+            Arg::Number(millis(turn.lease)),
+            Arg::Number(millis(turn.interval)),
             Arg::Number(millis(GRACE)),
             Arg::Bytes(turn.instance.as_bytes()),
         ];
@@ -56,16 +44,31 @@ impl DeviceStore for RedisStore {
         let (key, holder) = (self.keys.lease(turn.id), turn.holder.to_hex());
         let argv = [
             Arg::Bytes(holder.as_bytes()),
-            Arg::Number(poll_millis(turn.next_in)),
-            Arg::Number(poll_millis(turn.interval)),
+            Arg::Number(millis(turn.next_in)),
+            Arg::Number(millis(turn.interval)),
             Arg::Number(turn.failures.into()),
         ];
         let verb = &scripts::DEVICE_RELEASE;
         let reply = self.run_script(verb, [&key], argv, holder.as_bytes()).await?;
         match reply.word() {
-            "released" => Ok(PollRelease::Released),
+            "released" => {
+                let next_in = Duration::from_millis(reply.part(0)?);
+                Ok(PollRelease::Released { next_in })
+            }
             "lost" => Ok(PollRelease::Lost),
             _ => Err(reply.unknown_word()),
         }
+    }
+
+    async fn has_stored(&self, id: &ConnectionId, request: Digest) -> Result<bool, StoreError> {
+        // Whoever asks goes by the store's time as well.
+        self.keep_time().await?;
+        let mut command = cmd("HGET");
+        command.arg(self.keys.connection(id)).arg("stored");
+        let receipts: Option<Vec<u8>> = from_redis_value(self.read("has_stored", &command).await?)
+            .map_err(|_| reply::unreadable("has_stored"))?;
+        let mine = request.to_hex();
+        let receipts = receipts.unwrap_or_default();
+        Ok(receipts.split(|byte| *byte == b' ').any(|receipt| receipt == mine.as_bytes()))
     }
 }

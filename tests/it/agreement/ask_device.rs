@@ -1,21 +1,18 @@
 //! One step about turns at polling, asked of one store.
 
-use vestibule::store::{AcquirePoll, PollTurn, ReleasePoll, Store, StoreError};
+use vestibule::store::{AcquirePoll, PollRelease, PollTurn, ReleasePoll, Store, StoreError};
 
 use super::{
-    ask::{Answer, digest},
-    ask_pending::{dedup, pending},
+    ask::{Answer, connection, digest, request},
+    ask_pending::pending,
     step_device::DeviceStep,
 };
 
 pub(super) async fn ask(store: &dyn Store, step: &DeviceStep) -> Result<Answer, StoreError> {
     Ok(match *step {
-        DeviceStep::Find { id, dedup: number } => {
-            let found = store.find_pending(pending(id).namespace(), dedup(id, number)).await?;
-            match found {
-                Some(found) => Answer::new("find").detail(found.to_string()),
-                None => Answer::new("find nothing"),
-            }
+        DeviceStep::HasStored { id, request: by } => {
+            let stored = store.has_stored(&connection(id), request(by)).await?;
+            Answer::new(format!("has stored {stored}"))
         }
         DeviceStep::Acquire { id, holder, lease, interval } => {
             let (id, holder) = (pending(id), digest(b'h', holder));
@@ -33,7 +30,10 @@ pub(super) async fn ask(store: &dyn Store, step: &DeviceStep) -> Result<Answer, 
         DeviceStep::Release { id, holder, next_in, interval, failures } => {
             let (id, holder) = (pending(id), digest(b'h', holder));
             let turn = ReleasePoll { id, holder, next_in, interval, failures };
-            Answer::new(format!("release {:?}", store.release_poll(turn).await?))
+            match store.release_poll(turn).await? {
+                PollRelease::Released { next_in } => Answer::new("release Released").span(next_in),
+                PollRelease::Lost => Answer::new("release Lost"),
+            }
         }
     })
 }

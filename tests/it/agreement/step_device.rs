@@ -6,16 +6,17 @@ use proptest::{collection, option, prelude::*};
 use vestibule::store::Ending;
 
 use super::{
-    step::{Step, span, wait},
+    step::{REQUESTS, Step, span, store, wait},
+    step_lifecycle::LifecycleStep,
     step_pending::{Id, PendingStep},
 };
 
 /// One thing to do about the polling for a pending. Numbers choose from pools.
 #[derive(Debug, Clone)]
 pub(super) enum DeviceStep {
-    Find { id: Id, dedup: u8 },
     Acquire { id: Id, holder: u8, lease: Duration, interval: Duration },
     Release { id: Id, holder: u8, next_in: Duration, interval: Duration, failures: u32 },
+    HasStored { id: u8, request: u8 },
 }
 
 /// Steps at random, and stories of one pending: a turn that is released, asked for again by its
@@ -38,10 +39,14 @@ pub(super) fn device_sequence() -> impl Strategy<Value = Vec<Step>> {
         (acquire(), wait(), acquire(), wait(), acquire(), wait(), acquire())
             .prop_map(|(a, b, c, d, e, f, g)| vec![a, b, c, d, e, f, g])
     });
+    let stored = (store(), delete(), store(), wait(), has_stored())
+        .prop_map(|(a, b, c, d, e)| [Some(a), b, Some(c), Some(d), Some(e)])
+        .prop_map(|steps| steps.into_iter().flatten().collect());
     let story = prop_oneof![
         12 => step().prop_map(|step| vec![step]),
         3 => turns,
         2 => died,
+        1 => stored,
     ];
     (put(Just(0)), collection::vec(story, 8..MOST)).prop_map(|(put, stories)| {
         [put].into_iter().chain(stories.into_iter().flatten()).take(MOST).collect()
@@ -56,7 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
         Step::Pending(PendingStep::Finish { id: pending(id), request, how, subject, longest })
     });
     let find = (IDS, 0..2_u8)
-        .prop_map(|(number, dedup)| Step::Device(DeviceStep::Find { id: pending(number), dedup }));
+        .prop_map(|(number, dedup)| PendingStep::Find { id: pending(number), dedup })
+        .prop_map(Step::Pending);
     prop_oneof![
         3 => put(IDS),
         1 => finish,
@@ -95,6 +101,20 @@ fn release(
     )
 }
 
+fn has_stored() -> impl Strategy<Value = Step> {
+    let (id, request) = (0..2_u8, REQUESTS);
+    (id, request).prop_map(|(id, request)| Step::Device(DeviceStep::HasStored { id, request }))
+}
+
+fn delete() -> impl Strategy<Value = Option<Step>> {
+    let delete = (0..2_u8, REQUESTS).prop_map(|(id, request)| LifecycleStep::Delete {
+        id,
+        request,
+        owner: id,
+    });
+    option::of(delete.prop_map(Step::Lifecycle))
+}
+
 fn pending(number: u8) -> Id {
     Id { namespace: 0, number }
 }
@@ -104,5 +124,5 @@ const HOLDERS: Range<u8> = 0..3;
 /// Whole, and lease and interval together, all lie at least a second off the multiples of 7 s.
 const TTL: [u64; 3] = [61, 600, 600];
 const LEASE: [u64; 2] = [12, 33];
-const INTERVAL: [u64; 2] = [5, 10];
-const NEXT: [u64; 3] = [3, 9, 24];
+const INTERVAL: [u64; 4] = [5, 10, 10, 400];
+const NEXT: [u64; 4] = [3, 9, 24, 480];

@@ -1,10 +1,13 @@
 //! The wrong store's turns at polling, with one mistake each as well.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use vestibule::{
     Digest,
-    store::{AcquirePoll, DeviceStore, PendingId, PollRelease, PollTurn, ReleasePoll, StoreError},
+    store::{
+        AcquirePoll, ConnectionId, DeviceStore, PendingId, PollRelease, PollTurn, ReleasePoll,
+        Store, StoreError, memory::MemoryStore,
+    },
 };
 
 use super::wrong::{Wrong, WrongStore};
@@ -12,7 +15,6 @@ use super::wrong::{Wrong, WrongStore};
 /// The mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WrongDevice {
-    FindsNothing,
     AcquireForgetsItsRetry,
     AcquireLetsEverybodyPoll,
     AcquireForgetsWhoDied,
@@ -22,11 +24,12 @@ pub(super) enum WrongDevice {
     ReleaseForgetsTheInterval,
     ReleaseForgetsTheFailures,
     ReleaseLetsPollAtOnce,
+    ReleaseWaitsFiveMinutesAtMost,
+    HasStoredGoesByTheGrant,
 }
 
 impl WrongDevice {
-    pub(super) const ALL: [Self; 10] = [
-        Self::FindsNothing,
+    pub(super) const ALL: [Self; 11] = [
         Self::AcquireForgetsItsRetry,
         Self::AcquireLetsEverybodyPoll,
         Self::AcquireForgetsWhoDied,
@@ -36,7 +39,14 @@ impl WrongDevice {
         Self::ReleaseForgetsTheInterval,
         Self::ReleaseForgetsTheFailures,
         Self::ReleaseLetsPollAtOnce,
+        Self::ReleaseWaitsFiveMinutesAtMost,
+        Self::HasStoredGoesByTheGrant,
     ];
+}
+
+/// A store where everybody has every turn.
+pub(crate) fn without_turns(inner: Arc<MemoryStore>) -> Arc<dyn Store> {
+    Arc::new(WrongStore::new(inner, Wrong::Device(WrongDevice::AcquireLetsEverybodyPoll)))
 }
 
 /// What it must know to get them wrong: who has the turn.
@@ -50,15 +60,6 @@ impl WrongStore {
 
 #[async_trait::async_trait]
 impl DeviceStore for WrongStore {
-    async fn find_pending(
-        &self,
-        namespace: Digest,
-        dedup: Digest,
-    ) -> Result<Option<PendingId>, StoreError> {
-        let found = self.inner.find_pending(namespace, dedup).await?;
-        Ok(found.filter(|_| !self.polls_with(WrongDevice::FindsNothing)))
-    }
-
     async fn acquire_poll(&self, mut turn: AcquirePoll<'_>) -> Result<PollTurn, StoreError> {
         let forgets = Wrong::Device(WrongDevice::AcquireForgetsItsRetry);
         turn.holder = self.fresh_if(forgets, turn.holder);
@@ -94,6 +95,9 @@ impl DeviceStore for WrongStore {
         if self.polls_with(WrongDevice::ReleaseLetsPollAtOnce) {
             turn.next_in = Duration::ZERO;
         }
+        if self.polls_with(WrongDevice::ReleaseWaitsFiveMinutesAtMost) {
+            turn.next_in = turn.next_in.min(Duration::from_secs(300));
+        }
         let released = self.inner.release_poll(turn).await?;
         if self.polls_with(WrongDevice::ReleaseForgetsItsRetry) {
             let before = self.polls.lock().unwrap().remove(&turn.id);
@@ -102,5 +106,12 @@ impl DeviceStore for WrongStore {
             }
         }
         Ok(released)
+    }
+
+    async fn has_stored(&self, id: &ConnectionId, request: Digest) -> Result<bool, StoreError> {
+        if self.polls_with(WrongDevice::HasStoredGoesByTheGrant) {
+            return Ok(self.inner.read_credential(id).await?.is_some_and(|row| row.grant > 0));
+        }
+        self.inner.has_stored(id, request).await
     }
 }

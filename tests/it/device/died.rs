@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
-use redis::AsyncCommands;
 use serde_json::json;
-use tokio::time::{Instant, timeout};
-use vestibule::device::{DeviceOutcome, StartedDevice};
+use tokio::time::Instant;
+use vestibule::{
+    device::{DeviceError, DeviceOutcome, DeviceSignIn, StartedDevice},
+    pending::Namespace,
+};
 
-use super::{INTERVAL, SOON, Scene, until};
+use super::{INTERVAL, Scene, until};
 use crate::{
-    properties::devices::{POLL_TIMEOUT, Replica},
+    properties::{
+        connections,
+        devices::{PATIENCE, POLL_TIMEOUT, Replica, sign_in},
+    },
     support::{
         children::{self, Child},
+        proxy::Proxy,
         server,
     },
 };
@@ -76,28 +82,92 @@ async fn tokens_that_died_with_their_poller_are_told_as_lost() {
     assert!(!again.joined && again.id != started.id, "and the person signs in again");
 }
 
-/// a crash between the store and the completion costs nothing: the next poller finds the
-/// connection where the start had said that it would be.
+/// the same while its connection is withdrawn, or another sign-in ends there: a grant that is
+/// not its own is no sign that it connected.
 #[tokio::test]
-async fn a_stored_connection_is_found_by_the_next_poller() {
-    let scene = Scene::new().await;
-    let [a, b, _] = scene.replicas().await;
-    let started = a.start().await;
-    // The outcome cannot be written: its key is of another type.
-    let mut raw = server::shared().await.raw().await;
-    let outcome = scene.key("outcome", started.id);
-    let _: () = raw.zadd(&outcome, "in the way", 1).await.unwrap();
-    scene.approve(&started);
-    let _ = a.devices.wait("alice", started.id, Duration::from_secs(1)).await;
-    assert_eq!(scene.provider.counts().device_grants, 1);
-    a.devices.drained().await;
-    let _: () = raw.del(&outcome).await.unwrap();
+async fn what_others_did_to_the_connection_is_not_its_own_end() {
+    for revoked in [true, false] {
+        let scene = Scene::new().await;
+        let [a, b, _] = scene.replicas().await;
+        let connection = connections::sign_in(&a.connections, "alice").await;
+        let namespace = Namespace::default();
+        let again = DeviceSignIn { reauthorises: Some(&connection), ..sign_in(&namespace) };
+        let started = a.devices.start(again).await.unwrap();
+        scene.approve(&started);
+        let mut child = in_a_poll(&scene, &started).await;
+        child.kill9().await;
+        scene.provider.set_answer_delay(Duration::ZERO);
+        if revoked {
+            b.connections.revoke("alice", &connection, "a device was lost").await.unwrap();
+        } else {
+            let other = b.devices.start(DeviceSignIn { label: "other", ..again }).await.unwrap();
+            scene.approve(&other);
+            assert!(matches!(b.wait(other.id).await, DeviceOutcome::Connected(_)));
+        }
+        assert_eq!(a.wait(started.id).await, DeviceOutcome::Lost, "revoked: {revoked}");
+    }
+}
 
-    let found = timeout(SOON, b.wait(started.id)).await.unwrap();
-    let DeviceOutcome::Connected(connection) = found else { panic!("{found:?}") };
-    let vended = b.connections.vend("alice", &connection).await.unwrap();
+/// the poller is cut off from Redis with the tokens in its hand; its successor says that they
+/// are lost. They are, also once the poller is back: nobody has a connection that nobody was told of.
+#[tokio::test]
+async fn a_poller_that_comes_back_too_late_stores_nothing() {
+    let scene = Scene::new().await;
+    let proxy = Proxy::start(server::shared().await.port());
+    let issuer = scene.provider.issuer();
+    let late = Replica::connect(&proxy.url(), &scene.prefix, &issuer).await;
+    let successor = scene.replica().await;
+    let started = late.start().await;
+    scene.approve(&started);
+    scene.provider.set_answer_delay(Duration::from_millis(500));
+    let polling = tokio::spawn({
+        let (late, id) = (late.clone(), started.id);
+        async move { late.devices.wait("alice", id, PATIENCE).await }
+    });
+    until(|| scene.provider.in_flight() > 0).await;
+    proxy.black_hole();
+    until(|| scene.provider.in_flight() == 0).await;
+    scene.provider.set_answer_delay(Duration::ZERO);
+    assert_eq!(scene.provider.counts().device_grants, 1);
+
+    assert_eq!(successor.wait(started.id).await, DeviceOutcome::Lost);
+    proxy.pass();
+    proxy.cut();
+    assert_eq!(polling.await.unwrap().unwrap(), DeviceOutcome::Lost, "it is told the same");
+    late.devices.drained().await;
+    assert_eq!(scene.connections_of("alice").await, []);
+}
+
+/// who was told the tokens cannot store them: they are in how the sign-in ended, and any who
+/// waits stores them.
+#[tokio::test]
+async fn tokens_outlive_who_was_told_them() {
+    let scene = Scene::new().await;
+    let mut raw = server::shared().await.raw().await;
+    let (user, prefix) = (scene.prefix.clone(), &scene.prefix);
+    let kinds = ["pending", "pendings", "outcome", "dedup", "waiters", "lease"];
+    let keys = kinds.map(|kind| format!("~{prefix}:*:{kind}:*")).join(" ");
+    let rule = format!("ACL SETUSER {user} on >narrow ~{prefix}:meta {keys} &* +@all");
+    let mut words = rule.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    let _: () = command.arg(words.collect::<Vec<_>>()).query_async(&mut raw).await.unwrap();
+    let url = server::shared().await.url_as(&user, "narrow");
+    let told = Replica::connect(&url, &scene.prefix, &scene.provider.issuer()).await;
+    let stores = scene.replica().await;
+
+    let started = told.start().await;
+    scene.approve(&started);
+    let short = Duration::from_secs(1);
+    let error = told.devices.wait("alice", started.id, short).await.unwrap_err();
+    assert!(matches!(error, DeviceError::Connection(_)), "{error}");
+    assert_eq!(scene.connections_of("alice").await, []);
+
+    let DeviceOutcome::Connected(connection) = stores.wait(started.id).await else {
+        panic!("it has the tokens")
+    };
+    let vended = stores.connections.vend("alice", &connection).await.unwrap();
     assert!(scene.provider.is_access_token_live(vended.access_token.secret()));
-    assert_eq!((scene.provider.counts().device_grants, scene.too_fast()), (1, 0));
+    assert_eq!((scene.polls(), scene.too_fast()), (1, 0));
 }
 
 /// a caller that stops waiting in the middle of a poll loses nothing: the turn runs to its

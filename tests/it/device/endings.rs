@@ -5,15 +5,19 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use tokio::time::timeout;
 use vestibule::{
-    connection::{ConnectionError, VendPath},
+    Vestibule,
+    connection::{AuthType, ConnectionError, Connector, VendPath},
     device::{DeviceError, DeviceOutcome, DeviceSignIn},
-    pending::{Completion, Namespace},
+    pending::{Completion, Namespace, PendingsConfig, Spec},
 };
 use vestibule_worker::provider::{Answer, Failure};
 
-use super::{INTERVAL, SOON, Scene, all_wait};
+use super::{INTERVAL, SOON, Scene, all_wait, until};
 use crate::{
-    properties::{connections, devices::sign_in},
+    properties::{
+        connections,
+        devices::{Replica, device_connector, sign_in},
+    },
     support::server,
 };
 
@@ -82,7 +86,7 @@ async fn a_provider_in_trouble_is_polled_less_and_then_again() {
         let waiting = all_wait(&replicas, started.id);
         let what = format!("{trouble:?}");
         scene.provider.set_failure(Some(Failure::next(2, trouble)));
-        super::until(|| scene.provider.counts().scripted_failures == 2).await;
+        until(|| scene.provider.counts().scripted_failures == 2).await;
         let second = tokio::time::Instant::now();
         scene.polled(1).await;
         // Twice the interval after the first, four times after the second.
@@ -113,14 +117,72 @@ async fn a_sign_in_is_its_owners() {
     let outcomes = timeout(SOON, waiting.join_all()).await.unwrap();
     assert!(outcomes.iter().all(|outcome| *outcome == DeviceOutcome::Cancelled), "{outcomes:?}");
 
+    let foreign = b.devices.wait("mallory", id, short).await.unwrap();
+    assert_eq!(foreign, DeviceOutcome::Unknown, "nor how it ended");
+
     let started = a.start().await;
+    let waiting = all_wait(std::slice::from_ref(&b), started.id);
+    let polls = scene.polls();
+    scene.polled(polls + 1).await;
     a.devices.pendings().clear(&Namespace::default()).await.unwrap();
-    assert_eq!(b.wait(started.id).await, DeviceOutcome::Cleared);
+    let outcomes = timeout(SOON, waiting.join_all()).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == DeviceOutcome::Cleared), "{outcomes:?}");
+    let foreign = b.devices.wait("mallory", started.id, short).await.unwrap();
+    assert_eq!(foreign, DeviceOutcome::Unknown, "nor how that ended");
+
     let connected = a.start().await;
     scene.approve(&connected);
     assert!(matches!(a.wait(connected.id).await, DeviceOutcome::Connected(_)));
     let foreign = b.devices.wait("mallory", connected.id, short).await.unwrap();
     assert_eq!(foreign, DeviceOutcome::Unknown, "also afterwards");
+}
+
+/// what is not a sign-in by device code is unknown as one, waiting and answered.
+#[tokio::test]
+async fn a_pending_of_another_kind_is_unknown() {
+    let vestibule = Vestibule::in_memory();
+    let replica = Replica::of(&vestibule, "http://127.0.0.1:9");
+    let forms = vestibule.pendings::<String>(PendingsConfig::default());
+    let spec = Spec::new("form", "which colour?".to_owned());
+    let id = forms.create(&Namespace::default(), &spec).await.unwrap().id;
+    assert_eq!(replica.wait_for(id, SOON).await, DeviceOutcome::Unknown);
+    forms.complete(id, None, &"blue").await.unwrap();
+    assert_eq!(replica.wait_for(id, SOON).await, DeviceOutcome::Unknown);
+}
+
+/// it is cancelled in the middle of a poll that the provider answers with tokens: there is no
+/// connection, not even for a moment.
+#[tokio::test]
+async fn what_is_cancelled_makes_no_connection() {
+    let scene = Scene::new().await;
+    let replica = scene.replica().await;
+    let started = replica.start().await;
+    scene.approve(&started);
+    scene.provider.set_answer_delay(Duration::from_millis(600));
+    let waiting = all_wait(std::slice::from_ref(&replica), started.id);
+    until(|| scene.provider.in_flight() > 0).await;
+    let won = replica.devices.cancel("alice", started.id).await.unwrap();
+    assert!(matches!(won, Completion::Won(_)), "{won:?}");
+    let outcomes = timeout(SOON, waiting.join_all()).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == DeviceOutcome::Cancelled), "{outcomes:?}");
+    replica.devices.drained().await;
+    assert_eq!(scene.provider.counts().device_grants, 1);
+    assert_eq!(scene.connections_of("alice").await, []);
+}
+
+/// A provider without a device flow is told before anybody is asked.
+#[tokio::test]
+async fn a_connector_without_a_device_flow_is_refused() {
+    let mut bare = device_connector("http://127.0.0.1:9");
+    bare.device_authorization_url = None;
+    let key = Connector::api_key("demo", AuthType::ApiKey).unwrap();
+    for connector in [bare, key] {
+        let replica = Replica::with(&Vestibule::in_memory(), connector);
+        let error = replica.devices.start(sign_in(&Namespace::default())).await.unwrap_err();
+        let named =
+            matches!(&error, DeviceError::NoDeviceFlow { connector } if connector == "demo");
+        assert!(named, "{error}");
+    }
 }
 
 /// nobody waits, nobody polls.
@@ -203,25 +265,6 @@ async fn nothing_of_it_can_be_read_in_redis() {
         if !key.ends_with(":meta") {
             let life: i64 = raw.pttl(&key).await.unwrap();
             assert!(life > 0, "{key} ends by itself");
-        }
-    }
-}
-
-/// A record of turns that is damaged is as good as none: an interval is waited, and it heals.
-#[tokio::test]
-async fn a_damaged_record_of_turns_heals() {
-    let scene = Scene::new().await;
-    let replica = scene.replica().await;
-    let mut raw = server::shared().await.raw().await;
-    for field in ["holder", "lease_ends_at", "next_at", "interval", "failures", "inherited"] {
-        for damage in ["", "x", "-1", "1e300", "99999999999999999999"] {
-            let started = replica.start().await;
-            let _: () = raw.hset(scene.key("lease", started.id), field, damage).await.unwrap();
-            scene.approve(&started);
-            let outcome = timeout(SOON, replica.wait(started.id)).await;
-            let outcome = outcome.unwrap_or_else(|_| panic!("{field} = {damage:?}"));
-            let well = matches!(outcome, DeviceOutcome::Connected(_));
-            assert!(well, "{field} = {damage:?}: {outcome:?}");
         }
     }
 }

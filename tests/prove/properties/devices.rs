@@ -37,9 +37,13 @@ impl Replica {
     }
 
     pub fn of(vestibule: &Vestibule, issuer: &str) -> Self {
+        Self::with(vestibule, device_connector(issuer))
+    }
+
+    pub fn with(vestibule: &Vestibule, connector: Connector) -> Self {
         install_tls();
         let exchange = Arc::new(HttpExchange::new().unwrap());
-        let registry = Registry::new([device_connector(issuer)]).unwrap();
+        let registry = Registry::new([connector]).unwrap();
         let config = ConnectionsConfig::new(registry, exchange.clone()).with_instance("test");
         let connections = vestibule.connections(config);
         let mut config = DeviceConfig::new(exchange);

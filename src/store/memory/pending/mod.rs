@@ -34,6 +34,15 @@ impl PendingStore for MemoryStore {
         Ok(replaced)
     }
 
+    async fn find_pending(
+        &self,
+        namespace: Digest,
+        dedup: Digest,
+    ) -> Result<Option<PendingId>, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.pendings.find(namespace, dedup, now))
+    }
+
     async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError> {
         let (mut state, now) = self.enter();
         Ok(state.pendings.read(id, now))

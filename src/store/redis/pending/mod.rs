@@ -28,6 +28,14 @@ impl PendingStore for RedisStore {
         write::replace(self, pending).await
     }
 
+    async fn find_pending(
+        &self,
+        namespace: Digest,
+        dedup: Digest,
+    ) -> Result<Option<PendingId>, StoreError> {
+        namespace::find(self, namespace, dedup).await
+    }
+
     async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError> {
         read(self, id).await
     }

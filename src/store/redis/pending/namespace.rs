@@ -1,15 +1,27 @@
-//! A namespace of pendings: listed and cleared, page by page.
+//! A namespace of pendings: searched, listed and cleared.
 
-use redis::from_redis_value_ref;
+use redis::{cmd, from_redis_value, from_redis_value_ref};
 
 use super::{
-    super::{RedisStore, scripts, scripts::Arg},
+    super::{RedisStore, reply, scripts, scripts::Arg},
     text,
 };
 use crate::{
     digest::Digest,
     store::{Cleared, GRACE, PageCursor, PendingId, PendingPage, Shard, StoreError, millis},
 };
+
+pub(super) async fn find(
+    store: &RedisStore,
+    namespace: Digest,
+    dedup: Digest,
+) -> Result<Option<PendingId>, StoreError> {
+    let key = store.keys.dedup(Shard::new(namespace.as_bytes()[0]), dedup);
+    let found = store.read("find_pending", cmd("GET").arg(&key)).await?;
+    let id: Option<String> =
+        from_redis_value(found).map_err(|_| reply::unreadable("find_pending"))?;
+    Ok(id.and_then(|id| id.parse().ok()))
+}
 
 pub(super) async fn list(
     store: &RedisStore,
