@@ -58,12 +58,6 @@ impl TokenPepper {
     pub(crate) fn digest(&self, text: &str) -> Digest {
         Digest::of(&keyed(&self.0, "token", &[text.as_bytes()]))
     }
-
-    /// The unguessable bytes of the token that a request mints, in the index of its resource: the
-    /// same for its retries, wherever they come from.
-    pub(crate) fn token_bytes(&self, request: &RequestId, index: Digest) -> [u8; 32] {
-        *keyed(&self.0, "token-bytes", &[&request.0, index.as_bytes()]).finalize().as_bytes()
-    }
 }
 
 impl fmt::Debug for TokenPepper {
@@ -72,14 +66,20 @@ impl fmt::Debug for TokenPepper {
     }
 }
 
-/// The pepper that tokens are minted under, and the one before it, whose tokens still validate. To
-/// rotate, put a new one in front, and drop the old one once its longest token has expired.
+/// The pepper that tokens are minted under, and another one whose tokens validate as well.
+///
+/// To rotate takes three roll-outs, so that replicas of neighbouring ones, which run side by side
+/// for a while, accept and revoke each other's tokens:
+///
+/// 1. `[old, new]`: mints under the old one still, and knows the new one;
+/// 2. `[new, old]`: mints under the new one, once every replica knows it;
+/// 3. `[new]`: a minute after the longest token of the old one has expired.
 #[derive(Debug, Clone)]
 pub struct Peppers {
     /// Mints and validates.
     pub current: TokenPepper,
-    /// Validates and revokes.
-    pub older: Option<TokenPepper>,
+    /// Validates and revokes: the next one, or the one before.
+    pub other: Option<TokenPepper>,
 }
 
 /// Sixteen bytes that stand for a value. Not a secret: it may be stored, printed and compared.
@@ -277,15 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pepper_makes_its_own_names_and_bytes() {
+    fn a_pepper_makes_its_own_names() {
         let (one, other) = (TokenPepper::new([7; 32]), TokenPepper::new([8; 32]));
         assert_ne!(one.digest("text"), other.digest("text"));
         assert_ne!(one.digest("text"), one.digest("texT"));
         assert_ne!(one.digest("text"), NamingKey::new([7; 32]).digest("other", &[b"text"]));
-        let (request, index) = (RequestId([1; 16]), NamingKey::new([7; 32]).check());
-        assert_eq!(one.token_bytes(&request, index), one.token_bytes(&request, index));
-        assert_ne!(one.token_bytes(&request, index), other.token_bytes(&request, index));
-        assert_ne!(one.token_bytes(&request, index), one.token_bytes(&request, Digest::NONE));
         assert_eq!(format!("{one:?}"), "TokenPepper([redacted])");
     }
 

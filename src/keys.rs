@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! naming_key = "…"            # names records; never rotates
-//! token_pepper = ["…"]        # the first mints temp tokens, a second one still validates
+//! token_pepper = ["…"]        # the first mints temp tokens, a second one validates too
 //! ring = ["…"]                # the first seals, the others only open
 //! ```
 //!
@@ -83,8 +83,8 @@ impl Keys {
         })?;
         let pepper = |text: &String| secret("token_pepper", text).map(TokenPepper::new);
         let peppers = match file.token_pepper.as_slice() {
-            [current] => Peppers { current: pepper(current)?, older: None },
-            [current, older] => Peppers { current: pepper(current)?, older: Some(pepper(older)?) },
+            [current] => Peppers { current: pepper(current)?, other: None },
+            [current, other] => Peppers { current: pepper(current)?, other: Some(pepper(other)?) },
             _ => {
                 return Err(KeysError::Count { entry: "token_pepper", wants: "one or two values" });
             }
@@ -115,7 +115,7 @@ impl Keys {
         let ring = KeyRing::of_one(SealingKey::new(random_bytes()));
         Self {
             naming: NamingKey::new(random_bytes()),
-            peppers: Peppers { current: TokenPepper::new(random_bytes()), older: None },
+            peppers: Peppers { current: TokenPepper::new(random_bytes()), other: None },
             ring,
         }
     }
@@ -131,8 +131,9 @@ impl Keys {
              # nothing opens.\n\n\
              # Names records. Never change it.\n\
              naming_key = \"{}\"\n\n\
-             # Makes the digests of temp tokens. To rotate: put a new one in front, and drop the\n\
-             # old one once the longest token has expired.\n\
+             # Makes the digests of temp tokens; the first mints, a second one validates too. To\n\
+             # rotate, roll out three times to every replica: [old, new], then [new, old], then\n\
+             # [new] once the longest token and a minute have passed.\n\
              token_pepper = [\"{}\"]\n\n\
              # Seals records. To rotate: put a new one in front; the others only open.\n\
              ring = [\"{}\"]\n",

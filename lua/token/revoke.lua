@@ -37,7 +37,7 @@ end
 
 local time = redis.call('TIME')
 local now = string.format('%013d', time[1] * 1000 + math.floor(time[2] / 1000))
--- It keeps its life: as long as it is there, a retried mint finds it and brings nothing back.
+-- It keeps its life: it is told from one that never was, and its mint, sent again, finds it.
 redis.call('SETRANGE', record, 3, 'revoked  ' .. value:sub(13, 40) .. ' ' .. now
   .. value:sub(55, offset + 16) .. request)
 redis.call('ZREM', index, digest)

@@ -27,7 +27,9 @@ if before then
 end
 local time = redis.call('TIME')
 local ended = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000) - age)
-local rank = after ~= '' and redis.call('ZRANK', scope, after)
+-- One whose tokens were added to meanwhile has moved, past others that were not looked at yet.
+local stays = after ~= '' and tonumber(redis.call('ZSCORE', scope, after) or 0) == tonumber(from)
+local rank = stays and redis.call('ZRANK', scope, after)
 local page
 if rank then
   page = redis.call('ZRANGE', scope, rank + 1, rank + limit, 'WITHSCORES')

@@ -16,6 +16,7 @@
 --          {"dropped", request}      with all others of its resource or its scope
 --          {"expired", request}
 --          {"absent", request}
+--          {"corrupt", request}      not a record of this layout; left as it is
 --
 -- Why Lua: counting and comparing are one, or two requests share the last use; and the token that
 -- was read as live may be revoked meanwhile.
@@ -23,12 +24,14 @@ local record, index, uses = KEYS[1], KEYS[2], KEYS[3]
 local request, digest, use = ARGV[1], ARGV[2], ARGV[3]
 local limit, grace = tonumber(ARGV[4]), tonumber(ARGV[5])
 
-local state = redis.call('GETRANGE', record, 3, 11)
+local head, length = redis.call('GETRANGE', record, 0, 58), redis.call('STRLEN', record)
 local member = redis.call('ZSCORE', index, digest)
 local counted = redis.call('ZSCORE', uses, use)
 local left = redis.call('PTTL', record)
-if state == '' then return {'absent', request} end
-if state ~= 'live     ' then return {'revoked', request} end
+if left == -2 then return {'absent', request} end
+local offset = head:sub(1, 3) == 'v1 ' and tonumber(head:sub(56, 59))
+if not offset or length < offset + 48 then return {'corrupt', request} end
+if head:sub(4, 12) ~= 'live     ' then return {'revoked', request} end
 if not member then return {'dropped', request} end
 if left <= grace then return {'expired', request} end
 

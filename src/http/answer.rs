@@ -3,8 +3,38 @@
 use axum::response::{IntoResponse, Response};
 use http::{
     HeaderName, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
 };
+
+use crate::store::{Class, StoreError};
+
+/// A failure of ours, by what a client can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The store did not answer; it may the next time.
+    Passing,
+    /// Trying again does not help.
+    Lasting,
+}
+
+impl Failure {
+    /// Of the store, or of what it gave back, if there is no error of its own.
+    pub(super) fn of(error: Option<&StoreError>) -> Self {
+        match error.map(StoreError::class) {
+            Some(Class::NotExecuted | Class::Ambiguous) => Self::Passing,
+            Some(Class::Resource | Class::Operator | Class::Corrupt) | None => Self::Lasting,
+        }
+    }
+
+    /// Plain text of ours, which invites to another try if that may do.
+    pub(super) fn answer(self, status: StatusCode, text: &'static str) -> Response {
+        let mut answer = plain(status, text);
+        if self == Self::Passing {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
+    }
+}
 
 /// Plain text of ours. Nothing of a request may be in it.
 pub(super) fn plain(status: StatusCode, text: &'static str) -> Response {

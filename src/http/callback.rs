@@ -12,24 +12,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, StatusCode, header::RETRY_AFTER, request::Parts};
+use http::{Request, StatusCode, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     CurrentPending, IdFrom,
-    answer::{keep_private, plain},
+    answer::{Failure, keep_private, plain},
 };
-use crate::{
-    pending::{PendingError, Pendings},
-    store::Class,
-};
+use crate::pending::{PendingError, Pendings};
 
 /// Reads the pending that each request names, and gives it to the service behind; see the
 /// [module](super).
 ///
 /// Put it before the routes that need it (`route_layer`): a request that names none is refused.
+///
+/// Each id costs a round trip to the store, whoever guesses it: limit requests per source before
+/// this layer, and watch `vestibule_http_total{edge="pending", outcome="not_found"}`.
 pub struct PendingLayer<T> {
     pendings: Pendings<T>,
     id_from: IdFrom,
@@ -140,21 +140,15 @@ where
 enum Refusal {
     InvalidId,
     NotFound,
-    /// The store did not answer; it may the next time.
-    NotLoaded,
-    /// Trying again does not help.
-    Unreadable,
+    Failed(Failure),
 }
 
 impl Refusal {
     fn of(error: &PendingError) -> Self {
-        match error {
-            PendingError::Store(error) => match error.class() {
-                Class::NotExecuted | Class::Ambiguous => Self::NotLoaded,
-                Class::Resource | Class::Operator | Class::Corrupt => Self::Unreadable,
-            },
-            _ => Self::Unreadable,
-        }
+        Self::Failed(Failure::of(match error {
+            PendingError::Store(error) => Some(error),
+            _ => None,
+        }))
     }
 
     /// For metrics.
@@ -162,26 +156,21 @@ impl Refusal {
         match self {
             Self::InvalidId => "invalid_id",
             Self::NotFound => "not_found",
-            Self::NotLoaded => "not_loaded",
-            Self::Unreadable => "unreadable",
+            Self::Failed(Failure::Passing) => "not_loaded",
+            Self::Failed(Failure::Lasting) => "unreadable",
         }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        const FAILED: (StatusCode, &str) =
-            (StatusCode::INTERNAL_SERVER_ERROR, "failed to load pending");
-        let (status, text) = match self {
-            Self::InvalidId => (StatusCode::BAD_REQUEST, "invalid pending id"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "pending not found"),
-            Self::NotLoaded | Self::Unreadable => FAILED,
-        };
-        let mut answer = plain(status, text);
-        if self == Self::NotLoaded {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        match self {
+            Self::InvalidId => plain(StatusCode::BAD_REQUEST, "invalid pending id"),
+            Self::NotFound => plain(StatusCode::NOT_FOUND, "pending not found"),
+            Self::Failed(failure) => {
+                failure.answer(StatusCode::INTERNAL_SERVER_ERROR, "failed to load pending")
+            }
         }
-        answer
     }
 }
 

@@ -37,7 +37,9 @@ impl IdFrom {
     /// The id, if there is one that can be one. It costs what the URL is long, and no store is
     /// asked.
     pub(super) fn find(&self, parts: &Parts) -> Option<PendingId> {
-        let segments = || parts.uri.path().trim_start_matches('/').split('/');
+        // One slash: with two, the first segment is empty, as for every router.
+        let path = parts.uri.path();
+        let segments = || path.strip_prefix('/').unwrap_or(path).split('/');
         match self {
             Self::Query(name) => once(name, parts.uri.query().unwrap_or_default()),
             Self::Segment(number) => segments().nth(*number).and_then(segment),
@@ -112,6 +114,8 @@ mod tests {
             (&IdFrom::Query("id"), "/?id=ID&id="),
             (&IdFrom::Query("id"), "/?id=ID&%69%64=ID"),
             (&IdFrom::Segment(0), "/"),
+            (&IdFrom::Segment(0), "//ID"),
+            (&IdFrom::Segment(0), "///ID"),
             (&IdFrom::Segment(1), "/ID"),
             (&IdFrom::LastSegment, "/ID/"),
             (&IdFrom::LastSegment, "/ID=x"),

@@ -92,6 +92,7 @@ mod id_from;
 mod others;
 mod temp_token;
 mod validated;
+mod verdict;
 
 pub use self::{
     callback::{PendingLayer, PendingService},

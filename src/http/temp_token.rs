@@ -12,14 +12,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Request, StatusCode, header::RETRY_AFTER, request::Parts};
+use http::{HeaderName, Request, request::Parts};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    answer::{keep_private, plain},
+    answer::{Failure, keep_private},
     others::{Ask, Others},
-    validated::NoValidToken,
+    verdict::Verdict,
 };
 use crate::token::{TempTokens, TokenError};
 
@@ -34,9 +34,12 @@ pub const TEMP_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-vestibule-t
 /// | a valid token | passes, with a [`ValidatedToken`] in its extensions |
 /// | any other token, or two | 401 `unauthorized`, the same to the byte whatever is wrong |
 /// | no token | the same 401; passes if the layer is [`optional`](Self::optional) |
-/// | the store failed | 503 `temporarily unavailable`, with `Retry-After: 1`, and logged |
+/// | the store did not answer | 503 `temporarily unavailable`, with `Retry-After: 1`, and logged |
+/// | what no other try mends: the token's record is damaged, say | 500 `request failed`, and logged |
 ///
-/// Other credentials are an `Authorization` header, and the cookies that the host names here.
+/// Other credentials are an `Authorization` header, and what the host says here. Say it with
+/// [`yielding_when`](Self::yielding_when): a cookie that is merely there may be a stale one, and then
+/// a good link does not work.
 ///
 /// **It does not replace the host's authentication.** Anybody can send an `Authorization` header;
 /// what comes with one, this layer did not look at. So behind it stands either the host's own
@@ -47,7 +50,9 @@ pub const TEMP_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-vestibule-t
 /// The path that must fit the scope is the one that came over the wire, also inside of a
 /// `Router::nest`. A preflight of CORS carries no token: answer it before this layer.
 ///
-/// `vestibule_http_total{edge="temp_token", outcome}` counts requests.
+/// Each text of a token's shape costs a round trip to the store, whoever guesses it: limit requests
+/// per source before this layer, and watch
+/// `vestibule_http_total{edge="temp_token", outcome="refused"}`.
 ///
 /// # Example
 ///
@@ -67,7 +72,11 @@ pub const TEMP_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-vestibule-t
 /// let scopes = Scopes::new();
 /// scopes.register(Scope::mcp_auth("/api"))?;
 /// let tokens = Vestibule::in_memory().temp_tokens(scopes);
-/// let layer = TempTokenLayer::new(tokens).yielding_to_cookie("session");
+/// // The host's own authentication ran before, and left its mark.
+/// #[derive(Clone)]
+/// struct SignedIn;
+/// let layer = TempTokenLayer::new(tokens)
+///     .yielding_when(|parts| parts.extensions.get::<SignedIn>().is_some());
 /// let app: Router = Router::new().route("/api/flows/{id}", get(flow)).layer(layer);
 /// # Ok(())
 /// # }
@@ -124,23 +133,26 @@ impl TempTokenLayer {
         self
     }
 
-    /// A cookie of this name, with a value, counts as other credentials.
+    /// A cookie of this name, with a value, counts as other credentials. **Valid or not**: whoever
+    /// still has the cookie of a session that is over is not let in by a good link. Prefer
+    /// [`yielding_when`](Self::yielding_when).
     #[must_use]
     pub fn yielding_to_cookie(mut self, name: impl Into<String>) -> Self {
         self.others.cookies.push(name.into());
         self
     }
 
-    /// Any cookie counts as other credentials.
+    /// Any cookie counts as other credentials. **Also one that signs nobody in**, such as a stale
+    /// session's or a consent banner's: with it a good link does not work. Prefer
+    /// [`yielding_when`](Self::yielding_when).
     #[must_use]
     pub fn yielding_to_any_cookie(mut self) -> Self {
         self.others.any_cookie = true;
         self
     }
 
-    /// A request of which this is true has other credentials. For hosts that know better than by a
-    /// cookie's presence: their authentication ran before, say, and left its mark in the
-    /// extensions.
+    /// A request of which this is true has other credentials: the host's authentication ran before,
+    /// say, found a session that is valid, and left its mark in the extensions.
     #[must_use]
     pub fn yielding_when(mut self, has: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.others.asked = Some(Arc::new(has));
@@ -207,10 +219,8 @@ where
             metrics::counter!("vestibule_http_total",
                 "edge" => "temp_token", "outcome" => verdict.as_str())
             .increment(1);
-            match verdict {
-                Verdict::Refused | Verdict::Missing => return Ok(NoValidToken.into_response()),
-                Verdict::Failed => return Ok(unavailable()),
-                Verdict::Valid | Verdict::Yielded | Verdict::PassedOn => {}
+            if let Some(refusal) = verdict.refusal() {
+                return Ok(refusal);
             }
             poll_fn(|context| inner.poll_ready(context)).await?;
             let answer = inner.call(Request::from_parts(parts, body)).await?.into_response();
@@ -244,45 +254,15 @@ impl TempTokenLayer {
             }
             Err(error) if error.is_refusal() => Verdict::Refused,
             Err(error) => {
-                // The others have been logged where the record did not open.
-                if let TokenError::Store(error) = &error {
-                    tracing::error!(%error, "a temp token cannot be validated");
-                }
-                Verdict::Failed
+                let TokenError::Store(error) = &error else {
+                    // It has been logged where the record did not open.
+                    return Verdict::Failed(Failure::of(None));
+                };
+                tracing::error!(%error, "a temp token cannot be validated");
+                Verdict::Failed(Failure::of(Some(error)))
             }
         }
     }
-}
-
-/// What becomes of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Valid,
-    Yielded,
-    PassedOn,
-    Refused,
-    Missing,
-    Failed,
-}
-
-impl Verdict {
-    /// For metrics.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::Yielded => "yielded",
-            Self::PassedOn => "passed_on",
-            Self::Refused => "refused",
-            Self::Missing => "missing",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-fn unavailable() -> Response {
-    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "temporarily unavailable");
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
 }
 
 impl fmt::Debug for TempTokenLayer {

@@ -13,7 +13,7 @@ use crate::{
 /// A namespace: what a caller's pendings are kept under. Its name is sealed into records, and
 /// stands in keys as a digest only.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct Namespace(String);
 
 /// Not a namespace. The text is not repeated: it came from outside.
@@ -81,6 +81,20 @@ impl Namespace {
             let digest = self.0.strip_prefix(kind.word())?.strip_prefix('-')?;
             Some((kind, Digest::from_hex(digest)?))
         })
+    }
+}
+
+impl TryFrom<String> for Namespace {
+    type Error = InvalidNamespace;
+
+    fn try_from(name: String) -> Result<Self, InvalidNamespace> {
+        Self::new(name)
+    }
+}
+
+impl From<Namespace> for String {
+    fn from(namespace: Namespace) -> Self {
+        namespace.0
     }
 }
 

@@ -94,19 +94,50 @@ pub struct NewToken<'a> {
     pub display: &'a [(&'static str, &'a str)],
     /// The sealed body.
     pub body: &'a [u8],
+    /// What a caller's own retry gets; `None` if there will be none.
+    pub receipt: Option<MintReceipt<'a>>,
+}
+
+/// What a mint leaves behind for [`GRACE`](super::GRACE), in the same step.
+#[derive(Clone, Copy)]
+pub struct MintReceipt<'a> {
+    /// The digest of the request id, and of what it is for.
+    pub name: Digest,
+    /// The token's text, sealed.
+    pub sealed: &'a [u8],
 }
 
 /// What became of minting a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum PutToken {
-    /// Minted, with so much of its life left; also on a retry with the same request id, which
-    /// brings nothing back that was revoked meanwhile.
+    /// Minted, with so much of its life left. A mint of the same id by the same request is answered
+    /// so too, and brings nothing back that was revoked meanwhile.
     Minted {
-        /// What is left; zero if a retry comes after its end.
+        /// What is left.
         left: Duration,
+    },
+    /// A mint with this receipt was here before, and nothing was written.
+    Retried {
+        /// What was minted then.
+        id: TokenId,
+        /// What is left of its life, revoked or not; zero after its end.
+        left: Duration,
+        /// Its text, sealed.
+        sealed: Vec<u8>,
     },
     /// Another request's record has this name. Nothing was written.
     Collision,
+}
+
+/// Without what is sealed.
+impl fmt::Debug for PutToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Minted { left } => write!(f, "Minted({left:?})"),
+            Self::Retried { id, left, .. } => write!(f, "Retried({id}, {left:?})"),
+            Self::Collision => f.write_str("Collision"),
+        }
+    }
 }
 
 /// A token as it is read, live or not.

@@ -52,8 +52,8 @@ impl LinkBase {
     ///
     /// # Errors
     ///
-    /// [`InvalidLink::Base`] for what is not an absolute http or https URL, or has credentials, a
-    /// query or a fragment in it.
+    /// [`InvalidLink::Base`] for what is not an absolute http or https URL, has credentials, a query or
+    /// a fragment in it, or a path that browsers read as another.
     pub fn parse(text: &str) -> Result<Self, InvalidLink> {
         // `Url` repairs some of these silently: a base that needs it is a mistake.
         let is_odd = |b: u8| !b.is_ascii_graphic() || b"\\?#".contains(&b);
@@ -62,8 +62,12 @@ impl LinkBase {
         if authority.is_empty() || authority.contains('@') || text.bytes().any(is_odd) {
             return Err(InvalidLink::Base);
         }
+        // Dot segments, also encoded ones, and what is to be encoded.
+        let as_given = |url: &Url| {
+            url.path().trim_end_matches('/') == rest[authority.len()..].trim_end_matches('/')
+        };
         match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Self(url)),
+            Ok(url) if matches!(url.scheme(), "http" | "https") && as_given(&url) => Ok(Self(url)),
             _ => Err(InvalidLink::Base),
         }
     }
@@ -128,8 +132,8 @@ impl TokenLink {
 pub enum InvalidLink {
     /// Not a base.
     #[error(
-        "the base of links must be an absolute http or https URL, without credentials, query and \
-         fragment"
+        "the base of links must be an absolute http or https URL, without credentials, query, \
+         fragment and dot segments, and encoded where it needs to be"
     )]
     Base,
     /// Not a page.
@@ -202,6 +206,13 @@ mod tests {
             "https://app.exa mple",
             "https://app.example:99999",
             "https://é.example",
+            "https://app.example/a/../b",
+            "https://app.example/..",
+            "https://app.example/./b",
+            "https://app.example/%2e%2E/b",
+            "https://app.example/a/%2e",
+            "https://app.example/a\"b",
+            "https://app.example/{a}",
         ] {
             let error = LinkBase::parse(bad).unwrap_err();
             assert_eq!(error, InvalidLink::Base, "{bad}");

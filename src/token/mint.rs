@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{InvalidMint, Scope, TempToken, TempTokens, TokenError, record::Body};
+use super::{
+    InvalidMint, Scope, TempToken, TempTokens, TokenError,
+    record::{Body, Kept},
+};
 use crate::{
-    digest::{RequestId, random_bytes},
-    store::{NewToken, PutToken, TokenId},
+    digest::{Digest, RequestId, random_bytes},
+    seal::Binding,
+    store::{GRACE, MintReceipt, NewToken, PutToken, TokenId},
 };
 
 /// The longest resource or subject, in bytes.
@@ -93,36 +97,43 @@ impl TempTokens {
     /// a failure of the seal or the store. If the store's is ambiguous, a token that nobody knows
     /// may have been minted: it expires by itself.
     pub async fn mint(&self, spec: &MintSpec) -> Result<Minted, TokenError> {
-        self.mint_bytes(&RequestId::random(), spec, None).await
+        self.put(&RequestId::random(), spec, None).await
     }
 
     /// [`mint`](Self::mint) with a request id of the caller's, who may then retry it, from any
-    /// replica: the text is made of it, of the scope and resource, and of the current
-    /// [pepper](crate::Peppers), so a retry gets the same token. One that was revoked meanwhile
-    /// stays revoked.
+    /// replica: within a minute the same id gets the same token for the same scope and resource. One
+    /// that was revoked meanwhile stays revoked. A later retry mints another token.
     ///
     /// The id belongs to one spec: the first to arrive says how long the token lives, and for whom.
+    /// For that minute the text is in Redis, sealed, which [`mint`](Self::mint) never writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`mint`](Self::mint); if what was left for a retry does not open, [`TokenError::Seal`].
     pub async fn mint_as(
         &self,
         request: &RequestId,
         spec: &MintSpec,
     ) -> Result<Minted, TokenError> {
         let index = self.index(&spec.scope, &spec.resource);
-        let bytes = self.foundation.peppers.current.token_bytes(request, index);
-        self.mint_bytes(request, spec, Some(bytes)).await
+        let id = request.digest();
+        let parts = [id.as_bytes().as_slice(), index.as_bytes()];
+        let receipt = self.foundation.naming.digest("token-mint", &parts);
+        self.put(request, spec, Some(receipt)).await
     }
 
-    async fn mint_bytes(
+    /// Mints, and leaves a receipt of this name behind, or finds one.
+    async fn put(
         &self,
         request: &RequestId,
         spec: &MintSpec,
-        bytes: Option<[u8; 32]>,
+        receipt: Option<Digest>,
     ) -> Result<Minted, TokenError> {
         let scope = self.scopes.lookup(&spec.scope).ok_or(TokenError::ScopeUnknown)?;
         spec.check(&scope)?;
         let foundation = &self.foundation;
         let index = self.index(&spec.scope, &spec.resource);
-        let token = TempToken::of(index, &Zeroizing::new(bytes.unwrap_or_else(random_bytes)));
+        let token = TempToken::of(index, &Zeroizing::new(random_bytes()));
         let id = TokenId::new(index, foundation.peppers.current.digest(token.secret()));
         let body = Body {
             scope: spec.scope.clone(),
@@ -133,6 +144,8 @@ impl TempTokens {
         };
         let text = id.to_string();
         let sealed = foundation.seal.seal_short(self.binding(&text), spec.ttl, &body)?;
+        let kept = receipt.map(|name| self.seal_receipt(name, &token)).transpose()?;
+        let receipt = receipt.zip(kept.as_deref());
         let new = NewToken {
             id,
             scope: self.scope_digest(&spec.scope),
@@ -140,17 +153,39 @@ impl TempTokens {
             ttl: spec.ttl,
             display: &[("scope", &spec.scope)],
             body: &sealed,
+            receipt: receipt.map(|(name, sealed)| MintReceipt { name, sealed }),
         };
         let outcome = foundation.store.mint_token(new).await;
         metrics::counter!("vestibule_put_total", "kind" => "token", "outcome" => match &outcome {
             Ok(PutToken::Minted { .. }) => "stored",
+            Ok(PutToken::Retried { .. }) => "retried",
             Ok(PutToken::Collision) => "collision",
             Err(error) => error.class().as_str(),
         })
         .increment(1);
-        match outcome? {
-            PutToken::Minted { left } => Ok(Minted { token, id, expires_in: left }),
-            PutToken::Collision => Err(TokenError::Collision),
+        match (outcome?, receipt) {
+            (PutToken::Minted { left }, _) => Ok(Minted { token, id, expires_in: left }),
+            (PutToken::Retried { id, left, sealed }, Some((name, _))) => {
+                Ok(Minted { token: self.open_receipt(name, &sealed)?, id, expires_in: left })
+            }
+            _ => Err(TokenError::Collision),
         }
+    }
+
+    fn seal_receipt(&self, name: Digest, token: &TempToken) -> Result<Vec<u8>, TokenError> {
+        let name = name.to_hex();
+        let kept = Kept { text: token.secret().to_owned() };
+        Ok(self.foundation.seal.seal_short(self.receipt_binding(&name), GRACE, &kept)?)
+    }
+
+    fn open_receipt(&self, name: Digest, sealed: &[u8]) -> Result<TempToken, TokenError> {
+        let name = name.to_hex();
+        let mut kept: Kept =
+            self.foundation.seal.open_short(self.receipt_binding(&name), sealed)?;
+        Ok(TempToken::new(std::mem::take(&mut kept.text)))
+    }
+
+    fn receipt_binding<'a>(&'a self, name: &'a str) -> Binding<'a> {
+        Binding { purpose: "token-receipt", ..self.binding(name) }
     }
 }

@@ -10,8 +10,11 @@
 //!   are, and a token that is minted at the same time either goes with them or comes after them. A
 //!   retried mint never brings back what was revoked.
 //! * **Redis never sees the text.** A digest of all of it under the [pepper](crate::Peppers) names
-//!   the record; what the record says is sealed. The pepper may rotate: tokens of the one before
-//!   stay valid, at no further round trip, and revocation finds them as well.
+//!   the record; what the record says is sealed. Only [`mint_as`](TempTokens::mint_as) leaves the
+//!   text there, sealed, for the minute in which it may be retried.
+//! * **The pepper may rotate**, in three roll-outs: `[old, new]`, which mints under the old one and
+//!   knows the new; `[new, old]`; and a minute after the longest token of the old one has expired,
+//!   `[new]`. Tokens of the other one are validated and revoked at no further round trip.
 //! * **To the outside every refusal is the same**: see [`TokenError::is_refusal`]. Events and metrics
 //!   tell them apart.
 //!

@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// What is sealed of a token.
 #[derive(Serialize, Deserialize)]
@@ -10,4 +11,10 @@ pub(super) struct Body {
     /// As the scope was when it was minted.
     pub(super) max_uses: Option<u32>,
     pub(super) created_at_ms: u64,
+}
+
+/// What is sealed of a token for a mint that is retried.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub(super) struct Kept {
+    pub(super) text: String,
 }

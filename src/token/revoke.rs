@@ -44,9 +44,9 @@ impl TempTokens {
         request: &RequestId,
         text: &str,
     ) -> Result<Revocation, TokenError> {
-        let Some((id, older)) = self.ids(text) else { return Ok(Revocation::Absent) };
-        match (self.revoke_id_as(request, id).await?, older) {
-            (Revocation::Absent, Some(older)) => self.revoke_id_as(request, older).await,
+        let Some((id, other)) = self.ids(text) else { return Ok(Revocation::Absent) };
+        match (self.revoke_id_as(request, id).await?, other) {
+            (Revocation::Absent, Some(other)) => self.revoke_id_as(request, other).await,
             (outcome, _) => Ok(outcome),
         }
     }
@@ -109,7 +109,8 @@ impl TempTokens {
     /// Revokes all tokens of a scope, whether it is still registered or not.
     ///
     /// This asks all 256 shards, a page at a time. Each page is atomic, the whole is not: a token
-    /// that is minted meanwhile may live on. Freeze or stop minting first, if that matters.
+    /// that is minted meanwhile may live on. If that matters, stop minting first, or call again until
+    /// it returns 0.
     ///
     /// # Errors
     ///
@@ -150,7 +151,9 @@ impl TempTokens {
     /// zero for all that have ended. Returns how many.
     ///
     /// Nothing needs it: records and indexes expire by themselves. It is for hosts that report how
-    /// many links expired unused. It asks all 256 shards for each scope, and is not atomic.
+    /// many links expired, used or not, and they call it at least once a minute: what ended longer
+    /// ago may have gone by itself, and is not counted. It asks all 256 shards for each scope, and is
+    /// not atomic.
     ///
     /// # Errors
     ///

@@ -83,7 +83,7 @@ impl Scope {
         self
     }
 
-    /// How many requests a token is good for. Without it, as many as come within its life.
+    /// How many requests a token is good for, 1 to 1,000; without it, any number within its life.
     #[must_use]
     pub fn with_max_uses(mut self, max_uses: u32) -> Self {
         self.max_uses = Some(max_uses);
@@ -162,8 +162,8 @@ impl Scope {
             return Err(InvalidScope::MaxTtl { scope: scope(), max_ttl: self.max_ttl });
         }
         match self.max_uses {
-            Some(0) => Err(InvalidScope::MaxUses { scope: scope() }),
-            _ => Ok(()),
+            None | Some(1..=MOST_USES) => Ok(()),
+            Some(max_uses) => Err(InvalidScope::MaxUses { scope: scope(), max_uses }),
         }
     }
 }
@@ -273,11 +273,13 @@ pub enum InvalidScope {
         /// What it says.
         max_ttl: Duration,
     },
-    /// Its tokens could not be used.
-    #[error("scope {scope}: its tokens must be good for at least one use")]
+    /// Its tokens could not be used, or more often than is remembered.
+    #[error("scope {scope}: its tokens must be good for 1 to 1000 uses, not {max_uses}")]
     MaxUses {
         /// Which.
         scope: String,
+        /// What it says.
+        max_uses: u32,
     },
     /// Another scope has its name.
     #[error("scope {scope} is registered already")]
@@ -294,4 +296,5 @@ pub enum InvalidScope {
 }
 
 const QUARTER_OF_AN_HOUR: Duration = Duration::from_secs(15 * 60);
+const MOST_USES: u32 = 1_000; // each is remembered for as long as its token lives
 const LONGEST_TTL: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -93,7 +93,7 @@ impl TempTokens {
         presented: Presented<'_>,
     ) -> Result<ValidatedToken, TokenError> {
         let judged = match self.ids(presented.text) {
-            Some((id, older)) => self.judge_one(request, presented, id, older).await,
+            Some((id, other)) => self.judge_one(request, presented, id, other).await,
             None => Err(TokenError::NotFound(NotFound::Malformed)),
         };
         let word = judged.as_ref().map_or_else(TokenError::as_str, |_| "valid");
@@ -107,9 +107,9 @@ impl TempTokens {
         request: Option<&RequestId>,
         presented: Presented<'_>,
         id: TokenId,
-        older: Option<TokenId>,
+        other: Option<TokenId>,
     ) -> Result<ValidatedToken, TokenError> {
-        let (id, row) = self.foundation.store.read_token(id, older).await?;
+        let (id, row) = self.foundation.store.read_token(id, other).await?;
         let judged = match row {
             TokenRow::Live { body, left } => self.accept(request, presented, id, &body, left).await,
             TokenRow::Revoked => Err(TokenError::NotFound(NotFound::Revoked)),
@@ -203,11 +203,11 @@ impl TempTokens {
         })
     }
 
-    /// What a text names under the current pepper, and under the one before it.
+    /// What a text names under the pepper that mints, and under the other one.
     pub(super) fn ids(&self, text: &str) -> Option<(TokenId, Option<TokenId>)> {
         let index = text::index_of(text)?;
         let peppers = &self.foundation.peppers;
-        let older = peppers.older.as_ref().map(|older| TokenId::new(index, older.digest(text)));
-        Some((TokenId::new(index, peppers.current.digest(text)), older))
+        let other = peppers.other.as_ref().map(|other| TokenId::new(index, other.digest(text)));
+        Some((TokenId::new(index, peppers.current.digest(text)), other))
     }
 }

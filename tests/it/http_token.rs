@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderMap, HeaderName, Request, Response},
     routing::any,
 };
+use redis::AsyncCommands;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -319,6 +320,36 @@ async fn a_failing_store_is_not_a_refusal() {
     assert_eq!(ask(&app, FLOW, &[(HEADER, &token)]).await.1, "temporarily unavailable");
     // What cannot be a token is refused without the store.
     assert_eq!(ask(&app, FLOW, &[(HEADER, "vtt_")]).await.0, 401);
+}
+
+/// What no other try mends is no 503: a record that does not open, one that is none, and a Redis that
+/// this process has no rights on.
+#[tokio::test]
+async fn what_no_retry_mends_invites_none() {
+    let server = TestServer::builder().start().await;
+    let tokens = on_redis(&server, "vst", scopes()).await;
+    let (app, token) = (app(layer(&tokens)), mint(&tokens, "mcp_auth").await);
+    let mut raw = server.raw().await;
+    let keys: Vec<String> = raw.keys("vst:*:token:*").await.unwrap();
+    let value: Vec<u8> = raw.get(&keys[0]).await.unwrap();
+    let closed = [&value[..value.len() - 1], &[!value[value.len() - 1]]].concat();
+    for damaged in [closed.as_slice(), b"v9 what is this", b""] {
+        let _: () = raw.pset_ex(&keys[0], damaged, 600_000).await.unwrap();
+        let failed = answer(&app, "GET", FLOW, &[(HEADER, &token)]).await;
+        assert_eq!(failed.status(), 500, "{damaged:?}");
+        assert!(!failed.headers().contains_key("retry-after"), "{damaged:?}");
+        assert_eq!(failed.headers()["cache-control"], "no-store");
+        let told = ask(&app, FLOW, &[(HEADER, &token)]).await;
+        assert_eq!(told, (500, "request failed".to_owned()));
+    }
+    let _: () = raw.pset_ex(&keys[0], value, 600_000).await.unwrap();
+    assert_eq!(ask(&app, FLOW, &[(HEADER, &token)]).await.0, 200);
+    let mut rights = redis::cmd("ACL");
+    let _: () =
+        rights.arg("SETUSER").arg("default").arg("-get").query_async(&mut raw).await.unwrap();
+    let refused = answer(&app, "GET", FLOW, &[(HEADER, &token)]).await;
+    assert_eq!(refused.status(), 500);
+    assert!(!refused.headers().contains_key("retry-after"));
 }
 
 /// An optional layer lets a request without a token pass, and still refuses a bad one.

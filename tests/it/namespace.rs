@@ -63,7 +63,8 @@ async fn a_verified_token_names_its_person() {
     assert_ne!(name(&provider, &bob).await, alice);
 
     for (changed, expected) in [
-        (json!({ "email_verified": null }), NamespaceKind::Email),
+        (json!({ "email_verified": null }), NamespaceKind::Subject),
+        (json!({ "email_verified": true }), NamespaceKind::Email),
         (json!({ "email_verified": "true" }), NamespaceKind::Email),
         (json!({ "email_verified": false }), NamespaceKind::Subject),
         (json!({ "email_verified": "false" }), NamespaceKind::Subject),
@@ -81,6 +82,18 @@ async fn a_verified_token_names_its_person() {
     ] {
         let signed = issuer().sign(&claims(changed.clone()));
         assert_eq!(kind(&provider, &signed).await, expected, "{changed}");
+    }
+    // What an issuer does not say counts where the host says so; what it denies never does.
+    let trusting = provider.clone().trusting_every_email();
+    for (said, expected) in [
+        (json!(null), NamespaceKind::Email),
+        (json!(true), NamespaceKind::Email),
+        (json!(false), NamespaceKind::Subject),
+        (json!("false"), NamespaceKind::Subject),
+        (json!("yes"), NamespaceKind::Subject),
+    ] {
+        let signed = issuer().sign(&claims(json!({ "email_verified": said })));
+        assert_eq!(kind(&trusting, &signed).await, expected, "{said}");
     }
     let by_subject = provider.clone().by_subject();
     let signed = issuer().sign(&claims(json!({})));

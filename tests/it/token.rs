@@ -1,5 +1,6 @@
 //! Temp tokens on Redis, on a Cluster and in memory: minted, validated, counted, revoked, listed.
 
+mod clocks;
 mod faults;
 mod hostile;
 mod pepper;

@@ -269,7 +269,7 @@ fn useless_and_dangerous_scopes_are_refused() {
     let good = || minute("a").with_placeholder("{id}").with_route("GET", "/a/{id}");
     let path = |path: &str| minute("a").with_route("GET", path);
     let long = format!("/{}", "a".repeat(2048));
-    let refused: [(Scope, &str); 26] = [
+    let refused: [(Scope, &str); 28] = [
         (minute("").with_route("GET", "/a"), "a scope's name"),
         (minute("a b").with_route("GET", "/a"), "a scope's name"),
         (minute(&"a".repeat(65)).with_route("GET", "/a"), "a scope's name"),
@@ -278,7 +278,9 @@ fn useless_and_dangerous_scopes_are_refused() {
         (good().with_max_ttl(Duration::ZERO), "maximum TTL"),
         (good().with_max_ttl(Duration::from_micros(999)), "maximum TTL"),
         (good().with_max_ttl(Duration::MAX), "maximum TTL"),
-        (good().with_max_uses(0), "at least one use"),
+        (good().with_max_uses(0), "1 to 1000 uses, not 0"),
+        (good().with_max_uses(1001), "1 to 1000 uses, not 1001"),
+        (good().with_max_uses(u32::MAX), "1 to 1000 uses"),
         (good().with_route("GET", "/a"), "route 2 of scope a: its pattern has no placeholder"),
         (minute("a").with_placeholder("/").with_route("GET", "/a"), "route 1 of scope a"),
         (good().with_route("", "/{id}"), "route 2 of scope a: its method"),

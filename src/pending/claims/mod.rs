@@ -1,7 +1,7 @@
 //! Namespaces from the claims of a bearer token: whose it is, rather than which it is.
 //!
-//! A JWT (RFC 7519) is verified with [`VerifyingKeys`]; then its `email` names the caller, else its
-//! `sub`, as that of its issuer. What comes of it is a name such as `email-<keyed digest>`: the same
+//! A JWT (RFC 7519) is verified with [`VerifyingKeys`]; then its `email` names the caller, if
+//! `email_verified` says that it is theirs, else its `sub`, as that of its issuer. What comes of it is a name such as `email-<keyed digest>`: the same
 //! in all processes with the same naming key, and nothing of a claim or a token can be read from it.
 //!
 //! Any other token names the caller by a keyed digest of itself, as a
@@ -36,8 +36,9 @@ use super::{BearerNamespace, Namespace, NamespaceError, NamespaceKind, Namespace
 /// is for the host to decide before.
 ///
 /// * `email` is the whole name, byte by byte and without the issuer, so that a person keeps a
-///   namespace over several issuers: expect only issuers that you trust with every address. It does
-///   not count if `email_verified` is there and is not true.
+///   namespace over several issuers: expect only issuers that you trust with every address. It counts
+///   only if `email_verified` is true (OpenID Connect Core section 5.1): some issuers let people write
+///   any address into `email`.
 /// * `sub` is named together with `iss`: two issuers may use one `sub`.
 ///
 /// Tokens above 16 KiB are not parsed.
@@ -53,7 +54,8 @@ pub struct ClaimsNamespace {
 /// Which claims name a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Identity {
-    EmailThenSubject,
+    VerifiedEmailThenSubject,
+    AnyEmailThenSubject,
     Subject,
 }
 
@@ -78,7 +80,7 @@ impl ClaimsNamespace {
             bearer,
             keys: Arc::new(RwLock::new(keys)),
             expected,
-            identity: Identity::EmailThenSubject,
+            identity: Identity::VerifiedEmailThenSubject,
             fallback: Fallback::Digest,
         }
     }
@@ -103,8 +105,18 @@ impl ClaimsNamespace {
         self
     }
 
-    /// Names callers by `sub` only. For issuers that let people write an address which is not theirs
-    /// into `email` and do not say so in `email_verified`.
+    /// Believes an `email` also where the issuer leaves `email_verified` out; one that is there and
+    /// not true still does not count. **Where people can write any address into their account,
+    /// whoever writes another's gets that one's namespace**: only for issuers that verify each address
+    /// and do not say so, and expect only those ([`with_issuers`](Self::with_issuers)).
+    #[must_use]
+    pub fn trusting_every_email(mut self) -> Self {
+        self.identity = Identity::AnyEmailThenSubject;
+        self
+    }
+
+    /// Names callers by `sub` only. For issuers that are not to be trusted with other's addresses,
+    /// whatever they say in `email_verified`.
     #[must_use]
     pub fn by_subject(mut self) -> Self {
         self.identity = Identity::Subject;
@@ -191,11 +203,9 @@ impl ClaimsNamespace {
 
     /// The namespace of whom these claims name, if they name anybody.
     fn of_claims(&self, claims: &Claims, [email, subject]: [Made; 2]) -> Option<Namespace> {
-        let ((kind, domain), parts) = match claims.email() {
-            Some(address) if self.identity == Identity::EmailThenSubject => {
-                (email, vec![address.as_bytes()])
-            }
-            _ => (subject, claims.subject()?),
+        let ((kind, domain), parts) = match claims.email(self.identity) {
+            Some(address) => (email, vec![address.as_bytes()]),
+            None => (subject, claims.subject()?),
         };
         Some(Namespace::made(kind, self.bearer.foundation.naming.digest(domain, &parts)))
     }
@@ -236,13 +246,15 @@ struct Claims {
 }
 
 impl Claims {
-    fn email(&self) -> Option<&str> {
+    /// The address, if it is to name somebody.
+    fn email(&self, identity: Identity) -> Option<&str> {
         // Some issuers write it as a text.
-        let trusted = match &self.email_verified {
-            Value::Null => true,
+        let verified = match &self.email_verified {
+            Value::Null => identity == Identity::AnyEmailThenSubject,
             Value::Bool(verified) => *verified,
             other => other.as_str() == Some("true"),
         };
+        let trusted = verified && identity != Identity::Subject;
         self.email.as_str().filter(|address| trusted && !address.is_empty())
     }
 

@@ -3,15 +3,15 @@
 use vestibule::{
     Digest,
     store::{
-        DroppedScope, NewToken, PutToken, ScopePage, Shard, Store, StoreError, TokenId, TokenPage,
-        TokenRow, TrimmedScope, Use,
+        DroppedScope, MintReceipt, NewToken, PutToken, ScopePage, Shard, Store, StoreError,
+        TokenId, TokenPage, TokenRow, TrimmedScope, Use,
     },
 };
 
 use super::{
     ask::{Answer, SHARD, digest, request, text},
     step::apart,
-    step_token::{Id, TokenStep, scope_of},
+    step_token::{Id, MEANWHILE, TokenStep, scope_of},
 };
 
 pub(super) async fn ask(
@@ -20,8 +20,13 @@ pub(super) async fn ask(
     step: &TokenStep,
 ) -> Result<Answer, StoreError> {
     match *step {
-        TokenStep::Mint { id, request: by, ttl } => {
+        TokenStep::Mint { id, request: by, ttl, receipt } => {
             let body = format!("sealed at {at}");
+            // A receipt is of one index.
+            let receipt = receipt.map(|number| MintReceipt {
+                name: digest(b'm', number + 16 * id.index),
+                sealed: body.as_bytes(),
+            });
             let new = NewToken {
                 id: token(id),
                 scope: scope(scope_of(id.index)),
@@ -29,9 +34,13 @@ pub(super) async fn ask(
                 ttl: ttl + apart(at),
                 display: &[("scope", "test")],
                 body: body.as_bytes(),
+                receipt,
             };
             Ok(match store.mint_token(new).await? {
                 PutToken::Minted { left } => Answer::new("mint minted").span(left),
+                PutToken::Retried { id, left, sealed } => {
+                    Answer::new("mint retried").detail(format!("{id} {}", text(&sealed))).span(left)
+                }
                 PutToken::Collision => Answer::new("mint collision"),
             })
         }
@@ -127,7 +136,9 @@ async fn drop_scope(
 }
 
 async fn trim(store: &dyn Store, at: usize, step: &TokenStep) -> Result<Answer, StoreError> {
-    let &TokenStep::Trim { scope, request: by, age, limit } = step else { unreachable!() };
+    let &TokenStep::Trim { scope, request: by, age, limit, meanwhile } = step else {
+        unreachable!()
+    };
     let mut page = page(scope, limit);
     if let Some(by) = by {
         page.request = digest(b'x', by + 16 * scope);
@@ -139,6 +150,19 @@ async fn trim(store: &dyn Store, at: usize, step: &TokenStep) -> Result<Answer, 
     for number in 0_u8.. {
         page.request = fresh(at, number);
         let TrimmedScope { tokens, next } = store.trim_tokens(page, age, cursor).await?;
+        if let (0, Some(id)) = (number, meanwhile.filter(|_| next.is_some())) {
+            let body = format!("sealed at {at}");
+            let new = NewToken {
+                id: token(id),
+                scope: self::scope(scope_of(id.index)),
+                request: fresh(at, 255),
+                ttl: MEANWHILE + apart(at),
+                display: &[],
+                body: body.as_bytes(),
+                receipt: None,
+            };
+            store.mint_token(new).await?;
+        }
         sum += tokens;
         cursor = next;
         assert!(number < 100, "it has no end");

@@ -13,8 +13,9 @@ pub(super) enum TokenStep {
         id: Id,
         request: u8,
         ttl: Duration,
+        receipt: Option<u8>,
     },
-    /// By its id, or by the number that it has under an older pepper.
+    /// By its id, or by the number that it has under the other pepper.
     Read {
         id: Id,
         older: Option<u8>,
@@ -44,12 +45,13 @@ pub(super) enum TokenStep {
         limit: u16,
         meanwhile: Option<u8>,
     },
-    /// One page, or with no request all of them.
+    /// One page, or with no request all of them: then this one is minted behind the first.
     Trim {
         scope: u8,
         request: Option<u8>,
         age: Duration,
         limit: u16,
+        meanwhile: Option<Id>,
     },
 }
 
@@ -85,7 +87,13 @@ impl TokenStep {
         let reads = ids().map(|id| Self::Read { id, older: None });
         let uses = ids().map(|id| Self::Use { id, request: 99, limit: 100 });
         let age = Duration::ZERO;
-        let trims = SCOPES.map(move |scope| Self::Trim { scope, request: None, age, limit: 1 });
+        let trims = SCOPES.map(move |scope| Self::Trim {
+            scope,
+            request: None,
+            age,
+            limit: 1,
+            meanwhile: None,
+        });
         lists.chain(reads).chain(uses).chain(trims)
     }
 }
@@ -101,6 +109,14 @@ pub(super) fn token_sequence() -> impl Strategy<Value = Vec<Step>> {
         let end = prop_oneof![2 => revoke(Just(id)), 1 => drop_(Just(id.index))];
         (mint(Just(id)), option::of(wait()), end, option::of(wait()))
             .prop_map(|(mint, a, end, b)| [Some(mint.clone()), a, Some(end), b, Some(mint)])
+            .prop_map(|steps| steps.into_iter().flatten().collect())
+    });
+    let retried = (ids(), NUMBERS, REQUESTS).prop_flat_map(|(id, number, receipt)| {
+        let one = mint_as(Just(id), Just(Some(receipt)));
+        let again = mint_as(Just(Id { number, ..id }), Just(Some(receipt)));
+        let end = option::of(prop_oneof![revoke(Just(id)), drop_(Just(id.index))]);
+        (one, option::of(wait()), end, option::of(wait()), again)
+            .prop_map(|(one, a, end, b, again)| [Some(one), a, end, b, Some(again)])
             .prop_map(|steps| steps.into_iter().flatten().collect())
     });
     let rotated = ids().prop_flat_map(|id| {
@@ -122,6 +138,7 @@ pub(super) fn token_sequence() -> impl Strategy<Value = Vec<Step>> {
         20 => step().prop_map(|step| vec![step]),
         1 => used,
         3 => revived,
+        2 => retried,
         1 => rotated,
         1 => dropped,
         1 => trimmed,
@@ -135,6 +152,8 @@ const MOST: usize = 40;
 /// As in the other steps: ends, graces and ages lie at least a second off the multiples of 7 s.
 const TTL: [u64; 4] = [12, 61, 600, 600];
 const AGE: [u64; 3] = [0, 0, 31];
+/// Later than any other end: it moves its index behind all others.
+pub(super) const MEANWHILE: Duration = Duration::from_secs(1_203);
 
 fn step() -> impl Strategy<Value = Step> {
     let number = option::weighted(0.3, NUMBERS);
@@ -163,8 +182,16 @@ fn mints(index: u8) -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn mint(ids: impl Strategy<Value = Id>) -> impl Strategy<Value = Step> {
-    (ids, REQUESTS, span(&TTL))
-        .prop_map(|(id, request, ttl)| Step::Token(TokenStep::Mint { id, request, ttl }))
+    mint_as(ids, option::weighted(0.2, REQUESTS))
+}
+
+fn mint_as(
+    ids: impl Strategy<Value = Id>,
+    receipts: impl Strategy<Value = Option<u8>>,
+) -> impl Strategy<Value = Step> {
+    (ids, REQUESTS, span(&TTL), receipts).prop_map(|(id, request, ttl, receipt)| {
+        Step::Token(TokenStep::Mint { id, request, ttl, receipt })
+    })
 }
 
 fn use_(ids: impl Strategy<Value = Id>) -> impl Strategy<Value = Step> {
@@ -187,8 +214,10 @@ fn drop_scope() -> impl Strategy<Value = Step> {
 }
 
 fn trim(scopes: impl Strategy<Value = u8>) -> impl Strategy<Value = Step> {
-    (scopes, option::of(REQUESTS), span(&AGE), select(&[1, 2][..])).prop_map(
-        |(scope, request, age, limit)| Step::Token(TokenStep::Trim { scope, request, age, limit }),
+    (scopes, option::of(REQUESTS), span(&AGE), select(&[1, 2][..]), option::of(ids())).prop_map(
+        |(scope, request, age, limit, meanwhile)| {
+            Step::Token(TokenStep::Trim { scope, request, age, limit, meanwhile })
+        },
     )
 }
 

@@ -16,10 +16,11 @@ use super::wrong::{Wrong, WrongStore};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WrongToken {
     MintForgetsItsRetry,
+    MintForgetsItsReceipt,
     MintOverwrites,
     MintRevives,
     ReadIgnoresTheIndex,
-    ReadForgetsTheOlder,
+    ReadForgetsTheOther,
     UseForgetsItsRetry,
     UseAllowsOneMore,
     UseIgnoresTheIndex,
@@ -34,12 +35,13 @@ pub(super) enum WrongToken {
 }
 
 impl WrongToken {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::MintForgetsItsRetry,
+        Self::MintForgetsItsReceipt,
         Self::MintOverwrites,
         Self::MintRevives,
         Self::ReadIgnoresTheIndex,
-        Self::ReadForgetsTheOlder,
+        Self::ReadForgetsTheOther,
         Self::UseForgetsItsRetry,
         Self::UseAllowsOneMore,
         Self::UseIgnoresTheIndex,
@@ -84,6 +86,9 @@ impl TokenStore for WrongStore {
     async fn mint_token(&self, mut token: NewToken<'_>) -> Result<PutToken, StoreError> {
         let (id, body) = (token.id, token.body.to_vec());
         token.request = self.fresh_token_if(WrongToken::MintForgetsItsRetry, token.request);
+        if self.errs(WrongToken::MintForgetsItsReceipt) {
+            token.receipt = None;
+        }
         let ended =
             self.reads(id, TokenRow::Revoked).await || self.reads(id, TokenRow::Dropped).await;
         let minted = self.inner.mint_token(token.clone()).await?;
@@ -97,7 +102,7 @@ impl TokenStore for WrongStore {
             PutToken::Collision if self.errs(WrongToken::MintOverwrites) => {
                 return Ok(PutToken::Minted { left: token.ttl });
             }
-            PutToken::Collision => {}
+            PutToken::Collision | PutToken::Retried { .. } => {}
         }
         Ok(minted)
     }
@@ -105,12 +110,12 @@ impl TokenStore for WrongStore {
     async fn read_token(
         &self,
         id: TokenId,
-        mut older: Option<TokenId>,
+        mut other: Option<TokenId>,
     ) -> Result<(TokenId, TokenRow), StoreError> {
-        if self.errs(WrongToken::ReadForgetsTheOlder) {
-            older = None;
+        if self.errs(WrongToken::ReadForgetsTheOther) {
+            other = None;
         }
-        let (id, row) = self.inner.read_token(id, older).await?;
+        let (id, row) = self.inner.read_token(id, other).await?;
         let body = match row {
             TokenRow::Dropped if self.errs(WrongToken::ReadIgnoresTheIndex) => {
                 self.token_notes(|notes| notes.minted.get(&id).cloned())

@@ -39,6 +39,21 @@ fn paths_are_what_they_always_were() {
     }
 }
 
+/// P-10: a name that comes from a file or a request is checked as any other.
+#[test]
+fn a_name_that_is_read_is_checked() {
+    let read = |name: &str| serde_json::from_value::<Namespace>(name.into());
+    for good in ["a", &"x".repeat(512)] {
+        let namespace = read(good).unwrap();
+        assert_eq!(namespace, Namespace::new(good).unwrap());
+        assert_eq!(serde_json::to_value(&namespace).unwrap(), *good);
+    }
+    for bad in ["", &"x".repeat(513)] {
+        let error = read(bad).unwrap_err().to_string();
+        assert!(error.contains("1 to 512 bytes"), "{error}");
+    }
+}
+
 /// Only the exact form is a provider's; what resembles it is a name like any other.
 #[test]
 fn what_only_looks_made_is_named() {

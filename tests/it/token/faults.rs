@@ -184,7 +184,9 @@ async fn a_missing_right_revokes_nothing_by_word_only() {
         let revoked = narrow.revoke_id_as(&request, minted.id).await.unwrap();
         assert!(matches!(revoked, Revocation::Revoked | Revocation::Already), "{without}");
         assert!(get(&direct, &minted).await.is_err(), "{without}");
-        assert!(direct.list(LIMITED, RESOURCE, None, 9).await.unwrap().tokens.is_empty());
+        // What could not be finished may have left an id there, which nobody has the text of.
+        let listed = direct.list(LIMITED, RESOURCE, None, 9).await.unwrap().tokens;
+        assert!(listed.iter().all(|token| token.id != minted.id), "{without}");
 
         let minted = direct.mint(&spec(LIMITED)).await.unwrap();
         let request = RequestId::random();

@@ -6,7 +6,7 @@ use redis::AsyncCommands;
 use vestibule::{
     Keys, Vestibule,
     seal::Seal,
-    store::{Class, Revocation, StoreError},
+    store::{Class, NewToken, PutToken, Revocation, StoreError, TokenId, TokenStore as _},
     token::{MCP_AUTH, MintSpec, NotFound, Scope, TokenError},
 };
 
@@ -16,6 +16,7 @@ use crate::support::{
     proxy::Proxy,
     server::{self, TestServer},
     stores::{self, fresh_prefix},
+    verbs,
 };
 
 /// A text that is not a token's is not found, and Redis is not asked: here it does not even answer.
@@ -156,6 +157,44 @@ async fn a_damaged_record_is_an_error_and_stays() {
         assert!(matches!(error, TokenError::Seal(_)), "{error}");
         assert!(!error.is_refusal());
     }
+}
+
+/// Verbs that write judge a record before they touch it, also one that became damaged just now.
+#[tokio::test]
+async fn no_verb_builds_on_a_damaged_record() {
+    let (server, prefix) = (server::shared().await, fresh_prefix());
+    let store = stores::store(server, &prefix).await;
+    let mut raw = server.raw().await;
+    let (id, request) = (TokenId::new(verbs::request(), verbs::request()), verbs::request());
+    let new = NewToken {
+        id,
+        scope: verbs::request(),
+        request,
+        ttl: MAX_TTL,
+        display: &[],
+        body: b"sealed",
+        receipt: None,
+    };
+    for _its_own_retry in 0..2 {
+        let minted = store.mint_token(new.clone()).await.unwrap();
+        assert!(matches!(minted, PutToken::Minted { .. }), "X-1: {minted:?}");
+    }
+    let key = format!("{prefix}:{{{}}}:token:{}", id.shard(), id.digest());
+    let value: Vec<u8> = raw.get(&key).await.unwrap();
+    for damaged in [&b""[..], b"x", &value[..70], &[b"v2", &value[2..]].concat()] {
+        let _: () = raw.pset_ex(&key, damaged, 600_000).await.unwrap();
+        for (verb, outcome) in [
+            ("mint", store.mint_token(new.clone()).await.map(drop)),
+            ("use", store.use_token(id, verbs::request(), 3).await.map(drop)),
+            ("revoke", store.revoke_token(id, verbs::request()).await.map(drop)),
+        ] {
+            let corrupt = matches!(&outcome, Err(StoreError::Corrupt { .. }));
+            assert!(corrupt, "{verb}: {outcome:?}, {damaged:?}");
+        }
+        assert_eq!(raw.get::<_, Vec<u8>>(&key).await.unwrap(), damaged);
+    }
+    let uses: Vec<String> = raw.keys(format!("{prefix}:*:uses:*")).await.unwrap();
+    assert!(uses.is_empty(), "nothing was counted");
 }
 
 /// Without an end a record was never written here: it is expired. One that Redis keeps for too long

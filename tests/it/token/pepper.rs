@@ -11,9 +11,9 @@ use super::{LIMITED, RESOURCE, cause, connect, get, scopes, shared_keys, spec};
 use crate::support::{server::TestServer, stores::fresh_prefix};
 
 /// The keys of all tests with other peppers, by their numbers.
-fn peppered(current: u8, older: Option<u8>) -> Keys {
+fn peppered(current: u8, other: Option<u8>) -> Keys {
     let pepper = |number| TokenPepper::new([number; 32]);
-    let peppers = Peppers { current: pepper(current), older: older.map(pepper) };
+    let peppers = Peppers { current: pepper(current), other: other.map(pepper) };
     Keys { peppers, ..shared_keys() }
 }
 
@@ -58,6 +58,30 @@ async fn a_pepper_is_rotated() {
     }
 }
 
+/// The three roll-outs of the guide, and both replicas of each while they run side by side: whatever
+/// one mints, the other accepts, counts and revokes.
+#[tokio::test]
+async fn neighbouring_roll_outs_accept_and_revoke_each_others_tokens() {
+    let (server, prefix) = (TestServer::builder().start().await, fresh_prefix());
+    let rollouts = [(1, None), (1, Some(2)), (2, Some(1)), (2, None)];
+    let mut replicas = Vec::new();
+    for (current, other) in rollouts {
+        let keys = peppered(current, other);
+        replicas.push(connect(&server.url(), &prefix, &keys).await.temp_tokens(scopes()));
+    }
+    for (number, side_by_side) in replicas.windows(2).enumerate() {
+        for (minter, judge) in [(0, 1), (1, 0)] {
+            let (minter, judge) = (&side_by_side[minter], &side_by_side[judge]);
+            let minted = minter.mint(&spec(LIMITED)).await.unwrap();
+            assert_eq!(get(judge, &minted).await.unwrap().uses_left, Some(2), "{number}");
+            assert_eq!(get(minter, &minted).await.unwrap().uses_left, Some(1), "{number}");
+            let revoked = judge.revoke(minted.token.secret()).await.unwrap();
+            assert_eq!(revoked, Revocation::Revoked, "{number}");
+            assert_eq!(cause(get(minter, &minted).await), NotFound::Revoked, "{number}");
+        }
+    }
+}
+
 /// One round trip, of three reads for each pepper; a counted use is one more, and one script.
 #[tokio::test]
 async fn a_second_pepper_costs_no_round_trip() {
@@ -74,10 +98,11 @@ async fn a_second_pepper_costs_no_round_trip() {
         for (minted, scripts) in [(&plain, 0), (&limited, 1)] {
             let _: () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut raw).await.unwrap();
             get(&tokens, minted).await.unwrap();
-            // In a script each of these is called once more, and GETRANGE in the place of GET.
+            // In the script there are GETRANGE and ZSCORE in the place of GET and ZRANK.
             assert_eq!(calls(&mut raw, "get").await, peppers);
             assert_eq!(calls(&mut raw, "pttl").await, peppers + scripts);
-            assert_eq!(calls(&mut raw, "zscore").await, peppers + 2 * scripts);
+            assert_eq!(calls(&mut raw, "zrank").await, peppers);
+            assert_eq!(calls(&mut raw, "zscore").await, 2 * scripts);
             assert_eq!(calls(&mut raw, "evalsha").await, scripts);
         }
     }

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use redis::AsyncCommands;
 use vestibule::{
     RequestId,
-    store::Revocation,
-    token::{MCP_AUTH, MintSpec, NotFound},
+    store::{Revocation, StoreError},
+    token::{MCP_AUTH, MintSpec, NotFound, TokenError},
 };
 
 use super::{LIMITED, MAX_TTL, PATH, RESOURCE, Scene, cause, get, replicas, spec};
 
-/// a retried mint gets the same token, from any replica; another request or resource does not.
+/// a retried mint gets the same token, from any replica, for a minute; another request or
+/// resource does not.
 #[tokio::test]
 async fn a_retried_mint_gets_the_same_token() {
     for [a, b] in replicas().await {
@@ -60,18 +62,52 @@ async fn a_retried_mint_revives_nothing() {
     }
 }
 
-/// Nor does a mint that is retried much later: a revoked token stays as long as it would have lived.
+/// Nor does a mint that is retried later than a minute, when it mints another token; and not when
+/// all that is known of the first is gone.
 #[tokio::test]
 async fn a_late_retry_of_a_mint_revives_nothing() {
     let mut scene = Scene::new().await;
     let request = RequestId::random();
     let minted = scene.tokens.mint_as(&request, &spec(MCP_AUTH)).await.unwrap();
     scene.tokens.revoke(minted.token.secret()).await.unwrap();
-    for passed in [61, 600, 200, 60] {
+    scene.age(Duration::from_secs(59)).await;
+    let again = scene.tokens.mint_as(&request, &spec(MCP_AUTH)).await.unwrap();
+    assert_eq!((again.token.secret(), again.id), (minted.token.secret(), minted.id));
+    // TTL and grace are 960 s together: the last retry comes when there is no tombstone any more.
+    for (passed, expected) in
+        [(2, NotFound::Revoked), (890, NotFound::Revoked), (70, NotFound::Absent)]
+    {
         scene.age(Duration::from_secs(passed)).await;
-        scene.tokens.mint_as(&request, &spec(MCP_AUTH)).await.unwrap();
-        assert_eq!(cause(get(&scene.tokens, &minted).await), NotFound::Revoked, "{passed}");
+        let other = scene.tokens.mint_as(&request, &spec(MCP_AUTH)).await.unwrap();
+        assert!(get(&scene.tokens, &other).await.is_ok(), "{passed}");
+        assert_ne!(other.token.secret(), minted.token.secret(), "{passed}");
+        assert_eq!(cause(get(&scene.tokens, &minted).await), expected, "{passed}");
     }
+}
+
+/// What a retry gets is in Redis for a minute, sealed; a mint without a request id leaves nothing.
+/// What is damaged there is an error, and nothing is minted.
+#[tokio::test]
+async fn a_receipt_is_sealed() {
+    let mut scene = Scene::new().await;
+    scene.mint(MCP_AUTH).await;
+    assert!(scene.keys().await.iter().all(|key| !key.contains(":rcpt:")));
+    let request = RequestId::random();
+    let minted = scene.tokens.mint_as(&request, &spec(MCP_AUTH)).await.unwrap();
+    let key = scene.key("rcpt").await;
+    let value: Vec<u8> = scene.raw.get(&key).await.unwrap();
+    assert!(value.starts_with(minted.id.digest().to_hex().as_bytes()));
+    let text = &minted.token.secret().as_bytes()[36..];
+    assert!(value.windows(text.len()).all(|part| part != text));
+    assert!((1..=60_000).contains(&scene.raw.pttl::<_, i64>(&key).await.unwrap()));
+
+    let _: () = scene.raw.pset_ex(&key, &value[..value.len() - 1], 60_000).await.unwrap();
+    let error = scene.tokens.mint_as(&request, &spec(MCP_AUTH)).await.unwrap_err();
+    assert!(matches!(error, TokenError::Seal(_)), "{error}");
+    let _: () = scene.raw.pset_ex(&key, "x", 60_000).await.unwrap();
+    let error = scene.tokens.mint_as(&request, &spec(MCP_AUTH)).await.unwrap_err();
+    assert!(matches!(error, TokenError::Store(StoreError::Corrupt { .. })), "{error}");
+    assert_eq!(scene.tokens.list(MCP_AUTH, RESOURCE, None, 9).await.unwrap().tokens.len(), 2);
 }
 
 /// A use that is asked for again is counted once; and not at all once the token is revoked.

@@ -190,6 +190,7 @@ async fn a_page_of_a_scope_is_ended_at_a_time() {
                 ttl: MAX_TTL,
                 display: &[],
                 body: b"sealed",
+                receipt: None,
             };
             store.mint_token(new).await.unwrap();
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use reqwest::{Client, Method, Response, StatusCode, header, redirect::Policy};
 use serde::Deserialize;
-use url::Url;
+use url::{Position, Url};
 use vestibule::{
     http::TEMP_TOKEN_HEADER,
     store::PendingId,
@@ -44,7 +44,7 @@ pub(super) struct Told {
     pub(super) by: String,
 }
 
-/// A link as a browser reads it: the token is in the fragment, which is sent to nobody.
+/// A link as its page reads it: the token is in the fragment, which is sent to nobody.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) path: String,
@@ -141,7 +141,7 @@ impl Browser {
         Ok((response.status(), response.text().await?))
     }
 
-    /// Has a replica send the owner a link to a new form.
+    /// Has a replica send the owner a link to a new form, and opens the page that it leads to.
     pub(super) async fn send_link(&self, port: u16, owner: &str) -> anyhow::Result<Link> {
         #[derive(Deserialize)]
         struct Sent {
@@ -151,8 +151,12 @@ impl Browser {
         let response = self.client.post(url).form(&[("owner", owner)]).send().await?;
         let Sent { link } = response.error_for_status()?.json().await?;
         let url = Url::parse(&link)?;
+        let page = self.open(on(port, &url[Position::BeforePath..Position::AfterQuery])?).await?;
+        ensure!(page.status() == StatusCode::OK, "the page of a link: {}", page.status());
+        // Here begins what the script of that page does.
         let token = url.fragment().and_then(TokenLink::token_in).context("a link's token")?;
-        Ok(Link { path: url.path().to_owned(), token })
+        let form = url.query_pairs().find(|(name, _)| name == "id").context("a link's form")?.1;
+        Ok(Link { path: format!("/forms/{form}"), token })
     }
 
     /// What a replica answers to the page that a link leads to, when it asks for this.

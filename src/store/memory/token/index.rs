@@ -63,16 +63,17 @@ impl Index {
         self.order.iter().take_while(move |entry| entry.0 <= end).map(|entry| entry.1)
     }
 
-    /// What is behind a cursor: behind its entry, or if that is gone, behind its end.
+    /// What is behind a cursor: behind its entry, or if that is gone or has moved, behind the end
+    /// that it had.
     pub(super) fn behind(
         &self,
         cursor: Option<&TokenCursor>,
     ) -> impl Iterator<Item = (u64, Digest)> {
+        let end = cursor.map_or(0, |cursor| cursor.from_ms);
         let entry = cursor.and_then(|cursor| cursor.after);
-        let end = entry.and_then(|member| self.ends.get(&member));
-        let from = match (end, entry) {
-            (Some(end), Some(member)) => Bound::Excluded((*end, member)),
-            _ => Bound::Included((cursor.map_or(0, |cursor| cursor.from_ms), Digest::NONE)),
+        let from = match entry.filter(|member| self.ends.get(member) == Some(&end)) {
+            Some(member) => Bound::Excluded((end, member)),
+            None => Bound::Included((end, Digest::NONE)),
         };
         self.order.range((from, Bound::Unbounded)).copied()
     }

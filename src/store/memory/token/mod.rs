@@ -12,8 +12,9 @@ use super::{MemoryStore, after, fading::Fading};
 use crate::{
     digest::Digest,
     store::{
-        DroppedScope, GRACE, NewToken, PutToken, Revocation, ScopePage, Shard, StoreError,
-        TokenCursor, TokenId, TokenPage, TokenRow, TokenStore, TrimmedScope, Use, millis,
+        DroppedScope, GRACE, MintReceipt, NewToken, PutToken, Revocation, ScopePage, Shard,
+        StoreError, TokenCursor, TokenId, TokenPage, TokenRow, TokenStore, TrimmedScope, Use,
+        millis,
     },
 };
 
@@ -27,14 +28,14 @@ impl TokenStore for MemoryStore {
     async fn read_token(
         &self,
         id: TokenId,
-        older: Option<TokenId>,
+        other: Option<TokenId>,
     ) -> Result<(TokenId, TokenRow), StoreError> {
         let (mut state, now) = self.enter();
         let row = state.tokens.read(id, now);
-        match older {
-            Some(older) if row == TokenRow::Absent => match state.tokens.read(older, now) {
+        match other {
+            Some(other) if row == TokenRow::Absent => match state.tokens.read(other, now) {
                 TokenRow::Absent => Ok((id, row)),
-                found => Ok((older, found)),
+                found => Ok((other, found)),
             },
             _ => Ok((id, row)),
         }
@@ -107,6 +108,7 @@ struct Record {
 }
 
 enum Receipt {
+    Minted(TokenId, Vec<u8>),
     Dropped(u64),
     DroppedScope(DroppedScope),
     Trimmed(TrimmedScope),
@@ -114,6 +116,9 @@ enum Receipt {
 
 impl Tokens {
     fn mint(&mut self, new: &NewToken<'_>, now: u64) -> PutToken {
+        if let Some(retried) = new.receipt.and_then(|receipt| self.retried(receipt.name, now)) {
+            return retried;
+        }
         if let Some(found) = self.records.get(new.id, now) {
             let left = Duration::from_millis(found.expires_at.saturating_sub(now));
             let mine = found.put_by == new.request;
@@ -126,7 +131,20 @@ impl Tokens {
         let record =
             Record { put_by: new.request, body: new.body.to_vec(), expires_at, revoked_by: None };
         self.records.insert(new.id, record, after(expires_at, GRACE), now);
+        if let Some(MintReceipt { name, sealed }) = new.receipt {
+            let receipt = Receipt::Minted(new.id, sealed.to_vec());
+            self.receipts.insert(name, receipt, after(now, GRACE), now);
+        }
         PutToken::Minted { left: Duration::from_millis(expires_at - now) }
+    }
+
+    /// What a mint with this receipt has left behind.
+    fn retried(&mut self, receipt: Digest, now: u64) -> Option<PutToken> {
+        let Receipt::Minted(id, sealed) = self.receipts.get(receipt, now)? else { return None };
+        let (id, sealed) = (*id, sealed.clone());
+        let ends = self.records.get(id, now).map_or(now, |record| record.expires_at);
+        let left = Duration::from_millis(ends.saturating_sub(now));
+        Some(PutToken::Retried { id, left, sealed })
     }
 
     fn read(&mut self, id: TokenId, now: u64) -> TokenRow {

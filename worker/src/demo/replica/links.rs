@@ -7,7 +7,7 @@ use axum::{
     Form, Router,
     extract::State,
     http::StatusCode,
-    response::Response,
+    response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use vestibule::{
     Vestibule,
     http::TempTokenLayer,
     pending::{Completion, Namespace, Pendings, Spec},
-    token::{LinkBase, MintSpec, Scope, Scopes, TempTokens, ValidatedToken},
+    token::{LinkBase, MintSpec, PAGE_HEADERS, Scope, Scopes, TempTokens, ValidatedToken},
 };
 
 use super::{answer, failed};
@@ -36,6 +36,7 @@ pub(super) fn routes(vestibule: &Vestibule, forms: Pendings<()>) -> anyhow::Resu
         .route("/forms/{form}", get(show).post(fill_in).delete(for_owners_only))
         .route("/account", get(for_owners_only))
         .route_layer(TempTokenLayer::new(tokens.clone()))
+        .route("/form", get(page))
         .route("/forms", post(send))
         .with_state(Arc::new(Links { forms, tokens, base })))
 }
@@ -57,12 +58,18 @@ async fn send(State(it): State<Arc<Links>>, Form(Wanted { owner }): Form<Wanted>
         let created = it.forms.create(&Namespace::new(owner)?, &Spec::new("form", ())).await?;
         let form = created.id.to_string();
         let minted = it.tokens.mint(&MintSpec::new(SCOPE, &form, LIFE)).await?;
-        anyhow::Ok(it.base.page(&format!("/forms/{form}"))?.with_token(&minted.token))
+        anyhow::Ok(it.base.page("/form")?.with_query("id", &form).with_token(&minted.token))
     };
     match made.await {
         Ok(link) => answer(StatusCode::OK, json!({ "link": link.secret() })),
         Err(error) => failed(&error.to_string()),
     }
+}
+
+/// What a link opens, for anybody: without the fragment, which no browser sends, there is nothing to
+/// see. Its script asks for the rest.
+async fn page() -> Response {
+    (PAGE_HEADERS, Html(include_str!("form.html"))).into_response()
 }
 
 async fn show(link: ValidatedToken) -> Response {

@@ -10,7 +10,7 @@ pub(super) async fn one_form(stage: &mut Stage, report: &mut Report) -> anyhow::
     let [a, b, c] = [0, 1, 2].map(|n: usize| stage.replicas[n].port);
     let browser = stage.browser.another();
     let Link { path, token } = browser.send_link(a, "ada").await?;
-    narrator.say("A sends ada http://service.localhost/forms/…#t=…; Redis knows a digest of it:");
+    narrator.say("A sends ada http://service.localhost/form?id=…#t=…; Redis knows a digest of it:");
     narrator.show(redis_cli::one_shots(&mut stage.redis, "token").await?);
 
     let another = browser.send_link(a, "ada").await?;
@@ -27,7 +27,7 @@ pub(super) async fn one_form(stage: &mut Stage, report: &mut Report) -> anyhow::
         answers.push(format!("{what} {}", status.as_u16()));
     }
     let answers = answers.join(", ");
-    narrator.say(format!("B opens the form: {}; but {answers}", opened.as_u16()));
+    narrator.say(format!("Its page asks B for the form: {}; but {answers}", opened.as_u16()));
 
     let (filled_in, told) = browser.by_link(c, Method::POST, &path, &token).await?;
     narrator.say(format!("ada fills it in on C: {filled_in} {told}"));
