@@ -1,7 +1,7 @@
 //! `make bench`: what the library costs against the plain commands, side by side, as ratios.
 //!
-//! `ONLY=pkce` picks an area (`pkce`, `store`, `pendings`, `connections`, `seal`), `SCALE=0.1`
-//! shortens the rounds and shrinks what is preloaded. A whole run writes its table into
+//! `ONLY=pkce` picks an area (`pkce`, `store`, `pendings`, `tokens`, `connections`, `seal`),
+//! `SCALE=0.1` shortens the rounds and shrinks what is preloaded. A whole run writes its table into
 //! `docs/results.md`.
 //!
 //! Absolute figures of a shared machine mean little, and drift while it runs. So the contestants
@@ -27,6 +27,7 @@ mod support {
 mod connections;
 mod contestants;
 mod live_pendings;
+mod live_tokens;
 mod pendings;
 mod pkce;
 mod postgres;
@@ -34,6 +35,7 @@ mod rounds;
 mod sealing;
 mod store;
 mod table;
+mod tokens;
 
 use table::Table;
 
@@ -88,6 +90,12 @@ async fn compare(only: Option<String>, scale: f64) {
         pendings::waking(&mut table, scale).await;
         live_pendings::one_namespace(&mut table, scale).await;
         live_pendings::flat(&mut table, scale).await;
+    }
+    if table.wants("tokens") {
+        tokens::one_at_a_time(&mut table, scale).await;
+        tokens::under_load(&mut table, scale).await;
+        live_tokens::flat(&mut table, scale).await;
+        live_tokens::ending_many(&mut table, scale).await;
     }
     if table.wants("connections") {
         connections::warm_vend(&mut table, scale).await;
