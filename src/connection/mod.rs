@@ -16,6 +16,10 @@
 //! or without one, the lease and the journal's window are waited out, what still lives is served,
 //! and then there is one more try.
 
+#[cfg(feature = "exchange")]
+mod answer;
+mod api_key;
+mod catalogue;
 mod claimed;
 mod connector;
 mod error;
@@ -25,14 +29,20 @@ mod http_exchange;
 #[cfg(feature = "exchange")]
 mod http_wire;
 pub mod journal;
+mod lifecycle;
+mod limits;
 mod obtained;
+mod place;
 mod poison;
 mod refresh;
+mod registry;
+mod replay_policy;
 mod schedule;
 mod secret;
 mod settle;
 mod sign_in;
 mod storing;
+mod under_way;
 mod vend;
 
 use std::{
@@ -46,29 +56,36 @@ use tokio_util::task::TaskTracker;
 #[cfg(feature = "exchange")]
 pub use self::http_exchange::{HttpExchange, HttpExchangeError};
 #[cfg(feature = "exchange")]
-pub(crate) use self::http_exchange::{error_in, tokens_in};
-#[cfg(feature = "exchange")]
 pub(crate) use self::http_wire::Answered;
 use self::journal::{Journal, JournalError, NoJournal, Replay};
 use self::poison::Poison;
+use self::under_way::UnderWay;
+#[cfg(feature = "exchange")]
+pub(crate) use self::{answer::error_in, http_exchange::tokens_in};
 pub use self::{
-    connector::{ClientAuth, Connector, ConnectorError, Registry, ReplayPolicy},
+    api_key::VendedKey,
+    catalogue::WellKnown,
+    connector::{AuthType, ClientAuth, Connector, Quirk, RateProfile},
     error::{ConnectionError, SignInError},
     exchange::{CodeGrant, ExchangeClass, ExchangeError, TokenAnswer, TokenExchange},
     refresh::Refreshed,
-    secret::{AccessToken, AuthorizationCode, ClientSecret, CredentialSecret, RefreshToken},
+    registry::{ConnectorError, Registry},
+    replay_policy::ReplayPolicy,
+    secret::{
+        AccessToken, ApiKey, ApiSecret, AuthorizationCode, ClientSecret, CredentialSecret,
+        RefreshToken,
+    },
     sign_in::{Callback, Finished, SignIn, Started},
     vend::{VendPath, Vended},
 };
 pub(crate) use self::{
-    obtained::Place,
+    obtained::Obtained,
     settle::{MayPass, persist},
 };
 use crate::{
-    digest::{Digest, RequestId},
+    digest::RequestId,
     foundation::Foundation,
     pkce::PkceStates,
-    seal::Binding,
     store::{self, ConnectionId, Retry, StoreError},
 };
 
@@ -133,6 +150,7 @@ struct Inner {
     /// The connections that are refreshed behind a vend: a std Mutex, never held across an await.
     behind: Mutex<HashSet<ConnectionId>>,
     poison: Poison,
+    under_way: UnderWay,
 }
 
 impl Connections {
@@ -148,6 +166,7 @@ impl Connections {
                 exchanges,
                 behind: Mutex::default(),
                 poison: Poison::default(),
+                under_way: UnderWay::default(),
             }),
         }
     }
@@ -261,30 +280,5 @@ impl Connections {
 
     pub(crate) fn foundation(&self) -> &Foundation {
         &self.inner.foundation
-    }
-}
-
-impl Inner {
-    /// The owner's digest: what is stored of an owner.
-    fn owner(&self, owner: &str) -> Result<Digest, ConnectionError> {
-        if owner.is_empty() || owner.len() > 512 {
-            return Err(ConnectionError::InvalidOwner { length: owner.len() });
-        }
-        Ok(self.foundation.naming.digest("owner", &[owner.as_bytes()]))
-    }
-
-    fn refresh_token_digest(&self, refresh_token: &RefreshToken) -> Digest {
-        self.foundation.naming.digest("refresh-token", &[refresh_token.secret().as_bytes()])
-    }
-
-    /// What a credential is bound to: its connection, and to whom and where it may go. A writer to
-    /// Redis who changes the owner or the connector makes it unopenable.
-    fn place(id: &ConnectionId, owner: Digest, connector: &str) -> String {
-        format!("{id}:{owner}:{connector}")
-    }
-
-    fn binding<'a>(&'a self, place: &'a str) -> Binding<'a> {
-        let prefix = self.foundation.store.prefix();
-        Binding { purpose: "credential", prefix, name: place.as_bytes() }
     }
 }

@@ -199,6 +199,9 @@ pub enum FailureKind {
     Undecided,
     /// The refresh token is dead.
     NeedsReauth,
+    /// The host itself was refused, whatever it presented: nothing is counted against the
+    /// credential, which is looked at again after the backoff, or by whoever begins before.
+    Host,
 }
 
 impl FailureKind {
@@ -209,6 +212,7 @@ impl FailureKind {
             Self::Transient => "transient",
             Self::Undecided => "undecided",
             Self::NeedsReauth => "needs_reauth",
+            Self::Host => "host",
         }
     }
 }

@@ -13,10 +13,14 @@ impl ConnectionId {
     /// A new id in the shard of its owner, so that the owner's index is in reach of its scripts.
     #[must_use]
     pub fn random(owner: Digest) -> Self {
-        let shard = Shard::new(owner.as_bytes()[0]);
         let unique =
             Digest::from_bytes(&crate::digest::random_bytes::<16>()).unwrap_or(Digest::NONE);
-        Self(format!("{shard}{unique}"))
+        Self::derived(owner, unique)
+    }
+
+    /// The id that these 128 bits make: the same for a retry.
+    pub(crate) fn derived(owner: Digest, unique: Digest) -> Self {
+        Self(format!("{}{unique}", Shard::new(owner.as_bytes()[0])))
     }
 
     /// The shard that it lives in.

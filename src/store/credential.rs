@@ -53,7 +53,7 @@ pub struct CredentialRow {
     pub grant: u64,
     /// Counts the secrets.
     pub ver: u64,
-    /// The sealed secret.
+    /// The sealed secret; empty if it was revoked, or never had one.
     pub secret: Vec<u8>,
     /// When the access token runs out (ms since 1970); `None` if undisclosed.
     pub expires_at_ms: Option<u64>,

@@ -19,6 +19,8 @@ mod connection_id;
 mod credential;
 mod device;
 mod error;
+mod lifecycle;
+mod limit;
 pub mod memory;
 mod one_shot;
 mod pending;
@@ -39,8 +41,13 @@ pub use self::{
     },
     connection_id::{ConnectionId, InvalidConnectionId, Status},
     credential::{Claim, CredentialRow, NewCredential, Stored},
-    device::{AcquirePoll, PollRelease, PollTurn, ReleasePoll},
+    device::{AcquirePoll, DeviceStore, PollRelease, PollTurn, ReleasePoll},
     error::{Class, StoreError},
+    lifecycle::{
+        ConnectionCursor, ConnectionPage, ConnectionRow, CreatedConnection, DeletedConnection,
+        LifecycleStore, NewConnection, Revoke, RevokedConnection,
+    },
+    limit::{Caps, ConnectorName, Pause, PauseRow, Paused, Release, Reserve, Reserved, Resumed},
     one_shot::{Handed, Kind, NewRecord, Put, RecordName, Take},
     pending::{
         Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingPage,
@@ -49,8 +56,8 @@ pub use self::{
     pending_id::{InvalidPendingId, PendingId},
     shard::Shard,
     token::{
-        DroppedScope, InvalidTokenId, ListedToken, NewToken, PutToken, Revocation, ScopePage,
-        TokenCursor, TokenId, TokenPage, TokenRow, TrimmedScope, Use,
+        DroppedScope, InvalidTokenId, ListedToken, MintReceipt, NewToken, PutToken, Revocation,
+        ScopePage, TokenCursor, TokenId, TokenPage, TokenRow, TrimmedScope, Use,
     },
     wake::{Waiter, WakeHub},
 };
@@ -67,7 +74,9 @@ pub const GRACE: Duration = Duration::from_secs(60);
 /// Every verb fails with a [`StoreError`], whose [`class`](StoreError::class) says whether the
 /// verb ran. Outcomes that a caller must tell apart are never errors.
 #[async_trait]
-pub trait Store: PendingStore + DeviceStore + TokenStore + Send + Sync + Debug {
+pub trait Store:
+    LifecycleStore + PendingStore + DeviceStore + TokenStore + LimitStore + Send + Sync + Debug
+{
     /// The configurable first part of every key; sealed bodies are bound to it.
     fn prefix(&self) -> &str;
 
@@ -95,8 +104,14 @@ pub trait Store: PendingStore + DeviceStore + TokenStore + Send + Sync + Debug {
     /// Takes up to `limit` due connections of a shard off the index for `hide`.
     async fn claim_due(&self, claim: Claim) -> Result<Vec<ConnectionId>, StoreError>;
 
-    /// Returns a claimed connection that was not begun: it is due again at once.
-    async fn give_back(&self, id: &ConnectionId, request: Digest) -> Result<(), StoreError>;
+    /// Returns a claimed connection that was not begun: it is due again after so long. Nothing
+    /// changes on its record; whoever begins it before may.
+    async fn give_back(
+        &self,
+        id: &ConnectionId,
+        request: Digest,
+        wait: Duration,
+    ) -> Result<(), StoreError>;
 
     /// Starts an exchange: the lease, the next fence, and the write-ahead of the attempt.
     async fn begin(&self, attempt: Attempt<'_>) -> Result<Begin, StoreError>;
@@ -131,6 +146,14 @@ pub trait PendingStore {
     /// Replaces a live pending by another of the same id, and so of the same namespace; its dedup
     /// key, if it has one, leads to it from now on. Whoever waits goes on waiting.
     async fn replace_pending(&self, pending: NewPending<'_>) -> Result<Replaced, StoreError>;
+
+    /// The pending that one with this dedup key would join if it is live; `None` if there is none.
+    /// Only [`put_pending`](Self::put_pending) decides.
+    async fn find_pending(
+        &self,
+        namespace: Digest,
+        dedup: Digest,
+    ) -> Result<Option<PendingId>, StoreError>;
 
     /// Reads a pending. It is not consumed.
     async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError>;
@@ -174,22 +197,31 @@ pub trait PendingStore {
     fn wake_hub(&self) -> WakeHub;
 }
 
-/// The part of the port that sign-ins by device code need. The rules and errors are [`Store`]'s.
+/// The part of the port that caps and pauses of providers need. The rules and errors are
+/// [`Store`]'s.
 #[async_trait]
-pub trait DeviceStore {
-    /// The pending that one with this dedup key would join if it is live; `None` if there is none.
-    /// Only [`put_pending`](PendingStore::put_pending) decides.
-    async fn find_pending(
+pub trait LimitStore {
+    /// Asks for a place to call a provider from.
+    async fn reserve(&self, reserve: Reserve<'_>) -> Result<Reserved, StoreError>;
+
+    /// Gives a place up before its lease ends. Once is enough: one that is not held is left alone.
+    async fn release(&self, release: Release<'_>) -> Result<(), StoreError>;
+
+    /// Pauses a provider: nobody is given a place, and then one is.
+    async fn pause_connector(&self, pause: Pause<'_>) -> Result<Paused, StoreError>;
+
+    /// Ends a pause, if there is one.
+    async fn resume_connector(
         &self,
-        namespace: Digest,
-        dedup: Digest,
-    ) -> Result<Option<PendingId>, StoreError>;
+        connector: ConnectorName<'_>,
+        request: Digest,
+    ) -> Result<Resumed, StoreError>;
 
-    /// Asks for the turn to poll a provider for a pending: one caller gets it when a poll is due.
-    async fn acquire_poll(&self, turn: AcquirePoll<'_>) -> Result<PollTurn, StoreError>;
-
-    /// Ends a turn, and says when the next poll is due.
-    async fn release_poll(&self, turn: ReleasePoll) -> Result<PollRelease, StoreError>;
+    /// Reads a pause, for people; `None` if the provider is not paused.
+    async fn read_pause(
+        &self,
+        connector: ConnectorName<'_>,
+    ) -> Result<Option<PauseRow>, StoreError>;
 }
 
 /// The part of the port that temp tokens need. The rules and errors are [`Store`]'s.
@@ -203,7 +235,7 @@ pub trait TokenStore {
     async fn read_token(
         &self,
         id: TokenId,
-        older: Option<TokenId>,
+        other: Option<TokenId>,
     ) -> Result<(TokenId, TokenRow), StoreError>;
 
     /// Counts one use of a token that is good for `limit`.

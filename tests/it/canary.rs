@@ -365,6 +365,15 @@ impl Host {
         let stop = tokio_util::sync::CancellationToken::new();
         watched.see(&RefreshDue::default().pass(&connections, &stop).await);
         connections.drained().await;
+
+        ids.extend(watched.outcome(connections.create(&person, "demo").await));
+        watched.outcome(connections.list(&person, None, 100).await);
+        for id in &ids {
+            watched.outcome(connections.get(&person, id).await);
+            watched.outcome(connections.revoke(&person, id, "left").await);
+            watched.outcome(connections.delete("mallory", id).await);
+            watched.outcome(connections.delete(&person, id).await);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! `prove_small`; what agrees at random is in `agreement`.
 
 mod orderings;
+mod replicas;
 
 use std::{sync::Arc, time::Duration};
 

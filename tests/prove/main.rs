@@ -26,7 +26,7 @@ use properties::{
     pendings::{self, bulk, waits, waits::Waiter},
     pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
-    seal, store, tokens,
+    seal, store, token_timing, tokens,
 };
 use report::Report;
 use support::server::TestServer;
@@ -149,6 +149,18 @@ async fn prove(mut report: Report) -> bool {
         .await;
     report.property("tokens", "a lost reply loses nothing", 1_000, tokens::lost_replies).await;
     report
+        .property("tokens", "a near guess takes no longer", 100_000, |n, p| {
+            token_timing::of_answers(on, false, 0.03, n, p)
+        })
+        .await;
+    report
+        .guard("tokens", "a near guess", "a comparison that walks", 2_000, |n, p| {
+            token_timing::of_answers(on, true, 0.03, n, p)
+        })
+        .await;
+    #[cfg(target_os = "linux")]
+    clock_jumps(&mut report).await;
+    report
         .property("store", "acknowledged is durable (AOF always)", 100_000, |n, p| {
             store::survives_a_restart(true, n, p)
         })
@@ -166,4 +178,17 @@ async fn prove(mut report: Report) -> bool {
         .await;
 
     report.finish()
+}
+
+/// A server's clock can only be moved here.
+#[cfg(target_os = "linux")]
+async fn clock_jumps(report: &mut Report) {
+    use properties::token_clocks::jumps;
+
+    report
+        .property("tokens", "a jump of Redis's clock revives nothing", 10_000, |n, p| {
+            jumps(false, n, p)
+        })
+        .await;
+    report.guard("tokens", "a jump", "all clocks going back", 100, |n, p| jumps(true, n, p)).await;
 }

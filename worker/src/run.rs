@@ -104,6 +104,8 @@ async fn sweep(
     if let Some(dir) = options.journal_dir.clone().or(settings.journal_dir) {
         config.journal = Arc::new(DirectoryJournal::open(dir)?);
     }
+    config.journal_window = settings.journal_window.unwrap_or(config.journal_window);
+    config.horizon = settings.refresh_horizon.unwrap_or(config.horizon);
     let sweeper = Sweeper {
         connections: vestibule.connections(config),
         vestibule,

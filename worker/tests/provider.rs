@@ -41,7 +41,13 @@ async fn a_code_becomes_tokens_that_open_the_resource() {
     assert_eq!(stranger.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert_eq!(
         user.provider.counts(),
-        Counts { authorizations: 1, token_calls: 1, code_exchanges: 1, ..Counts::default() }
+        Counts {
+            authorizations: 1,
+            token_calls: 1,
+            peak_in_flight: 1,
+            code_exchanges: 1,
+            ..Counts::default()
+        }
     );
 }
 

@@ -133,7 +133,7 @@ fn worker(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule-worker"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What an operator's shell may have set must not decide a test.
-    for name in ["REDIS_URL", "KEYS_FILE", "KEYS", "CONFIG", "PREFIX", "INSTANCE"] {
+    for name in ["REDIS_URL", "KEYS_FILE", "KEYS", "CONFIG", "PREFIX", "INSTANCE", "JOURNAL_DIR"] {
         command.env_remove(format!("VESTIBULE_{name}"));
     }
     command.env_remove("RUST_LOG").kill_on_drop(true);
@@ -193,7 +193,7 @@ async fn keygen_makes_one_file_and_keeps_it() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let first = fs::read_to_string(&path).unwrap();
     let keys = Keys::from_toml(&first).unwrap();
-    assert!(keys.peppers.older.is_none());
+    assert!(keys.peppers.other.is_none());
     assert!(fails(keygen()).await.contains("never overwritten"));
     assert_eq!(fs::read_to_string(&path).unwrap(), first);
 
@@ -367,4 +367,54 @@ async fn a_wrong_configuration_is_explained() {
         text.contains("naming key") && text.contains("use the key file that made it"),
         "{text}"
     );
+}
+
+/// Redis goes away inside an exchange, and the worker is killed before it is back: the next worker
+/// finds the answer in the journal, and the provider is not asked again.
+#[tokio::test]
+async fn a_worker_replays_what_the_last_one_left() {
+    let server =
+        TestServer::builder().arg("--appendonly", "yes").arg("--appendfsync", "always").start();
+    let server = server.await;
+    let scene = Scene::new(&server.url()).await;
+    let ids = scene.due(&server, 1).await;
+    let journal = scene.path("journal");
+    let start = || {
+        let mut command = scene.command("off");
+        command.arg("--journal-dir").arg(&journal).spawn().unwrap()
+    };
+    let entries = || {
+        let files = fs::read_dir(&journal).into_iter().flatten();
+        files.filter(|file| {
+            file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|e| e == "entries"))
+        })
+    };
+    scene.provider.set_answer_delay(Duration::from_millis(500));
+    let mut first = start();
+    until("asked", || async { scene.provider.in_flight() == 1 }).await;
+    server.kill9();
+    until("journaled", || async { entries().count() == 1 }).await;
+    first.kill().await.unwrap();
+    server.restart().await;
+    assert_eq!(scene.refreshed(&server, &ids).await, 0, "Redis has nothing of it");
+
+    let second = start();
+    until("replayed", || async { scene.refreshed(&server, &ids).await == 1 }).await;
+    until("decided", || async { entries().count() == 0 }).await;
+    signal(&second, "TERM");
+    let (status, log) = end(second).await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("journal replayed"), "{log}");
+    assert_eq!(scene.provider.counts().reused_presentations, 0, "nobody asked again");
+    let vended = scene.host().await.vend("owner-0", &ids[0]).await.unwrap();
+    assert!(scene.provider.is_access_token_live(vended.access_token.secret()));
+}
+
+/// A journal that cannot be written is told at start, not when it is needed.
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_is_told() {
+    let scene = Scene::new(&server::shared().await.url()).await;
+    let mut command = scene.command("off");
+    command.args(["--journal-dir", "/dev/null/journal"]);
+    assert!(fails(command).await.contains("the journal at /dev/null/journal"));
 }

@@ -68,8 +68,7 @@ impl Entry {
         let Ok(id) = self.connection.parse() else { return Ok(None) };
         let place = Inner::place(&id, digest(&self.owner), &self.connector);
         let secret = inner.foundation.seal.seal_long(inner.binding(&place), &self.secret).await?;
-        let refresh_token =
-            self.secret.refresh_token.as_ref().map(|token| inner.refresh_token_digest(token));
+        let refresh_token = inner.renewed_with(&self.connector, &self.secret);
         Ok(Some(Sealed { id, secret, refresh_token }))
     }
 

@@ -8,6 +8,7 @@
 mod device;
 mod due;
 mod fading;
+mod limit;
 mod living;
 mod one_shot;
 mod pending;
@@ -26,7 +27,8 @@ use std::{
 use async_trait::async_trait;
 
 use self::{
-    device::Polls, living::Connections, one_shot::OneShots, pending::Pendings, token::Tokens,
+    device::Polls, limit::Providers, living::Connections, one_shot::OneShots, pending::Pendings,
+    token::Tokens,
 };
 use crate::{
     digest::Digest,
@@ -145,9 +147,14 @@ impl Store for MemoryStore {
         Ok(state.connections.claim(&claim, now))
     }
 
-    async fn give_back(&self, id: &ConnectionId, _request: Digest) -> Result<(), StoreError> {
+    async fn give_back(
+        &self,
+        id: &ConnectionId,
+        _request: Digest,
+        wait: Duration,
+    ) -> Result<(), StoreError> {
         let (mut state, now) = self.enter();
-        state.connections.give_back(id, now);
+        state.connections.give_back(id, wait, now);
         Ok(())
     }
 
@@ -194,6 +201,7 @@ struct State {
     polls: Polls,
     tokens: Tokens,
     connections: Connections,
+    providers: Providers,
 }
 
 /// The wall clock once, then monotonic time: it never runs backwards.

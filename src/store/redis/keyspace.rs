@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::{
     digest::Digest,
-    store::{ConnectionId, PendingId, RecordName, Shard, StoreError, TokenId},
+    store::{ConnectionId, ConnectorName, PendingId, RecordName, Shard, StoreError, TokenId},
 };
 
 /// The first part of every key: `[a-z0-9-]{1,32}`.
@@ -77,11 +77,8 @@ impl Keyspace {
     /// STRING: a one-shot record.
     #[must_use]
     pub fn one_shot(&self, name: &RecordName) -> String {
-        // As long as it gets: what format! would guess is moved twice while it grows.
-        let mut key = String::with_capacity(96);
         let (kind, digest) = (name.kind.as_str(), name.digest);
-        let _ = write!(key, "{}:{{{}}}:{kind}:{digest}", self.prefix, name.shard);
-        key
+        sized(format_args!("{}:{{{}}}:{kind}:{digest}", self.prefix, name.shard))
     }
 
     /// STRING: a pending.
@@ -129,13 +126,13 @@ impl Keyspace {
     /// STRING: a temp token.
     #[must_use]
     pub fn token(&self, id: TokenId) -> String {
-        format!("{}:{{{}}}:token:{}", self.prefix, id.shard(), id.digest())
+        sized(format_args!("{}:{{{}}}:token:{}", self.prefix, id.shard(), id.digest()))
     }
 
     /// ZSET: the tokens of a scope and resource, by the time of their end.
     #[must_use]
     pub fn tokens(&self, shard: Shard, index: Digest) -> String {
-        format!("{}:{{{}}}:tokens:{}", self.prefix, shard, index)
+        sized(format_args!("{}:{{{}}}:tokens:{}", self.prefix, shard, index))
     }
 
     /// ZSET: the requests that have used a token, by time.
@@ -168,11 +165,36 @@ impl Keyspace {
         format!("{}:{{{}}}:due", self.prefix, shard)
     }
 
+    /// ZSET: who may call a provider now, by the end of their lease.
+    #[must_use]
+    pub fn places(&self, connector: ConnectorName<'_>) -> String {
+        format!("{}:{{{}}}:places:{}", self.prefix, connector.shard, connector.slug)
+    }
+
+    /// ZSET: when a provider will have forgotten the calls so far, and where the line ends.
+    #[must_use]
+    pub fn limit(&self, connector: ConnectorName<'_>) -> String {
+        format!("{}:{{{}}}:limit:{}", self.prefix, connector.shard, connector.slug)
+    }
+
+    /// HASH: why nobody asks a provider, and until when.
+    #[must_use]
+    pub fn pause(&self, connector: ConnectorName<'_>) -> String {
+        format!("{}:{{{}}}:pause:{}", self.prefix, connector.shard, connector.slug)
+    }
+
     /// STRING: what a verb over several records answered, for its retries.
     #[must_use]
     pub fn receipt(&self, shard: Shard, request: Digest) -> String {
         format!("{}:{{{}}}:rcpt:{}", self.prefix, shard, request)
     }
+}
+
+/// A name with room for as long as it gets: what `format!` would guess is moved twice while it grows.
+fn sized(name: fmt::Arguments<'_>) -> String {
+    let mut key = String::with_capacity(96);
+    let _ = key.write_fmt(name); // memory does not fail
+    key
 }
 
 #[cfg(test)]
@@ -187,6 +209,7 @@ mod tests {
         let id: ConnectionId = "c3ffffffffffffffffffffffffffffffff".parse().unwrap();
         let pending: PendingId = format!("{digest}{digest}").parse().unwrap();
         let token: TokenId = format!("{digest}000102030405060708090a0b0c0d0e0f").parse().unwrap();
+        let connector = ConnectorName { shard: Shard::new(195), slug: "github" };
         let golden = [
             (keys.meta(), "vst:meta"),
             (
@@ -231,6 +254,9 @@ mod tests {
             (keys.connection(&id), "vst:{c3}:conn:c3ffffffffffffffffffffffffffffffff"),
             (keys.owner(id.shard(), digest), "vst:{c3}:owner:c3000102030405060708090a0b0c0d0e"),
             (keys.due(Shard::new(10)), "vst:{0a}:due"),
+            (keys.places(connector), "vst:{c3}:places:github"),
+            (keys.limit(connector), "vst:{c3}:limit:github"),
+            (keys.pause(connector), "vst:{c3}:pause:github"),
             (
                 keys.receipt(Shard::new(255), digest),
                 "vst:{ff}:rcpt:c3000102030405060708090a0b0c0d0e",

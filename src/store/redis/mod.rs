@@ -14,6 +14,7 @@ mod device;
 mod fault;
 mod handshake;
 mod keyspace;
+mod limit;
 mod link;
 mod living;
 mod notify;
@@ -168,8 +169,13 @@ impl Store for RedisStore {
         living::claim(self, claim).await
     }
 
-    async fn give_back(&self, id: &ConnectionId, request: Digest) -> Result<(), StoreError> {
-        living::give_back(self, id, request).await
+    async fn give_back(
+        &self,
+        id: &ConnectionId,
+        request: Digest,
+        wait: Duration,
+    ) -> Result<(), StoreError> {
+        living::give_back(self, id, request, wait).await
     }
 
     async fn begin(&self, attempt: Attempt<'_>) -> Result<Begin, StoreError> {

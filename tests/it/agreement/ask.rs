@@ -11,7 +11,7 @@ use vestibule::{
 };
 
 use super::{
-    ask_device,
+    ask_device, ask_lifecycle, ask_limit,
     ask_pending::{self, Rest},
     ask_token,
     step::{Step, apart},
@@ -89,7 +89,9 @@ pub(super) async fn ask(
         Step::Begin { .. } => begin(store, at, step).await,
         Step::Pending(step) => ask_pending::ask(store, at, step, rest).await,
         Step::Device(step) => ask_device::ask(store, step).await,
+        Step::Limit(step) => ask_limit::ask(store, step).await,
         Step::Token(step) => ask_token::ask(store, at, step).await,
+        Step::Lifecycle(step) => ask_lifecycle::ask(store, step).await,
         _ => simple(store, at, step).await,
     };
     answer.unwrap_or_else(|error| Answer::new(format!("error: {error}")))
@@ -138,8 +140,9 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
             let ids = store.claim_due(claim).await?;
             Answer::new(format!("claim {}", ids.len())).detail(format!("{ids:?}"))
         }
-        Step::GiveBack { id } => {
-            store.give_back(&connection(*id), request(0)).await?;
+        Step::GiveBack { id, wait } => {
+            let wait = if wait.is_zero() { *wait } else { *wait + apart(at) };
+            store.give_back(&connection(*id), request(0), wait).await?;
             Answer::new("give back")
         }
         Step::Renew { id, holder, lease } => {
@@ -255,7 +258,7 @@ async fn decide(
 }
 
 /// `Word { field: value }`, apart.
-fn outcome(verb: &str, outcome: impl std::fmt::Debug) -> Answer {
+pub(super) fn outcome(verb: &str, outcome: impl std::fmt::Debug) -> Answer {
     let whole = format!("{outcome:?}");
     let (word, detail) = whole.split_once(' ').unwrap_or((&whole, ""));
     Answer::new(format!("{verb} {word}")).detail(detail)
@@ -264,11 +267,11 @@ fn outcome(verb: &str, outcome: impl std::fmt::Debug) -> Answer {
 /// All in one shard, so that they meet in one due index.
 pub(super) const SHARD: u8 = 0xc3;
 
-fn connection(number: u8) -> ConnectionId {
+pub(super) fn connection(number: u8) -> ConnectionId {
     format!("{SHARD:x}{number:032x}").parse().unwrap()
 }
 
-fn owner(number: u8) -> Digest {
+pub(super) fn owner(number: u8) -> Digest {
     digest(b'o', number)
 }
 

@@ -41,6 +41,13 @@ pub(super) async fn ask(
                 _ => answer,
             })
         }
+        PendingStep::Find { id, dedup: number } => {
+            let found = store.find_pending(pending(id).namespace(), dedup(id, number)).await?;
+            Ok(match found {
+                Some(found) => Answer::new("find").detail(found.to_string()),
+                None => Answer::new("find nothing"),
+            })
+        }
         PendingStep::Outcome { id } => Ok(match store.read_outcome(pending(id)).await? {
             Some(outcome) => Answer::new(format!("outcome {}", outcome.how.as_str()))
                 .detail(format!("{} {}", outcome.by, text(&outcome.body)))

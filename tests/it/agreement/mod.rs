@@ -5,6 +5,8 @@
 
 mod ask;
 mod ask_device;
+mod ask_lifecycle;
+mod ask_limit;
 mod ask_pending;
 mod ask_token;
 mod outcomes;
@@ -12,11 +14,15 @@ mod play;
 mod side;
 mod step;
 mod step_device;
+mod step_lifecycle;
+mod step_limit;
 mod step_pending;
 mod step_refresh;
 mod step_token;
 mod wrong;
 mod wrong_device;
+mod wrong_lifecycle;
+mod wrong_limit;
 mod wrong_pending;
 mod wrong_token;
 
@@ -28,17 +34,22 @@ use proptest::{
 };
 use tokio::runtime::Runtime;
 
+pub(crate) use self::wrong_device::without_turns;
 use self::{
-    outcomes::{DEVICE_OUTCOMES, OUTCOMES, TOKEN_OUTCOMES},
+    outcomes::{DEVICE_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES, OUTCOMES, TOKEN_OUTCOMES},
     play::play,
     side::Side,
     step::{Step, sequence},
     step_device::device_sequence,
+    step_lifecycle::lifecycle_sequence,
+    step_limit::limit_sequence,
     step_pending::pending_sequence,
     step_refresh::refresh_sequence,
     step_token::token_sequence,
     wrong::Wrong,
     wrong_device::WrongDevice,
+    wrong_lifecycle::WrongLifecycle,
+    wrong_limit::WrongLimit,
     wrong_pending::WrongPending,
     wrong_token::WrongToken,
 };
@@ -108,6 +119,12 @@ fn memory_and_redis_agree_on_refreshes() {
     run(64, refresh_sequence());
 }
 
+/// V-5, C-1: what owners do to their connections, with exchanges in flight.
+#[test]
+fn memory_and_redis_agree_on_lifecycles() {
+    run(64, lifecycle_sequence());
+}
+
 #[test]
 fn memory_and_redis_agree_on_pendings() {
     run(64, pending_sequence());
@@ -121,6 +138,12 @@ fn memory_and_redis_agree_on_tokens() {
 #[test]
 fn memory_and_redis_agree_on_turns_at_polling() {
     run(64, device_sequence());
+}
+
+/// V-8, X-8: caps and pauses.
+#[test]
+fn memory_and_redis_agree_on_caps_and_pauses() {
+    run(64, limit_sequence());
 }
 
 /// A comparison that cannot fail proves nothing.
@@ -142,8 +165,21 @@ fn a_store_that_is_wrong_is_found_out() {
         compare(500, 1, device_sequence(), async || [Side::memory(), Side::wrong(wrong)])
             .expect_err(&format!("nobody noticed {wrong:?}"));
     }
+    for wrong in WrongLimit::ALL.map(Wrong::Limit) {
+        compare(500, 1, limit_sequence(), async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
     for wrong in WrongToken::ALL.map(Wrong::Token) {
         compare(500, 1, token_sequence(), async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
+}
+
+/// The same, of what owners do.
+#[test]
+fn a_store_that_gets_owners_wrong_is_found_out() {
+    for wrong in WrongLifecycle::ALL.map(Wrong::Lifecycle) {
+        compare(500, 1, lifecycle_sequence(), async || [Side::memory(), Side::wrong(wrong)])
             .expect_err(&format!("nobody noticed {wrong:?}"));
     }
 }
@@ -154,10 +190,13 @@ fn a_right_store_is_not_and_every_outcome_comes_up() {
     let right = async || [Side::memory(), Side::memory()];
     let mut tally = compare(64, 1, sequence(), right).unwrap();
     tally.extend(compare(64, 1, refresh_sequence(), right).unwrap());
+    tally.extend(compare(64, 1, lifecycle_sequence(), right).unwrap());
     tally.extend(compare(64, 1, pending_sequence(), right).unwrap());
     tally.extend(compare(64, 1, device_sequence(), right).unwrap());
     tally.extend(compare(64, 1, token_sequence(), right).unwrap());
-    for outcome in OUTCOMES.into_iter().chain(DEVICE_OUTCOMES).chain(TOKEN_OUTCOMES) {
+    tally.extend(compare(64, 1, limit_sequence(), right).unwrap());
+    let small = DEVICE_OUTCOMES.into_iter().chain(LIMIT_OUTCOMES).chain(LIFECYCLE_OUTCOMES);
+    for outcome in OUTCOMES.into_iter().chain(TOKEN_OUTCOMES).chain(small) {
         assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
     }
 }

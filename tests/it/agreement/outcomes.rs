@@ -84,8 +84,9 @@ pub(super) const OUTCOMES: [&str; 79] = [
 ];
 
 /// The same of temp tokens.
-pub(super) const TOKEN_OUTCOMES: [&str; 31] = [
+pub(super) const TOKEN_OUTCOMES: [&str; 32] = [
     "mint minted",
+    "mint retried",
     "mint collision",
     "token live",
     "token revoked",
@@ -119,7 +120,7 @@ pub(super) const TOKEN_OUTCOMES: [&str; 31] = [
 ];
 
 /// Of turns at polling.
-pub(super) const DEVICE_OUTCOMES: [&str; 8] = [
+pub(super) const DEVICE_OUTCOMES: [&str; 10] = [
     "find",
     "find nothing",
     "acquire yours",
@@ -128,4 +129,39 @@ pub(super) const DEVICE_OUTCOMES: [&str; 8] = [
     "acquire ended",
     "release Released",
     "release Lost",
+    "has stored true",
+    "has stored false",
+];
+
+/// Of caps and pauses.
+pub(super) const LIMIT_OUTCOMES: [&str; 12] = [
+    "reserve go",
+    "reserve probe",
+    "reserve later",
+    "reserve paused",
+    "release",
+    "pause paused",
+    "pause again",
+    "pause still",
+    "pause read",
+    "pause read nothing",
+    "resume Resumed",
+    "resume Running",
+];
+
+/// Of connections as their owners know them.
+pub(super) const LIFECYCLE_OUTCOMES: [&str; 13] = [
+    "create Created",
+    "create Foreign",
+    "get",
+    "get nothing",
+    "list 0",
+    "list 1",
+    "list 2",
+    "list 3",
+    "revoke Revoked",
+    "revoke Already",
+    "revoke Absent",
+    "delete Deleted",
+    "delete Absent",
 ];

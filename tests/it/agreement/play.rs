@@ -10,6 +10,7 @@ use super::{
     ask_pending::Rest,
     side::Side,
     step::{Attempted, Step, Which},
+    step_lifecycle::{LifecycleStep, owner_of},
     step_pending::PendingStep,
     step_token::TokenStep,
 };
@@ -128,9 +129,17 @@ impl Game<'_> {
             Step::Commit { of, .. } | Step::Fail { of, .. } => self.decided(of, 0).id,
             Step::Pending(step) => return step.shown_by().into_iter().map(Step::Pending).collect(),
             Step::Token(step) => return step.shown_by().into_iter().map(Step::Token).collect(),
+            Step::Limit(step) => return step.shown_by().into_iter().map(Step::Limit).collect(),
+            Step::Lifecycle(step) => step.id(),
             _ => return Vec::new(),
         };
-        vec![Step::Read { id }]
+        // Each connection has its owner.
+        let owner = owner_of(id, false);
+        let mut known = vec![Step::Read { id }, Step::Lifecycle(LifecycleStep::Get { id, owner })];
+        if self.sent.iter().any(|step| matches!(step, Step::Lifecycle(_))) {
+            known.push(Step::Lifecycle(LifecycleStep::List { owner, limit: 1 }));
+        }
+        known
     }
 
     async fn compare(&mut self, at: usize, step: &Step, sides: &[Side; 2]) -> Result<(), String> {

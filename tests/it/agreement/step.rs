@@ -6,7 +6,10 @@ use std::{ops::Range, time::Duration};
 use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
 
-use super::{step_device::DeviceStep, step_pending::PendingStep, step_token::TokenStep};
+use super::{
+    step_device::DeviceStep, step_lifecycle::LifecycleStep, step_limit::LimitStep,
+    step_pending::PendingStep, step_token::TokenStep,
+};
 
 /// One thing to do. Numbers choose from pools.
 #[derive(Debug, Clone)]
@@ -37,6 +40,7 @@ pub(super) enum Step {
     },
     GiveBack {
         id: u8,
+        wait: Duration,
     },
     Begin {
         id: u8,
@@ -69,7 +73,9 @@ pub(super) enum Step {
     },
     Pending(PendingStep),
     Device(DeviceStep),
+    Limit(LimitStep),
     Token(TokenStep),
+    Lifecycle(LifecycleStep),
     /// Over all shards; asked at the end.
     Backlog,
     Wait(Duration),
@@ -150,6 +156,7 @@ const TTL: [u64; 2] = [12, 600];
 pub(super) const LEASE: [u64; 2] = [12, 33];
 const SETTLED: [u64; 3] = [0, 0, 60];
 const HIDE: [u64; 2] = [9, 30];
+const GIVEN_BACK: [u64; 3] = [0, 0, 17];
 const NEXT: [u64; 4] = [3, 3, 3, 24];
 const BACKOFF: [u64; 2] = [8, 15];
 const HORIZON: [u64; 2] = [1, 32];
@@ -198,7 +205,7 @@ fn claim() -> impl Strategy<Value = Step> {
 }
 
 fn give_back() -> impl Strategy<Value = Step> {
-    ids().prop_map(|id| Step::GiveBack { id })
+    (ids(), span(&GIVEN_BACK)).prop_map(|(id, wait)| Step::GiveBack { id, wait })
 }
 
 pub(super) fn begin() -> impl Strategy<Value = Step> {
@@ -268,7 +275,7 @@ pub(super) fn span(seconds: &'static [u64]) -> impl Strategy<Value = Duration> {
     select(seconds).prop_map(Duration::from_secs)
 }
 
-fn rarely() -> impl Strategy<Value = bool> {
+pub(super) fn rarely() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.08)
 }
 
@@ -276,5 +283,5 @@ const NAMES: Range<u8> = 0..2;
 pub(super) const REQUESTS: Range<u8> = 0..6;
 pub(super) const HOLDERS: Range<u8> = 0..3;
 const REFRESH_TOKENS: Range<u8> = 0..3;
-pub(super) const FAILURES: [FailureKind; 3] =
-    [FailureKind::Transient, FailureKind::Undecided, FailureKind::NeedsReauth];
+pub(super) const FAILURES: [FailureKind; 4] =
+    [FailureKind::Transient, FailureKind::Undecided, FailureKind::NeedsReauth, FailureKind::Host];

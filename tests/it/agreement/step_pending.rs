@@ -27,6 +27,10 @@ pub(super) enum PendingStep {
     Read {
         id: Id,
     },
+    Find {
+        id: Id,
+        dedup: u8,
+    },
     Finish {
         id: Id,
         request: u8,
@@ -152,6 +156,7 @@ fn step() -> impl Strategy<Value = Step> {
     let outcome = ids().prop_map(|id| PendingStep::Outcome { id });
     let read = ids().prop_map(|id| PendingStep::Read { id });
     let waiters = ids().prop_map(|id| PendingStep::Waiters { id });
+    let find = (ids(), 0..2_u8).prop_map(|(id, dedup)| PendingStep::Find { id, dedup });
     let limit = select(&[1, 2, 100][..]);
     let list =
         (NAMESPACES, limit).prop_map(|(namespace, limit)| PendingStep::List { namespace, limit });
@@ -163,6 +168,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => note(ids()),
         1 => prop_oneof![outcome, read, waiters].prop_map(Step::Pending),
         3 => list.prop_map(Step::Pending),
+        2 => find.prop_map(Step::Pending),
         2 => resume(),
         8 => wait(),
         5 => (0..4_usize).prop_map(Step::Again),

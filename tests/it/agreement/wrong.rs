@@ -17,6 +17,8 @@ use vestibule::{
 
 use super::{
     wrong_device::{DeviceNotes, WrongDevice},
+    wrong_lifecycle::WrongLifecycle,
+    wrong_limit::WrongLimit,
     wrong_pending::{PendingNotes, WrongPending},
     wrong_token::{TokenNotes, WrongToken},
 };
@@ -29,6 +31,7 @@ pub(super) enum Wrong {
     StoreForgetsItsRetry,
     ClaimForgetsItsRetry,
     GiveBackDoesNothing,
+    GiveBackForgetsTheWait,
     BeginForgetsItsHolder,
     BeginServesAnyOwner,
     RenewIsForAnybody,
@@ -43,16 +46,19 @@ pub(super) enum Wrong {
     RetryForgetsItsRetry,
     Pending(WrongPending),
     Device(WrongDevice),
+    Limit(WrongLimit),
     Token(WrongToken),
+    Lifecycle(WrongLifecycle),
 }
 
 impl Wrong {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::PutForgetsItsRetry,
         Self::TakeIsForAnybody,
         Self::StoreForgetsItsRetry,
         Self::ClaimForgetsItsRetry,
         Self::GiveBackDoesNothing,
+        Self::GiveBackForgetsTheWait,
         Self::BeginForgetsItsHolder,
         Self::BeginServesAnyOwner,
         Self::RenewIsForAnybody,
@@ -169,11 +175,17 @@ impl Store for WrongStore {
         self.inner.claim_due(Claim { request, ..claim }).await
     }
 
-    async fn give_back(&self, id: &ConnectionId, request: Digest) -> Result<(), StoreError> {
+    async fn give_back(
+        &self,
+        id: &ConnectionId,
+        request: Digest,
+        wait: Duration,
+    ) -> Result<(), StoreError> {
         if self.how == Wrong::GiveBackDoesNothing {
             return Ok(());
         }
-        self.inner.give_back(id, request).await
+        let wait = if self.how == Wrong::GiveBackForgetsTheWait { Duration::ZERO } else { wait };
+        self.inner.give_back(id, request, wait).await
     }
 
     async fn begin(&self, mut attempt: Attempt<'_>) -> Result<Begin, StoreError> {

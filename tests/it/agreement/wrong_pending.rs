@@ -23,6 +23,7 @@ pub(super) enum WrongPending {
     ReplaceForgetsItsDedup,
     DedupIsForgotten,
     DedupJoinsTheDead,
+    FindsNothing,
     FinishForgetsItsRetry,
     FinishIsForAnybody,
     FinishIgnoresTheSubject,
@@ -37,7 +38,7 @@ pub(super) enum WrongPending {
 }
 
 impl WrongPending {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::PutForgetsItsRetry,
         Self::PutOverwrites,
         Self::ReplaceForgetsItsRetry,
@@ -46,6 +47,7 @@ impl WrongPending {
         Self::ReplaceForgetsItsDedup,
         Self::DedupIsForgotten,
         Self::DedupJoinsTheDead,
+        Self::FindsNothing,
         Self::FinishForgetsItsRetry,
         Self::FinishIsForAnybody,
         Self::FinishIgnoresTheSubject,
@@ -137,6 +139,15 @@ impl PendingStore for WrongStore {
         } else {
             replaced
         })
+    }
+
+    async fn find_pending(
+        &self,
+        namespace: Digest,
+        dedup: Digest,
+    ) -> Result<Option<PendingId>, StoreError> {
+        let found = self.inner.find_pending(namespace, dedup).await?;
+        Ok(found.filter(|_| !self.is(WrongPending::FindsNothing)))
     }
 
     async fn read_pending(&self, id: PendingId) -> Result<PendingRow, StoreError> {

@@ -1,5 +1,7 @@
 //! Records that are not what this library writes: typed, left as they are, and in nobody's way.
 
+use std::time::Duration;
+
 use redis::AsyncCommands;
 use vestibule::{
     RequestId,
@@ -173,7 +175,7 @@ async fn a_connection_of_another_type_is_left_alone() {
                 let request = verbs::request();
                 expect_corrupt(verbs::commit(&*store, &id, &begun, request).await, &what);
                 expect_corrupt(verbs::fail(&*store, &id, &begun).await, &what);
-                expect_corrupt(store.give_back(&id, verbs::request()).await, &what);
+                expect_corrupt(store.give_back(&id, verbs::request(), Duration::ZERO).await, &what);
             }
             match damaged {
                 0 => expect_corrupt(store.read_credential(&id).await, &what),

@@ -1,5 +1,7 @@
 //! Connections with a field that is missing, or holds something else.
 
+use std::time::Duration;
+
 use redis::AsyncCommands;
 use vestibule::store::{Begin, Class, CommitOutcome, FailOutcome, Store, StoreError, Stored};
 
@@ -54,7 +56,7 @@ async fn a_damaged_field_is_typed_and_loses_no_token() {
                 }
                 damage(&mut scene).await;
             }
-            is_typed(store.give_back(&id, other).await, &what);
+            is_typed(store.give_back(&id, other, Duration::ZERO).await, &what);
             assert_eq!(scene.dump(&key).await, before, "{what}: written by give_back");
             is_typed(store.renew(&id, holder, verbs::LEASE).await, &what);
 

@@ -245,7 +245,7 @@ async fn a_full_redis_finishes_what_is_under_way_and_starts_nothing() {
     assert_eq!(committed, CommitOutcome::Committed { ver: 2, recovered: false });
     let failed = verbs::fail(store, &failing, &fail).await.unwrap();
     assert_eq!(failed, FailOutcome::Recorded { attempts: 1 });
-    store.give_back(&due, verbs::request()).await.unwrap();
+    store.give_back(&due, verbs::request(), Duration::ZERO).await.unwrap();
 
     // A process that starts or reconnects now finishes what is under way, too.
     tell::<()>(&mut raw, "SCRIPT FLUSH").await;

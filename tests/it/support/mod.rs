@@ -13,6 +13,8 @@
 
 pub mod ageing;
 pub mod children;
+#[cfg(target_os = "linux")]
+pub mod clock;
 pub mod logs;
 pub mod process;
 pub mod proxy;

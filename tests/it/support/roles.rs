@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{children::Parent, server::TestServer};
-use crate::properties::{connections, devices, journal, pendings, pkce, tokens};
+use crate::properties::{connections, devices, journal, limits, pendings, pkce, tokens};
 
 /// Plays `role`; the process ends when this returns.
 pub async fn play(role: &str, args: Value, parent: Parent) {
@@ -16,6 +16,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "race-tokens" => tokens::racer(args, parent).await,
         "wait" => pendings::waits::waiter(args, parent).await,
         "refresh" => connections::refresher(args, parent).await,
+        "sweep" => limits::sweeper(args, parent).await,
         "die-at-the-journal" => journal::victim(args, parent).await,
         _ => panic!("there is no role {role}"),
     }

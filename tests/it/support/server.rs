@@ -41,6 +41,7 @@ pub struct Builder {
     cluster: bool,
     tls: bool,
     password: Option<String>,
+    env: Vec<String>,
     args: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ impl TestServer {
     /// Cluster mode with all slots on the one node, unless changed: there a script that reaches
     /// into another slot fails at once, where a standalone server would let it pass.
     pub fn builder() -> Builder {
-        Builder { cluster: true, tls: false, password: None, args: Vec::new() }
+        Builder { cluster: true, tls: false, password: None, env: Vec::new(), args: Vec::new() }
     }
 
     pub fn port(&self) -> u16 {
@@ -134,7 +135,7 @@ impl TestServer {
     async fn launch(&self) -> bool {
         let already = self.log().len();
         let args = self.wanted.command_line(self.ports, self.dir.path());
-        let process = Guarded::spawn(server_program(), &args, self.dir.path());
+        let process = Guarded::spawn(Path::new("env"), &args, self.dir.path());
         *self.process.lock().unwrap() = Some(process);
 
         let deadline = Instant::now() + PATIENCE;
@@ -200,6 +201,12 @@ impl Builder {
         self
     }
 
+    /// A variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push(format!("{name}={value}"));
+        self
+    }
+
     /// What the default user must say.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
@@ -234,6 +241,7 @@ impl Builder {
         panic!("twenty ports that were free were taken a moment later");
     }
 
+    /// The arguments of `env`.
     fn command_line(&self, ports: Ports, dir: &Path) -> Vec<String> {
         let (plain, tls) = if self.tls { (0, ports.service) } else { (ports.service, 0) };
         let mut line = format!(
@@ -246,7 +254,9 @@ impl Builder {
                 ports.bus
             );
         }
-        let mut args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let mut args = self.env.clone();
+        args.push(server_program().display().to_string());
+        args.extend(line.split_whitespace().map(str::to_owned));
         args.extend(["--save".to_owned(), String::new()]);
         for (name, file) in [("--dir", ""), ("--unixsocket", "socket")] {
             args.extend([name.to_owned(), dir.join(file).display().to_string()]);

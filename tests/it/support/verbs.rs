@@ -5,9 +5,10 @@ use std::time::Duration;
 use vestibule::{
     Digest, RequestId,
     store::{
-        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome,
-        FailureKind, Handed, Kind, NewCredential, NewRecord, Put, RecordName, Renewal, Shard,
-        Store, StoreError, Stored, Take,
+        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, DeletedConnection, Fail,
+        FailOutcome, FailureKind, Handed, Kind, NewConnection, NewCredential, NewRecord, Put,
+        RecordName, Renewal, Retry, Revoke, RevokedConnection, Shard, Store, StoreError, Stored,
+        Take,
     },
 };
 
@@ -167,7 +168,7 @@ pub async fn every_verb(store: &dyn Store, mut between: impl AsyncFnMut()) {
     between().await;
     assert!(claim(store, id.shard()).await.unwrap().contains(&id));
     between().await;
-    store.give_back(&id, request()).await.unwrap();
+    store.give_back(&id, request(), Duration::ZERO).await.unwrap();
     between().await;
     let holder = request();
     let Begin::Begun(begun) = begin(store, &id, holder).await.unwrap() else { panic!("begun") };
@@ -176,15 +177,38 @@ pub async fn every_verb(store: &dyn Store, mut between: impl AsyncFnMut()) {
     between().await;
     assert_eq!(fail(store, &id, &begun).await.unwrap(), FailOutcome::Recorded { attempts: 1 });
     between().await;
+    assert_eq!(store.retry(&id, request()).await.unwrap(), Retry::Retried);
+    between().await;
     let committed = commit(store, &id, &begun, request()).await.unwrap();
     assert_eq!(committed, CommitOutcome::Committed { ver: 2, recovered: false });
     between().await;
     let row = store.read_credential(&id).await.unwrap().unwrap();
     assert_eq!((row.secret.as_slice(), row.ver, row.grant), (NEW_SECRET, 2, 1));
+    every_verb_of_an_owner(store, between).await;
+}
+
+async fn every_verb_of_an_owner(store: &dyn Store, mut between: impl AsyncFnMut()) {
+    between().await;
+    let id = &connection();
+    let (request, owner) = (request(), owner_of(id));
+    let new = NewConnection { id, request, owner, connector: "demo", reason: "new" };
+    store.create_connection(new).await.unwrap();
+    between().await;
+    assert_eq!(store.read_connection(owner, id).await.unwrap().unwrap().grant, 0);
+    between().await;
+    let page = store.list_connections(owner, None, 100).await.unwrap();
+    assert!(page.connections.iter().any(|row| row.id == *id));
+    between().await;
+    let revoke = Revoke { id, request, owner, reason: "x" };
+    let revoked = store.revoke_connection(revoke).await.unwrap();
+    assert_eq!(revoked, RevokedConnection::Revoked { grant: 1 });
+    between().await;
+    let deleted = store.delete_connection(owner, id, request).await.unwrap();
+    assert_eq!(deleted, DeletedConnection::Deleted);
 }
 
 /// The owner of a connection that [`connection`] made, as far as its shard goes.
-fn owner_of(id: &ConnectionId) -> Digest {
+pub fn owner_of(id: &ConnectionId) -> Digest {
     let mut bytes = [9; 16];
     bytes[0] = id.shard().number();
     Digest::from_bytes(&bytes).unwrap()

@@ -15,11 +15,15 @@
 pub mod connections;
 pub mod devices;
 pub mod journal;
+pub mod limits;
 pub mod model;
 pub mod pendings;
 pub mod pkce;
 pub mod seal;
 pub mod store;
+#[cfg(target_os = "linux")]
+pub mod token_clocks;
+pub mod token_timing;
 pub mod tokens;
 
 use std::sync::Arc;

@@ -33,7 +33,7 @@ const TTL: Duration = Duration::from_secs(600);
 const LIMITS: [u32; 5] = [1, 3, 63, 64, 100];
 
 /// The tokens of one replica: a scope for each limit, and one without.
-async fn connect(url: &str, prefix: &str) -> TempTokens {
+pub async fn connect(url: &str, prefix: &str) -> TempTokens {
     let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
     let vestibule = Vestibule::connect(config, &shared_keys()).await;
     let scopes = Scopes::new();
@@ -49,7 +49,7 @@ fn spec(scope: &str, number: u64) -> MintSpec {
     MintSpec::new(scope, format!("resource-{number}"), TTL)
 }
 
-async fn get(tokens: &TempTokens, text: &str) -> Result<ValidatedToken, TokenError> {
+pub async fn get(tokens: &TempTokens, text: &str) -> Result<ValidatedToken, TokenError> {
     tokens.validate(text, "GET", "/page", None).await
 }
 
