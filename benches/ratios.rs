@@ -93,6 +93,7 @@ async fn compare(only: Option<String>, scale: f64) {
     }
     if table.wants("tokens") {
         tokens::one_at_a_time(&mut table, scale).await;
+        tokens::in_memory(&mut table, scale).await;
         tokens::under_load(&mut table, scale).await;
         live_tokens::flat(&mut table, scale).await;
         live_tokens::ending_many(&mut table, scale).await;

@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use redis::{aio::MultiplexedConnection, cmd, pipe};
 use vestibule::{
-    Keys, Peppers,
+    Keys, Peppers, Vestibule,
     store::{Revocation, TokenId},
     token::{MintSpec, Minted, Scope, Scopes, TempTokens},
 };
@@ -34,6 +34,10 @@ pub const OPEN: &str = "page";
 const COUNTED: &str = "counted-page";
 
 pub async fn tokens(server: &TestServer, keys: &Keys) -> TempTokens {
+    replica(server, keys).await.temp_tokens(scopes())
+}
+
+fn scopes() -> Scopes {
     let scopes = Scopes::new();
     let page = |name| {
         let flow = Scope::new(name).with_placeholder("{id}").with_route("GET", "/api/flows/{id}");
@@ -41,7 +45,7 @@ pub async fn tokens(server: &TestServer, keys: &Keys) -> TempTokens {
     };
     scopes.register(page(OPEN)).unwrap();
     scopes.register(page(COUNTED).with_max_uses(100)).unwrap();
-    replica(server, keys).await.temp_tokens(scopes)
+    scopes
 }
 
 pub fn flow(number: usize) -> String {
@@ -167,6 +171,23 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
             _ => table.compare(row, ratio, &measured),
         }
     }
+}
+
+/// Without a Redis: what of a validation is the library's own.
+pub async fn in_memory(table: &mut Table, scale: Scale) {
+    let tokens = Vestibule::in_memory().temp_tokens(scopes());
+    let held = Held::of(mint(&tokens, OPEN, "flow").await, "flow");
+    let calls = scale.count(20_000);
+    let mut micros = Vec::new();
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        for _ in 0..calls {
+            assert_eq!(held.validate(&tokens).await, None);
+        }
+        micros.push(started.elapsed().as_secs_f64() * 1e6 / calls as f64);
+    }
+    let measured = format!("{:.1} µs", median(micros).unwrap());
+    table.tell(["tokens", "validate on the memory store: digest, open, judge", ""], &measured);
 }
 
 /// Many at a time: what a process can serve.
