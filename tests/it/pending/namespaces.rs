@@ -86,11 +86,8 @@ async fn a_manager_knows_its_callers() {
     let provider = vestibule.bearer_namespace();
     let pendings: Pendings<Device> = vestibule.pendings(config("a"));
     let callback = |id: PendingId| format!("https://app.example/pending/{id}");
-    let manager = PendingManager::new(
-        pendings.clone(),
-        Arc::new(provider.clone()),
-        Arc::new(callback),
-    );
+    let manager =
+        PendingManager::new(pendings.clone(), Arc::new(provider.clone()), Arc::new(callback));
     let spec = Spec::new("form", device());
     let (Created { id, joined, .. }, url) =
         manager.create(Some("bearer-hunter2"), &spec).await.unwrap();
