@@ -175,7 +175,7 @@ impl ByHand {
         take.arg(self.take.get_hash()).arg(1).arg(&key).arg(&request[..]);
         take.arg(GRACE.as_millis() as u64);
         let Value::Array(reply) = self.run(&take).await else { panic!("no array") };
-        let [_, _, Value::BulkString(value)] = reply.as_slice() else { panic!("{reply:?}") };
+        let [_, _, Value::BulkString(value), _] = reply.as_slice() else { panic!("{reply:?}") };
         let body = &value[value.len() - sealed.len()..];
         let taken: PkceState = self.seal.open_short(binding, body).unwrap();
         assert_eq!(taken.created_at_ms, self.record.created_at_ms);
