@@ -45,17 +45,8 @@ const FIELDS: [&str; 12] = [
 
 pub async fn warm_vend(table: &mut Table, scale: Scale) {
     let server = TestServer::builder().cluster(false).start().await;
-    let url = |path| Url::parse(&format!("https://provider.example/{path}")).unwrap();
-    let connector = Connector::new("github", url("authorize"), url("token"), "client").unwrap();
-    let config = ConnectionsConfig::new(Registry::new([connector]).unwrap(), Arc::new(NoProvider));
-    let connections = contestants::vestibule(&server).await.connections(config);
-    let answer = TokenAnswer {
-        access_token: AccessToken::new("a".repeat(200)),
-        refresh_token: Some(RefreshToken::new("r".repeat(100))),
-        expires_in: Some(Duration::from_secs(3600)),
-        scope: Some("repo user".to_owned()),
-    };
-    let id = connections.store("owner", "github", None, &answer).await.unwrap();
+    let connections = contestants::vestibule(&server).await.connections(config());
+    let id = connections.store("owner", "github", None, &answer()).await.unwrap();
     let key = format!("vst:{{{}}}:conn:{id}", id.shard());
     let mut bare = contestants::shared(&server).await;
 
@@ -95,6 +86,21 @@ pub async fn warm_vend(table: &mut Table, scale: Scale) {
             median(plain).unwrap()
         ),
     );
+}
+
+pub fn config() -> ConnectionsConfig {
+    let url = |path| Url::parse(&format!("https://provider.example/{path}")).unwrap();
+    let connector = Connector::new("github", url("authorize"), url("token"), "client").unwrap();
+    ConnectionsConfig::new(Registry::new([connector]).unwrap(), Arc::new(NoProvider))
+}
+
+pub fn answer() -> TokenAnswer {
+    TokenAnswer {
+        access_token: AccessToken::new("a".repeat(200)),
+        refresh_token: Some(RefreshToken::new("r".repeat(100))),
+        expires_in: Some(Duration::from_secs(3600)),
+        scope: Some("repo user".to_owned()),
+    }
 }
 
 pub async fn due_claims(table: &mut Table, scale: Scale) {

@@ -24,6 +24,7 @@ mod support {
     pub mod server;
 }
 
+mod cached;
 mod connections;
 mod contestants;
 mod live_pendings;
@@ -100,6 +101,7 @@ async fn compare(only: Option<String>, scale: f64) {
     }
     if table.wants("connections") {
         connections::warm_vend(&mut table, scale).await;
+        cached::cached_vend(&mut table, scale).await;
         connections::due_claims(&mut table, scale).await;
     }
     if table.wants("seal") {

@@ -55,8 +55,7 @@ end
 local place, kept = 1, {}
 if proven then
   -- Not rotated: of two access tokens the later is current.
-  local same = token == held[1][2]
-  if same and new[4] <= held[1][4] then return {'superseded', request} end
+  if token == held[1][2] and new[4] <= held[1][4] then return {'superseded', request} end
 elseif was[5] ~= presented or refused:find(token or presented, 1, true) then
   return {'superseded', request}
 elseif not dead then
@@ -71,6 +70,8 @@ elseif not dead then
 end
 table.insert(kept, place, new)
 
+-- Told first: nobody reads before this is done, and a missing right fails here.
+if place == 1 then redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id) end
 -- The index first, then all that is new in one HSET: where a right is missing half-way, nothing
 -- is lost, and a retry does the rest. Not HINCRBY: it could fail on what it finds.
 local next_at, decided = was[7], was[8] == fence

@@ -50,6 +50,8 @@ local exhausted = not dead and not host and horizon and now - failing >= horizon
 local next_at = switched and stamp
 if not dead and not exhausted then next_at = string.format('%d', now + backoff) end
 
+-- Told first: nobody reads before this is done, and a missing right fails here.
+if switched or not next_at then redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id) end
 -- The index first, then all that is new in one HSET: where a right is missing half-way, nothing
 -- is lost, and a retry does the rest. Not HINCRBY: it could fail on what it finds.
 if next_at then redis.call('ZADD', due, next_at, id) else redis.call('ZREM', due, id) end

@@ -26,6 +26,8 @@ local mine = was[4] and was[4]:find(request, 1, true)
 -- A new grant since is none of this request's.
 if mine and not already then return {'revoked', request, grant} end
 
+-- Told first: nobody reads before this is done, and a missing right fails here.
+if not already then redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id) end
 redis.call('ZREM', due, id)
 if not already then
   grant = grant + 1

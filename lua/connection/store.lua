@@ -41,6 +41,8 @@ local grant, ver = (before or 0) + 1, (tonumber(was[6]) or 0) + 1
 
 local next_at = next_in ~= '' and string.format('%d', now + next_in)
 
+-- Told first: nobody reads before this is done, and a missing right fails here.
+redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id)
 -- The indexes first, then all that is new in one HSET: where a right is missing half-way, nothing
 -- is lost, and a retry does the rest.
 if next_at then redis.call('ZADD', due, next_at, id) else redis.call('ZREM', due, id) end

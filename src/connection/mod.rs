@@ -19,6 +19,7 @@
 #[cfg(feature = "exchange")]
 mod answer;
 mod api_key;
+mod cache;
 mod catalogue;
 mod claimed;
 mod connector;
@@ -53,6 +54,7 @@ use std::{
 
 use tokio_util::task::TaskTracker;
 
+use self::cache::Cache;
 #[cfg(feature = "exchange")]
 pub use self::http_exchange::{HttpExchange, HttpExchangeError};
 #[cfg(feature = "exchange")]
@@ -64,6 +66,7 @@ use self::under_way::UnderWay;
 pub(crate) use self::{answer::error_in, http_exchange::tokens_in};
 pub use self::{
     api_key::VendedKey,
+    cache::CacheConfig,
     catalogue::WellKnown,
     connector::{AuthType, ClientAuth, Connector, Quirk, RateProfile},
     error::{ConnectionError, SignInError},
@@ -108,6 +111,8 @@ pub struct ConnectionsConfig {
     pub horizon: Duration,
     /// Where a provider's answer is kept until Redis has it. Default: nowhere.
     pub journal: Arc<dyn Journal>,
+    /// Keeps vended tokens in memory, wiped when they leave it. Default: none are kept.
+    pub cache: Option<CacheConfig>,
 }
 
 impl ConnectionsConfig {
@@ -123,6 +128,7 @@ impl ConnectionsConfig {
             journal_window: Duration::from_secs(60),
             horizon: Duration::from_secs(24 * 3600),
             journal: Arc::new(NoJournal),
+            cache: None,
         }
     }
 
@@ -151,6 +157,7 @@ struct Inner {
     behind: Mutex<HashSet<ConnectionId>>,
     poison: Poison,
     under_way: UnderWay,
+    cache: Option<Arc<Cache>>,
 }
 
 impl Connections {
@@ -158,6 +165,7 @@ impl Connections {
         let config = ConnectionsConfig { instance: store::instance(&config.instance), ..config };
         let pkce = PkceStates::new(foundation.clone());
         let exchanges = TaskTracker::new();
+        let cache = config.cache.map(|config| Arc::new(Cache::new(config)));
         Self {
             inner: Arc::new(Inner {
                 foundation,
@@ -167,6 +175,7 @@ impl Connections {
                 behind: Mutex::default(),
                 poison: Poison::default(),
                 under_way: UnderWay::default(),
+                cache,
             }),
         }
     }

@@ -7,7 +7,9 @@ use std::{
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{AccessToken, ConnectionError, Connector, ExchangeClass, Inner, Refreshed};
+use super::{
+    AccessToken, ConnectionError, Connector, ExchangeClass, Inner, Refreshed, cache::Filled,
+};
 use crate::{
     digest::Digest,
     store::{ConnectionId, CredentialRow, Status},
@@ -33,6 +35,8 @@ pub struct Vended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VendPath {
+    /// Kept in this process: no read at all.
+    Cached,
     /// One read, one open.
     Warm,
     /// Still valid, and served while its refresh runs.
@@ -48,6 +52,7 @@ impl VendPath {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Cached => "cached",
             Self::Warm => "warm",
             Self::StaleServed => "stale_served",
             Self::Refreshed => "refreshed",
@@ -62,17 +67,30 @@ impl Inner {
         owner: &str,
         id: &ConnectionId,
     ) -> Result<Vended, ConnectionError> {
-        let vended = Self::vend_by_deadline(inner, inner.owner(owner)?, id).await;
+        let vended = Self::vend_or_cached(inner, inner.owner(owner)?, id).await;
         let word = vended.as_ref().map_or("error", |vended| vended.path.as_str());
         metrics::counter!("vestibule_vends_total", "path" => word).increment(1);
         vended
     }
 
-    async fn vend_by_deadline(
+    async fn vend_or_cached(
         inner: &Arc<Self>,
         owner: Digest,
         id: &ConnectionId,
     ) -> Result<Vended, ConnectionError> {
+        let Some(cache) = &inner.cache else {
+            return Self::vend_by_deadline(inner, owner, id).await.map(|(vended, _)| vended);
+        };
+        if let Some(vended) = cache.get(owner, id) {
+            return Ok(vended);
+        }
+        let (task, task_id) = (inner.clone(), id.clone());
+        let vend = async move { Self::vend_by_deadline(&task, owner, &task_id).await };
+        cache.fill(&*inner.foundation.store, owner, id, vend).await
+    }
+
+    /// The token, and for how long it may be kept.
+    async fn vend_by_deadline(inner: &Arc<Self>, owner: Digest, id: &ConnectionId) -> Filled {
         let deadline = Instant::now() + inner.config.vend_deadline;
         let mut waited = false;
         let mut look = FIRST_LOOK;
@@ -103,7 +121,9 @@ impl Inner {
                 if due && row.lease_ends_at_ms.is_none_or(|ends| ends <= now_ms) {
                     Self::refresh_behind(inner, id, owner, connector);
                 }
-                return inner.open(id, &row, now_ms, path).await;
+                let vended = inner.open(id, &row, now_ms, path).await?;
+                let keep = if due { Duration::ZERO } else { kept_for(&row, connector, now_ms) };
+                return Ok((vended, keep));
             }
             // The exchange goes on if this caller's time is over.
             let refreshing =
@@ -113,13 +133,15 @@ impl Inner {
             };
             let pause = match refreshed? {
                 Refreshed::Fresh { access_token, expires_in } => {
-                    return Ok(Vended { access_token, expires_in, path: VendPath::Refreshed });
+                    let path = VendPath::Refreshed;
+                    return Ok((Vended { access_token, expires_in, path }, Duration::ZERO));
                 }
                 // A provider's trouble is no reason to withhold what still lives.
                 Refreshed::Failed(error)
                     if error.class != ExchangeClass::Rejected && lives(&row, now_ms) =>
                 {
-                    return inner.open(id, &row, now_ms, VendPath::StaleServed).await;
+                    let vended = inner.open(id, &row, now_ms, VendPath::StaleServed).await?;
+                    return Ok((vended, Duration::ZERO));
                 }
                 Refreshed::Failed(error) => return Err(ConnectionError::Exchange(error)),
                 Refreshed::Undecided { .. }
@@ -127,7 +149,8 @@ impl Inner {
                 | Refreshed::Paused { .. }
                     if lives(&row, now_ms) =>
                 {
-                    return inner.open(id, &row, now_ms, VendPath::StaleServed).await;
+                    let vended = inner.open(id, &row, now_ms, VendPath::StaleServed).await?;
+                    return Ok((vended, Duration::ZERO));
                 }
                 Refreshed::Paused { remaining, reason } => {
                     let connector = connector.slug.clone();
@@ -204,6 +227,13 @@ fn is_served(row: &CredentialRow, connector: &Connector, now_ms: u64) -> bool {
     let not_due = row.next_at_ms.is_none_or(|next| next > now_ms);
     row.expires_at_ms.is_none_or(|at| at > now_ms.saturating_add(margin))
         || not_due && lives(row, now_ms)
+}
+
+/// How long the same would be served: until it is due, or near its end.
+fn kept_for(row: &CredentialRow, connector: &Connector, now_ms: u64) -> Duration {
+    let left = |at: Option<u64>| at.map_or(u64::MAX, |at| at.saturating_sub(now_ms));
+    let served = Duration::from_millis(left(row.expires_at_ms));
+    served.saturating_sub(connector.serve_margin).min(Duration::from_millis(left(row.next_at_ms)))
 }
 
 /// Whether the token lives, for as long as a call with it may take to arrive.

@@ -265,6 +265,17 @@ pub enum FailOutcome {
     Gone,
 }
 
+impl FailOutcome {
+    /// Whether a failure of this kind has left another credential than before, or none.
+    pub(super) fn is_a_change(self, kind: FailureKind) -> bool {
+        match self {
+            Self::Recorded { .. } => kind == FailureKind::NeedsReauth,
+            Self::Switched { .. } | Self::Exhausted { .. } => true,
+            Self::Stale | Self::Gone => false,
+        }
+    }
+}
+
 /// What became of a retry by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {

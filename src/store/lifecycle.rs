@@ -5,9 +5,11 @@
 //! What is left of a deleted connection for the grace is receipts: a retried store brings nothing
 //! back, and the id's next grant is another one than before.
 
+use std::sync::Weak;
+
 use async_trait::async_trait;
 
-use super::{ConnectionId, Status, StoreError};
+use super::{ConnectionId, Keeper, Status, StoreError};
 use crate::digest::Digest;
 
 /// The part of the port that a connection's owner needs. The rules and errors are [`Store`](super::Store)'s;
@@ -45,6 +47,10 @@ pub trait LifecycleStore {
         id: &ConnectionId,
         request: Digest,
     ) -> Result<DeletedConnection, StoreError>;
+
+    /// Tells a keeper of every credential that changes, until it is dropped. The first call starts
+    /// to listen, and needs a runtime.
+    fn tell_changes(&self, keeper: Weak<dyn Keeper>);
 }
 
 /// A connection to be created, before there is a credential.

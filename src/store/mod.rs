@@ -15,6 +15,7 @@
 //! The port knows nothing of sealing: bodies and secrets are bytes to it.
 
 mod attempt;
+mod changes;
 mod connection_id;
 mod credential;
 mod device;
@@ -39,6 +40,7 @@ pub use self::{
         Attempt, Begin, Begun, Commit, CommitOutcome, Fail, FailOutcome, FailureKind, Renewal,
         Retry,
     },
+    changes::Keeper,
     connection_id::{ConnectionId, InvalidConnectionId, Status},
     credential::{Claim, CredentialRow, NewCredential, Stored},
     device::{AcquirePoll, DeviceStore, PollRelease, PollTurn, ReleasePoll},

@@ -10,6 +10,7 @@
 
 mod agreement;
 mod bad_input;
+mod cache;
 mod canary;
 mod connection;
 mod connectors;

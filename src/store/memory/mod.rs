@@ -35,7 +35,9 @@ use crate::{
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
         FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError,
-        Stored, Take, WakeHub, millis,
+        Stored, Take, WakeHub,
+        changes::{ChangeHub, Hearing},
+        millis,
     },
     wall_clock::WallClock,
 };
@@ -57,17 +59,23 @@ pub struct MemoryStore {
     /// The std one: no verb awaits while it holds it.
     state: Mutex<State>,
     hub: WakeHub,
+    changes: ChangeHub,
+    /// Nothing is missed here.
+    _hearing: Hearing,
 }
 
 impl MemoryStore {
     /// An empty store under the default prefix, `vst`.
     #[must_use]
     pub fn new() -> Self {
+        let changes = ChangeHub::default();
         Self {
             prefix: "vst".to_owned(),
             clock: Clock::start(),
             state: Mutex::default(),
             hub: WakeHub::default(),
+            _hearing: changes.hear_all(),
+            changes,
         }
     }
 
@@ -132,7 +140,12 @@ impl Store for MemoryStore {
 
     async fn store_credential(&self, credential: NewCredential<'_>) -> Result<Stored, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.store(&credential, now))
+        let stored = state.connections.store(&credential, now);
+        drop(state);
+        if matches!(stored, Stored::Stored { .. }) {
+            self.changes.tell(credential.id);
+        }
+        Ok(stored)
     }
 
     async fn read_credential(
@@ -175,12 +188,22 @@ impl Store for MemoryStore {
 
     async fn commit(&self, commit: Commit<'_>) -> Result<CommitOutcome, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.commit(&commit, now))
+        let outcome = state.connections.commit(&commit, now);
+        drop(state);
+        if matches!(outcome, CommitOutcome::Committed { .. }) {
+            self.changes.tell(commit.id);
+        }
+        Ok(outcome)
     }
 
     async fn fail(&self, fail: Fail<'_>) -> Result<FailOutcome, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.fail(&fail, now))
+        let outcome = state.connections.fail(&fail, now);
+        drop(state);
+        if outcome.is_a_change(fail.kind) {
+            self.changes.tell(fail.id);
+        }
+        Ok(outcome)
     }
 
     async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError> {

@@ -123,6 +123,12 @@ impl Keyspace {
         format!("{}:wake", self.prefix)
     }
 
+    /// Channel: the ids of connections whose credential is another now.
+    #[must_use]
+    pub fn changed(&self) -> String {
+        format!("{}:changed", self.prefix)
+    }
+
     /// STRING: a temp token.
     #[must_use]
     pub fn token(&self, id: TokenId) -> String {
@@ -241,6 +247,7 @@ mod tests {
                 "vst:{c3}:lease:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
             ),
             (keys.wake(), "vst:wake"),
+            (keys.changed(), "vst:changed"),
             (keys.token(token), "vst:{c3}:token:000102030405060708090a0b0c0d0e0f"),
             (keys.uses(token), "vst:{c3}:uses:000102030405060708090a0b0c0d0e0f"),
             (

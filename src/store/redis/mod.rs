@@ -53,7 +53,7 @@ use crate::{
     store::{
         Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
         FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError,
-        Stored, Take,
+        Stored, Take, changes::ChangeHub,
     },
 };
 
@@ -64,6 +64,7 @@ pub struct RedisStore {
     clock: Arc<ServerClock>,
     session: Arc<Session>,
     listener: Listener,
+    changes: ChangeHub,
 }
 
 impl RedisStore {
@@ -80,9 +81,15 @@ impl RedisStore {
         let handshake = Handshake::new(keys.meta(), naming);
         let manager = Manager::new(&config, handshake, clock.clone())
             .map_err(|fault| StoreError::Config(format!("{}; {}", fault.cause, fault.fix)))?;
-        let listener = Listener::new(&config, keys.wake());
-        let store =
-            Self { keys, clock, session: Arc::new(Session::new(manager, &config)?), listener };
+        let changes = ChangeHub::default();
+        let listener = Listener::new(&config, &keys, changes.clone());
+        let store = Self {
+            keys,
+            clock,
+            session: Arc::new(Session::new(manager, &config)?),
+            listener,
+            changes,
+        };
         store.read("connect", &cmd("PING")).await?;
         Ok(store)
     }

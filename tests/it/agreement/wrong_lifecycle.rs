@@ -1,11 +1,13 @@
 //! The wrong store's owners, with one mistake each as well.
 
+use std::sync::Weak;
+
 use vestibule::{
     Digest,
     store::{
         ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
-        DeletedConnection, LifecycleStore, NewConnection, Revoke, RevokedConnection, Status, Store,
-        StoreError,
+        DeletedConnection, Keeper, LifecycleStore, NewConnection, Revoke, RevokedConnection,
+        Status, Store, StoreError,
     },
 };
 
@@ -132,5 +134,9 @@ impl LifecycleStore for WrongStore {
             });
         }
         self.inner.delete_connection(owner, id, request).await
+    }
+
+    fn tell_changes(&self, keeper: Weak<dyn Keeper>) {
+        self.inner.tell_changes(keeper);
     }
 }

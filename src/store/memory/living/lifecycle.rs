@@ -1,6 +1,6 @@
 //! A connection's life, as its owner leads it.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Weak};
 
 use async_trait::async_trait;
 
@@ -12,8 +12,8 @@ use crate::{
     digest::Digest,
     store::{
         ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
-        DeletedConnection, GRACE, LifecycleStore, NewConnection, Revoke, RevokedConnection, Status,
-        StoreError,
+        DeletedConnection, GRACE, Keeper, LifecycleStore, NewConnection, Revoke, RevokedConnection,
+        Status, StoreError,
     },
 };
 
@@ -46,7 +46,12 @@ impl LifecycleStore for MemoryStore {
 
     async fn revoke_connection(&self, revoke: Revoke<'_>) -> Result<RevokedConnection, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.revoke(&revoke, now))
+        let outcome = state.connections.revoke(&revoke, now);
+        drop(state);
+        if matches!(outcome, RevokedConnection::Revoked { .. }) {
+            self.changes.tell(revoke.id);
+        }
+        Ok(outcome)
     }
 
     async fn delete_connection(
@@ -56,7 +61,16 @@ impl LifecycleStore for MemoryStore {
         request: Digest,
     ) -> Result<DeletedConnection, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.delete(owner, id, request, now))
+        let outcome = state.connections.delete(owner, id, request, now);
+        drop(state);
+        if outcome == DeletedConnection::Deleted {
+            self.changes.tell(id);
+        }
+        Ok(outcome)
+    }
+
+    fn tell_changes(&self, keeper: Weak<dyn Keeper>) {
+        self.changes.register(keeper);
     }
 }
 

@@ -110,6 +110,7 @@ pub(in crate::store::redis) async fn commit(
     let reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
     Ok(match reply.word() {
         "committed" => {
+            store.changes.tell(commit.id);
             CommitOutcome::Committed { ver: reply.part(0)?, recovered: reply.part::<u8>(1)? == 1 }
         }
         "already" => CommitOutcome::AlreadyCommitted { ver: reply.part(0)? },
@@ -140,14 +141,18 @@ pub(in crate::store::redis) async fn fail(
     ];
     let verb = &scripts::CONNECTION_FAIL;
     let reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
-    Ok(match reply.word() {
+    let outcome = match reply.word() {
         "recorded" => FailOutcome::Recorded { attempts: reply.part(0)? },
         "switched" => FailOutcome::Switched { attempts: reply.part(0)? },
         "exhausted" => FailOutcome::Exhausted { attempts: reply.part(0)? },
         "stale" => FailOutcome::Stale,
         "gone" => FailOutcome::Gone,
         _ => return Err(reply.unknown_word()),
-    })
+    };
+    if outcome.is_a_change(fail.kind) {
+        store.changes.tell(fail.id);
+    }
+    Ok(outcome)
 }
 
 pub(in crate::store::redis) async fn retry(

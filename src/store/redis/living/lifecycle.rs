@@ -1,5 +1,7 @@
 //! A connection's life on Redis, as its owner leads it.
 
+use std::sync::Weak;
+
 use async_trait::async_trait;
 use redis::{Value, cmd, from_redis_value_ref};
 
@@ -11,8 +13,8 @@ use crate::{
     digest::Digest,
     store::{
         Class, ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
-        DeletedConnection, GRACE, LifecycleStore, NewConnection, Revoke, RevokedConnection, Shard,
-        Status, StoreError, millis,
+        DeletedConnection, GRACE, Keeper, LifecycleStore, NewConnection, Revoke, RevokedConnection,
+        Shard, Status, StoreError, millis,
     },
 };
 
@@ -104,7 +106,10 @@ impl LifecycleStore for RedisStore {
         let verb = &scripts::CONNECTION_REVOKE;
         let reply = self.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
         match reply.word() {
-            "revoked" => Ok(RevokedConnection::Revoked { grant: reply.part(0)? }),
+            "revoked" => {
+                self.changes.tell(revoke.id);
+                Ok(RevokedConnection::Revoked { grant: reply.part(0)? })
+            }
             "already" => Ok(RevokedConnection::Already),
             "absent" => Ok(RevokedConnection::Absent),
             "corrupt" => Err(StoreError::Corrupt { verb: verb.name, key: conn, what: NO_OWNER }),
@@ -128,11 +133,19 @@ impl LifecycleStore for RedisStore {
         let verb = &scripts::CONNECTION_DELETE;
         let reply = self.run_script(verb, [&conn, &index, &due], argv, request.as_bytes()).await?;
         match reply.word() {
-            "deleted" => Ok(DeletedConnection::Deleted),
+            "deleted" => {
+                self.changes.tell(id);
+                Ok(DeletedConnection::Deleted)
+            }
             "absent" => Ok(DeletedConnection::Absent),
             "corrupt" => Err(StoreError::Corrupt { verb: verb.name, key: conn, what: NO_OWNER }),
             _ => Err(reply.unknown_word()),
         }
+    }
+
+    fn tell_changes(&self, keeper: Weak<dyn Keeper>) {
+        self.changes.register(keeper);
+        self.listener.hear_changes();
     }
 }
 

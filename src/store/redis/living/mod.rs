@@ -59,7 +59,10 @@ pub(super) async fn store(
     let reply =
         store.run_script(&scripts::CONNECTION_STORE, keys, argv, request.as_bytes()).await?;
     match reply.word() {
-        "stored" => Ok(Stored::Stored { grant: reply.part(0)? }),
+        "stored" => {
+            store.changes.tell(new.id);
+            Ok(Stored::Stored { grant: reply.part(0)? })
+        }
         "foreign" => Ok(Stored::Foreign),
         _ => Err(reply.unknown_word()),
     }

@@ -1,0 +1,121 @@
+//! Who in this process keeps credentials, and how they are told that one has changed.
+//!
+//! What is kept is only as good as what is heard. So a keeper is told two things: which credential
+//! is another now, and whether *all* changes reach this process. While they may not, it keeps
+//! nothing.
+
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use super::ConnectionId;
+
+/// Keeps something of credentials. It is told while a lock is held: it must be quick, and must not
+/// call the store.
+pub trait Keeper: Send + Sync + Debug {
+    /// Whether all changes are told from now on. Until the first `true`, and after a `false`, some
+    /// are missed: what is kept is worth nothing then.
+    fn hears_all(&self, all: bool);
+
+    /// This one's credential is another now, or none. Told at least once, also for this process's
+    /// own changes.
+    fn changed(&self, id: &ConnectionId);
+}
+
+/// The keepers of one process. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ChangeHub {
+    /// A std Mutex, never held across an await.
+    inner: Arc<Mutex<Keepers>>,
+}
+
+#[derive(Debug, Default)]
+struct Keepers {
+    keepers: Vec<Weak<dyn Keeper>>,
+    hears_all: bool,
+}
+
+/// All changes are heard for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Hearing(ChangeHub);
+
+impl ChangeHub {
+    /// From now on it is told, until it is dropped.
+    pub(super) fn register(&self, keeper: Weak<dyn Keeper>) {
+        let mut inner = self.lock();
+        inner.keepers.retain(|known| known.strong_count() > 0);
+        if let Some(new) = keeper.upgrade() {
+            new.hears_all(inner.hears_all);
+        }
+        inner.keepers.push(keeper);
+    }
+
+    pub(super) fn tell(&self, id: &ConnectionId) {
+        for keeper in self.lock().keepers.iter().filter_map(Weak::upgrade) {
+            keeper.changed(id);
+        }
+    }
+
+    pub(super) fn hear_all(&self) -> Hearing {
+        self.set(true);
+        Hearing(self.clone())
+    }
+
+    fn set(&self, all: bool) {
+        let mut inner = self.lock();
+        inner.hears_all = all;
+        for keeper in inner.keepers.iter().filter_map(Weak::upgrade) {
+            keeper.hears_all(all);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Keepers> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[derive(Debug, Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Keeper for Notes {
+        fn hears_all(&self, all: bool) {
+            self.0.lock().unwrap().push(all.to_string());
+        }
+
+        fn changed(&self, id: &ConnectionId) {
+            self.0.lock().unwrap().push(id.to_string());
+        }
+    }
+
+    #[test]
+    fn a_keeper_is_told_from_its_registration_to_its_end() {
+        let (hub, id) = (ChangeHub::default(), ConnectionId::random(Digest::NONE));
+        let early = Arc::new(Notes::default());
+        let weak: Weak<dyn Keeper> = Arc::downgrade(&early) as _;
+        hub.register(weak);
+        let hearing = hub.hear_all();
+        let late = Arc::new(Notes::default());
+        let weak: Weak<dyn Keeper> = Arc::downgrade(&late) as _;
+        hub.register(weak);
+        hub.tell(&id);
+        drop(hearing);
+        assert_eq!(*early.0.lock().unwrap(), ["false", "true", id.as_str(), "false"]);
+        assert_eq!(*late.0.lock().unwrap(), ["true", id.as_str(), "false"]);
+        drop((early, late));
+        hub.tell(&id);
+        hub.register(Weak::<Notes>::new());
+        assert_eq!(hub.lock().keepers.len(), 1, "who is gone is forgotten");
+    }
+}

@@ -1,0 +1,197 @@
+//! Which verbs tell of a change, on both stores, and to other processes.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+use vestibule::{
+    Digest, RequestId,
+    store::{
+        Attempt, Begin, Begun, Commit, ConnectionId, Fail, FailureKind, Keeper, NewCredential,
+        Revoke, Store, memory::MemoryStore,
+    },
+};
+
+use crate::support::{server, stores};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Default)]
+struct Ear {
+    hears_all: Mutex<bool>,
+    changed: Mutex<HashSet<ConnectionId>>,
+}
+
+impl Keeper for Ear {
+    fn hears_all(&self, all: bool) {
+        *self.hears_all.lock().unwrap() = all;
+    }
+
+    fn changed(&self, id: &ConnectionId) {
+        self.changed.lock().unwrap().insert(id.clone());
+    }
+}
+
+/// A store that does things, and whoever listens: of Redis, in another process as it were.
+struct Scene {
+    store: Arc<dyn Store>,
+    ear: Arc<Ear>,
+    /// Listens for as long as it lives.
+    _other: Arc<dyn Store>,
+}
+
+impl Scene {
+    async fn both() -> [Self; 2] {
+        let (server, prefix) = (server::shared().await, stores::fresh_prefix());
+        let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        [
+            Self::of(memory.clone(), memory).await,
+            Self::of(stores::store(server, &prefix).await, stores::store(server, &prefix).await)
+                .await,
+        ]
+    }
+
+    async fn of(store: Arc<dyn Store>, other: Arc<dyn Store>) -> Self {
+        let ear = Arc::new(Ear::default());
+        let weak: Weak<Ear> = Arc::downgrade(&ear);
+        other.tell_changes(weak);
+        until("it hears", || *ear.hears_all.lock().unwrap()).await;
+        Self { store, ear, _other: other }
+    }
+
+    /// Whether that verb told of `id`: everything that is told before the marker is heard before it.
+    async fn tells(&self, id: &ConnectionId, verb: impl Future<Output = ()>) -> bool {
+        self.heard().await;
+        verb.await;
+        self.heard().await.contains(id)
+    }
+
+    async fn heard(&self) -> HashSet<ConnectionId> {
+        let marker = self.stored(&ConnectionId::random(digest(9)), 1).await;
+        until("the marker", || self.ear.changed.lock().unwrap().contains(&marker)).await;
+        std::mem::take(&mut *self.ear.changed.lock().unwrap())
+    }
+
+    async fn stored(&self, id: &ConnectionId, token: u8) -> ConnectionId {
+        let new = NewCredential {
+            id,
+            request: RequestId::random().digest(),
+            owner: digest(9),
+            connector: "demo",
+            secret: b"secret",
+            refresh_token: Some(digest(token)),
+            expires_in: Some(HOUR),
+            // Due at once.
+            next_in: Some(Duration::ZERO),
+        };
+        self.store.store_credential(new).await.unwrap();
+        id.clone()
+    }
+
+    async fn begun(&self, id: &ConnectionId) -> Begun {
+        let attempt = Attempt {
+            id,
+            holder: RequestId::random().digest(),
+            owner: None,
+            // Nobody renews it: the next one begins.
+            lease: Duration::ZERO,
+            instance: "test",
+            forgiven: HOUR,
+            settled: HOUR,
+        };
+        match self.store.begin(attempt).await.unwrap() {
+            Begin::Begun(begun) => begun,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn commit(&self, id: &ConnectionId, begun: &Begun, token: u8, answered_ago: Duration) {
+        let commit = Commit {
+            id,
+            request: RequestId::random().digest(),
+            fence: begun.fence,
+            grant: begun.grant,
+            presented: begun.refresh_token,
+            secret: b"newer",
+            refresh_token: Some(digest(token)),
+            expires_in: Some(HOUR),
+            next_in: Some(Duration::ZERO),
+            answered_ago,
+        };
+        self.store.commit(commit).await.unwrap();
+    }
+
+    async fn fail(&self, id: &ConnectionId, kind: FailureKind, horizon: Option<Duration>) {
+        let begun = self.begun(id).await;
+        let fail = Fail {
+            id,
+            request: RequestId::random().digest(),
+            fence: begun.fence,
+            grant: begun.grant,
+            presented: begun.refresh_token,
+            kind,
+            reason: "test",
+            backoff: Duration::ZERO,
+            horizon,
+        };
+        self.store.fail(fail).await.unwrap();
+    }
+}
+
+fn digest(byte: u8) -> Digest {
+    Digest::from_bytes(&[byte; 16]).unwrap()
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// every change of what would be vended is told, and nothing else is.
+#[tokio::test]
+async fn every_change_of_a_credential_is_told_and_nothing_else() {
+    for scene in Scene::both().await {
+        let id = ConnectionId::random(digest(9));
+        let store = &scene.store;
+        let told = scene.tells(&id, async { drop(scene.stored(&id, 1).await) }).await;
+        assert!(told, "store");
+        let told = scene.tells(&id, async { drop(scene.begun(&id).await) }).await;
+        assert!(!told, "begin");
+        let two = [scene.begun(&id).await, scene.begun(&id).await];
+        let told = scene.tells(&id, scene.commit(&id, &two[0], 2, Duration::ZERO)).await;
+        assert!(told, "commit");
+        let told = scene.tells(&id, scene.commit(&id, &two[1], 3, HOUR)).await;
+        assert!(!told, "a commit that is kept beside");
+        for kind in [FailureKind::Transient, FailureKind::Host] {
+            let told = scene.tells(&id, scene.fail(&id, kind, None)).await;
+            assert!(!told, "fail: {kind:?}");
+        }
+        let told = scene.tells(&id, scene.fail(&id, FailureKind::NeedsReauth, None)).await;
+        assert!(told, "fail that switches to the sibling");
+        let told = scene.tells(&id, scene.fail(&id, FailureKind::NeedsReauth, None)).await;
+        assert!(told, "fail that needs its owner");
+        scene.stored(&id, 4).await;
+        let horizon = Some(Duration::ZERO);
+        let told = scene.tells(&id, scene.fail(&id, FailureKind::Transient, horizon)).await;
+        assert!(told, "fail that gives up");
+        let revoke = || Revoke {
+            id: &id,
+            request: RequestId::random().digest(),
+            owner: digest(9),
+            reason: "test",
+        };
+        let told = scene.tells(&id, async { drop(store.revoke_connection(revoke()).await) }).await;
+        assert!(told, "revoke");
+        let told = scene.tells(&id, async { drop(store.revoke_connection(revoke()).await) }).await;
+        assert!(!told, "revoke of what is revoked");
+        let request = RequestId::random().digest();
+        let delete = async { drop(store.delete_connection(digest(9), &id, request).await) };
+        assert!(scene.tells(&id, delete).await, "delete");
+    }
+}
