@@ -1,6 +1,8 @@
 //! What is not signed in to: keys that a user pastes, and tokens that the host is given for itself.
 
-use super::{ApiKey, ApiSecret, AuthType, ConnectionError, Connections, CredentialSecret, settle};
+use super::{
+    ApiKey, ApiSecret, AuthType, ConnectionError, Connections, CredentialSecret, PATIENCE, settle,
+};
 use crate::store::{ConnectionId, Status};
 
 /// Longer ones are mistakes.
@@ -88,6 +90,7 @@ impl Connections {
     /// # Errors
     ///
     /// [`ConnectionError::OtherAuth`] if the connector works with something else;
+    /// [`ConnectionError::AtCap`] after 5 s without a place there, [`ConnectionError::ConnectorPaused`],
     /// [`ConnectionError::Exchange`]; and as [`store`](Self::store).
     pub async fn connect_client(
         &self,
@@ -98,8 +101,8 @@ impl Connections {
         if connector.auth != AuthType::ClientCredentials {
             return Err(ConnectionError::other_auth(connector));
         }
-        let exchange = &self.inner.config.exchange;
-        let answer = exchange.exchange_client_credentials(connector).await?;
+        let call = self.inner.config.exchange.exchange_client_credentials(connector);
+        let answer = self.ask(connector, PATIENCE, call, |_| None).await??;
         let new = self.inner.prepare(owner, &connector.slug, None, &answer).await?;
         settle::persist(|| self.inner.store(&new)).await
     }

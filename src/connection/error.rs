@@ -46,7 +46,7 @@ pub enum ConnectionError {
     /// Its connector is paused: the provider does not accept the host itself, and nobody asks it.
     /// The credential is as it was; an operator must mend the client.
     #[error(
-        "the access token ran out, and connector {connector} is paused ({reason}) for another \
+        "no fresh access token: connector {connector} is paused ({reason}) for another \
          {remaining:?}: mend its client"
     )]
     ConnectorPaused {
@@ -59,7 +59,7 @@ pub enum ConnectionError {
     },
     /// The connector's provider takes no more calls at the moment.
     #[error(
-        "the access token ran out, and connector {connector} is at its cap: try again in {retry_in:?}"
+        "no fresh access token: connector {connector} is at its cap: try again in {retry_in:?}"
     )]
     AtCap {
         /// The connector.
@@ -163,10 +163,34 @@ pub enum SignInError {
     /// The code exchange failed.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
+    /// The connector is paused, since its provider does not accept the host: nobody asks it. When
+    /// it ends, the sign-in can be started again.
+    #[error("sign-ins there are paused: try again later")]
+    Paused {
+        /// For so much longer.
+        remaining: Duration,
+    },
+    /// The connector was at its cap for as long as a sign-in waits: the provider was not asked.
+    #[error("too many sign in there at the moment: start again")]
+    AtCap {
+        /// When there may be room.
+        retry_in: Duration,
+    },
     /// The credential could not be stored, or what was asked for does not exist: the source says
     /// how, for logs.
     #[error("the connection could not be made")]
     Connection(#[from] ConnectionError),
+}
+
+impl SignInError {
+    /// Of a call that was not made.
+    pub(super) fn unasked(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::ConnectorPaused { remaining, .. } => Self::Paused { remaining },
+            ConnectionError::AtCap { retry_in, .. } => Self::AtCap { retry_in },
+            error => Self::Connection(error),
+        }
+    }
 }
 
 /// What may be said outside of a state that failed.

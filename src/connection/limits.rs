@@ -1,8 +1,8 @@
-//! What a provider takes: every refresh has a place before it begins.
+//! What a provider takes: every call that exchanges something has a place before it begins.
 //!
 //! **Caps** are counted over all replicas, and a refresh that finds no place leaves no trace on its
-//! credential. The sweep's stand in line: each is told a time of its own. A vend's caller is in a
-//! hurry, and asks again.
+//! credential. The sweep's stand in line: each is told a time of its own. A vend's caller, or a person
+//! who signs in, is in a hurry, and asks again.
 //!
 //! **A pause** is for what only an operator can mend: the provider does not accept the host itself.
 //! Nobody asks it then, for 1 min at first and twice as long each time, up to 15 min; after that one
@@ -68,26 +68,30 @@ impl Inner {
             return self.begin_once(id, owner, ReplayPolicy::Strict).await;
         };
         // Only the worker, which serves all owners, has the patience to stand in line.
-        let place = match self.place_at(connector, owner.is_none()).await? {
+        let lease = connector.replay.patience() + SPARE;
+        let place = match self.place_at(connector, lease, owner.is_none()).await? {
             Ok(place) => place,
             Err(told) => return Ok(Ended::Unbegun(told)),
         };
         let begun = self.begin_once(id, owner, connector.replay).await;
-        place.leave(begun.as_ref().ok()).await;
+        let ended = begun.as_ref().ok();
+        let made = ended.is_some_and(|ended| !matches!(ended, Ended::Unbegun(_)));
+        place.leave(made, ended.is_some_and(accepts_the_host)).await;
         begun
     }
 
-    /// A place for one refresh, or when to come again.
-    async fn place_at<'a>(
+    /// A place for one call, or when to come again.
+    pub(super) async fn place_at<'a>(
         &'a self,
         connector: &'a Connector,
+        lease: Duration,
         in_line: bool,
     ) -> Result<Result<HeldPlace<'a>, Refreshed>, StoreError> {
         let holder = RequestId::random().digest();
         let reserve = Reserve {
             connector: self.name_of(connector),
             holder,
-            lease: connector.replay.patience() + SPARE,
+            lease,
             caps: connector.caps(),
             in_line,
         };
@@ -106,7 +110,7 @@ impl Inner {
     pub(super) async fn pause_for(
         &self,
         connector: &str,
-        id: &ConnectionId,
+        id: Option<&ConnectionId>,
         error: &ExchangeError,
     ) -> Option<Duration> {
         let connector = self.config.registry.lookup(connector).ok()?;
@@ -115,7 +119,7 @@ impl Inner {
             // Of those, only what the provider said.
             ExchangeClass::Config => {
                 ExchangeClass::of_code(&error.reason) == ExchangeClass::Config
-                    && self.under_way.misfit(&connector.slug, id)
+                    && id.is_some_and(|id| self.under_way.misfit(&connector.slug, id))
             }
             _ => false,
         };
@@ -172,7 +176,7 @@ impl Inner {
         Ok(resumed)
     }
 
-    fn name_of<'a>(&self, connector: &'a Connector) -> ConnectorName<'a> {
+    pub(super) fn name_of<'a>(&self, connector: &'a Connector) -> ConnectorName<'a> {
         let digest = self.foundation.naming.digest("connector", &[connector.slug.as_bytes()]);
         ConnectorName { shard: Shard::new(digest.as_bytes()[0]), slug: &connector.slug }
     }
@@ -184,8 +188,8 @@ impl Connector {
     }
 }
 
-/// A place at a provider, held for one refresh.
-struct HeldPlace<'a> {
+/// A place at a provider, held for one call.
+pub(super) struct HeldPlace<'a> {
     inner: &'a Inner,
     connector: &'a Connector,
     holder: Digest,
@@ -194,18 +198,17 @@ struct HeldPlace<'a> {
 }
 
 impl HeldPlace<'_> {
-    /// The exchange is over, or never began.
-    async fn leave(self, ended: Option<&Ended>) {
+    /// The call is over, or was never made; and if it shows that, the provider accepts the host.
+    pub(super) async fn leave(self, made: bool, accepted: bool) {
         let Self { inner, connector, holder, probe, entered } = self;
         inner.under_way.leave(&connector.slug, entered);
-        if ended.is_some_and(accepts_the_host) {
+        if accepted {
             inner.under_way.fits(&connector.slug);
             if probe && let Err(error) = inner.resume(connector).await {
                 tracing::warn!(connector = connector.slug, %error,
                     "a pause is not ended: the next refresh will");
             }
         }
-        let made = ended.is_some_and(|ended| !matches!(ended, Ended::Unbegun(_)));
         let caps = connector.caps();
         if caps.is_none() && (made || !probe) {
             return;

@@ -19,6 +19,7 @@
 #[cfg(feature = "exchange")]
 mod answer;
 mod api_key;
+mod asking;
 mod cache;
 mod catalogue;
 mod claimed;
@@ -82,6 +83,7 @@ pub use self::{
     vend::{VendPath, Vended},
 };
 pub(crate) use self::{
+    asking::PATIENCE,
     obtained::Obtained,
     settle::{MayPass, persist},
 };

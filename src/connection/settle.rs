@@ -133,7 +133,7 @@ impl Exchange<'_> {
     pub(super) async fn fail(&self, error: ExchangeError) -> Ended {
         let forgiving = self.undecided_for() < self.replay.forgiven();
         let undecided_before = self.begun.undecided_since.is_some();
-        let paused = self.inner.pause_for(&self.begun.connector, self.id, &error).await;
+        let paused = self.inner.pause_for(&self.begun.connector, Some(self.id), &error).await;
         let (kind, reason) = match error.class {
             // The provider may refuse the second presentation of a token that it rotated for a
             // crashed replica: inside its grace that is not the last word.

@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use url::Url;
 
 use super::{
-    AuthorizationCode, CodeGrant, ConnectionError, ExchangeError, Inner, SignInError, settle,
+    AuthorizationCode, CodeGrant, ConnectionError, ExchangeError, Inner, PATIENCE, SignInError,
+    settle,
 };
 use crate::{
     digest::RequestId,
@@ -114,6 +115,7 @@ impl Inner {
         let Some(mut authorize_url) = connector.authorize_url.clone() else {
             return Err(ConnectionError::other_auth(connector).into());
         };
+        self.not_paused(connector).await.map_err(SignInError::unasked)?;
         let redirect = Url::parse(sign_in.redirect_uri).map_err(|_| SignInError::RedirectUri)?;
         if !matches!(redirect.scheme(), "http" | "https") || redirect.fragment().is_some() {
             return Err(SignInError::RedirectUri);
@@ -220,7 +222,9 @@ impl Inner {
             redirect_uri: &record.redirect_uri,
             resource: &record.resource,
         };
-        let answer = self.config.exchange.exchange_code(connector, grant).await?;
+        let call = self.config.exchange.exchange_code(connector, grant);
+        let asked = self.ask(connector, PATIENCE, call, |_| None).await;
+        let answer = asked.map_err(SignInError::unasked)??;
         let before = match record.reauthorises.as_str() {
             "" => None,
             id => Some(id.parse::<ConnectionId>().map_err(|_| ConnectionError::NotFound)?),

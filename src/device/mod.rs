@@ -48,7 +48,7 @@ pub use self::{
     flow::{DeviceFlow, DeviceOutcome},
 };
 use crate::{
-    connection::{AuthType, Connections},
+    connection::{AuthType, Connections, PATIENCE},
     foundation::Foundation,
     pending::{Completion, Dedup, Life, Namespace, Pending, Pendings, Spec},
     store::{ConnectionId, PendingId},
@@ -175,7 +175,9 @@ impl DeviceSignIns {
     ///
     /// [`DeviceError::Connection`] for an unknown connector, a bad owner, or a connection to
     /// re-authorise that is not the owner's; [`DeviceError::NoDeviceFlow`] for a connector without
-    /// one; [`DeviceError::Refused`] if the provider gave no code; a failure of the store. Nothing
+    /// one; [`ConnectionError::AtCap`](crate::connection::ConnectionError::AtCap) or
+    /// [`ConnectorPaused`](crate::connection::ConnectionError::ConnectorPaused) inside the former
+    /// if the provider is not asked now; [`DeviceError::Refused`] if the provider gave no code; a failure of the store. Nothing
     /// is left behind then.
     pub async fn start(&self, sign_in: DeviceSignIn<'_>) -> Result<StartedDevice, DeviceError> {
         let inner = &self.inner;
@@ -190,7 +192,8 @@ impl DeviceSignIns {
         }
 
         let asked = Instant::now();
-        let given = inner.endpoint.authorize(asked_of).await?;
+        let call = inner.endpoint.authorize(asked_of);
+        let given = inner.connections.ask(asked_of, PATIENCE, call, |_| None).await??;
         let left = given.expires_in.saturating_sub(asked.elapsed());
         let mut spec = sign_in.spec(DeviceFlow::new(&sign_in, &place, given));
         spec.life = Life::For(left.min(inner.config.longest));

@@ -10,7 +10,7 @@ use super::{
     granted::STORABLE,
 };
 use crate::{
-    connection::{ExchangeClass, ExchangeError, MayPass, Obtained, persist},
+    connection::{ConnectionError, ExchangeClass, ExchangeError, MayPass, Obtained, persist},
     digest::{Digest, RequestId},
     pending::{Completion, PendingError},
     store::{AcquirePoll, Ending, PendingId, PollRelease, PollTurn, ReleasePoll},
@@ -101,10 +101,18 @@ impl<'a> Turn<'a> {
             return self.again(Duration::ZERO, self.interval, self.failures).await;
         }
         let asked = self.inner.endpoint.poll(connector, &self.flow.device_code);
-        let polled = timeout(patience, asked).await.unwrap_or_else(|_| {
-            Err(ExchangeError::new(ExchangeClass::Undecided, "no answer in time"))
-        });
-        self.settle(polled).await
+        let asked = async {
+            timeout(patience, asked).await.unwrap_or_else(|_| {
+                Err(ExchangeError::new(ExchangeClass::Undecided, "no answer in time"))
+            })
+        };
+        match self.inner.connections.ask(connector, Duration::ZERO, asked, refusal).await {
+            Ok(polled) => self.settle(polled).await,
+            Err(error) => {
+                tracing::debug!(pending = %self.id, %error, "nobody is polled now");
+                self.again(unasked(&error), self.interval, self.failures).await
+            }
+        }
     }
 
     async fn settle(&self, polled: Result<Polled, ExchangeError>) -> Next {
@@ -215,6 +223,23 @@ impl<'a> Turn<'a> {
 impl MayPass for PendingError {
     fn may_pass(&self) -> bool {
         matches!(self, Self::Store(error) if error.may_pass())
+    }
+}
+
+/// What a poll was refused with, if it was.
+fn refusal(polled: &Polled) -> Option<&str> {
+    match polled {
+        Polled::Refused { code } => Some(code),
+        _ => None,
+    }
+}
+
+/// When to come again after a poll that was not sent.
+fn unasked(error: &ConnectionError) -> Duration {
+    match error {
+        ConnectionError::AtCap { retry_in, .. } => *retry_in,
+        ConnectionError::ConnectorPaused { remaining, .. } => (*remaining).min(LONGEST_PAUSE),
+        _ => RETRY,
     }
 }
 

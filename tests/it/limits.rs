@@ -2,6 +2,7 @@
 //! for the store, records are made older; where it must for a process, it is paused.
 
 mod outages;
+mod people;
 
 use std::{num::NonZero, time::Duration};
 

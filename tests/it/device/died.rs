@@ -145,7 +145,8 @@ async fn tokens_outlive_who_was_told_them() {
     let scene = Scene::new().await;
     let mut raw = server::shared().await.raw().await;
     let (user, prefix) = (scene.prefix.clone(), &scene.prefix);
-    let kinds = ["pending", "pendings", "outcome", "dedup", "waiters", "lease"];
+    let kinds =
+        ["pending", "pendings", "outcome", "dedup", "waiters", "lease", "places", "limit", "pause"];
     let keys = kinds.map(|kind| format!("~{prefix}:*:{kind}:*")).join(" ");
     let rule = format!("ACL SETUSER {user} on >narrow ~{prefix}:meta {keys} &* +@all");
     let mut words = rule.split(' ');
