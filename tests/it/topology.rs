@@ -61,7 +61,7 @@ async fn a_login_is_in_the_url() {
     let set = SentinelSet::start().await;
     let cluster = TestServer::builder().start().await;
     for server in [&set.primary, &set.replica, &cluster] {
-        let rule = format!("ACL SETUSER app on >{PASSWORD} ~{PREFIX}:* +@all");
+        let rule = format!("ACL SETUSER app on >{PASSWORD} ~{PREFIX}:* &{PREFIX}:* +@all");
         tell::<()>(&mut server.raw().await, &rule).await;
     }
     for url in [set.url(), set.primary.url(), cluster.url(), cluster.cluster_url()] {
