@@ -15,6 +15,7 @@
 -- ARGV[10] answered  ms since the exchange that brought it began: what began later is later
 --
 -- Returns  {"committed", request, ver, recovered}   recovered: 1 if it was not active
+--          {"withdrawn", request, ver}   stored, and still an orphan: nobody may have it
 --          {"already", request, ver}   this very commit, however late; the current ver
 --          {"alt", request}            a sibling is current; this is kept beside it
 --          {"superseded", request}     another answer is current
@@ -29,10 +30,12 @@ local token, expires, next_in = ARGV[7] ~= '' and ARGV[7], ARGV[8], ARGV[9]
 local was = redis.call('HMGET', conn, 'status', 'grant', 'committed', 'ver', 'base', 'refused',
   'next_at', 'att_fence', 'secret', 'token', 'expires_at', 'answered_at', 'alt_secret', 'alt_token',
   'alt_expires_at', 'alt_answered_at', 'alt2_secret', 'alt2_token', 'alt2_expires_at',
-  'alt2_answered_at')
+  'alt2_answered_at', 'was')
 redis.call('ZSCORE', due, id)
 if not was[1] then return {'gone', request} end
-local active, dead = was[1] == 'active', was[1] == 'needs_reauth'
+-- An orphan is judged as what it was, and stays one.
+local status = was[1] == 'orphaned' and was[21] or was[1]
+local active, dead, orphan = status == 'active', status == 'needs_reauth', was[1] == 'orphaned'
 local ver, refused = tonumber(was[4]) or 0, was[6] or ''
 if was[3] and was[3]:find(request, 1, true) then return {'already', request, ver} end
 if was[2] ~= grant then return {'refused', request} end
@@ -45,14 +48,13 @@ local new = {ARGV[6], token, expires ~= '' and string.format('%d', now + expires
 -- What is held: the current answer, then its siblings. Accepted whatever the fence says is an
 -- answer to the token of any of them, or to one that another attempt was refused with: it is the
 -- freshest there is, and throwing a rotated token away bricks the account.
-local held, proven = {}, refused:find(presented, 1, true)
+local held, proven, place, kept = {}, refused:find(presented, 1, true), 1, {}
 for at = 9, 17, 4 do
   if at == 9 or was[at] then
     held[#held + 1] = {was[at], was[at + 1], was[at + 2], tonumber(was[at + 3]) or 0}
     proven = proven or was[at + 1] == presented
   end
 end
-local place, kept = 1, {}
 if proven then
   -- Not rotated: of two access tokens the later is current.
   if token == held[1][2] and new[4] <= held[1][4] then return {'superseded', request} end
@@ -79,13 +81,12 @@ if place == 1 then
   next_at = next_in ~= '' and string.format('%d', now + next_in)
   -- A sibling of what is dead: proven by using it, at once.
   if dead and not proven then next_at = stamp end
-  if next_at then redis.call('ZADD', due, next_at, id) else redis.call('ZREM', due, id) end
-elseif decided and next_at then
-  redis.call('ZADD', due, next_at, id)
 end
+local waits = next_at and not orphan
+if waits and (place == 1 or decided) then redis.call('ZADD', due, next_at, id) end
+if place == 1 and not waits then redis.call('ZREM', due, id) end
 -- The last four receipts, so that a late retry does not find its own overwritten.
-local set = {'committed', request .. ' ' .. (was[3] or ''):sub(1, 98), 'updated_at', stamp}
-local drop = {}
+local set, drop = {'committed', request .. ' ' .. (was[3] or ''):sub(1, 98), 'updated_at', stamp}, {}
 local function put(field, value)
   local list = value and set or drop
   list[#list + 1] = field
@@ -99,13 +100,14 @@ for at, prefix in ipairs({'', 'alt_', 'alt2_'}) do
   put(prefix .. 'answered_at', answer[4] and string.format('%d', answer[4]))
 end
 if place == 1 then
-  put('status', 'active')
+  put(orphan and 'was' or 'status', 'active')
   put('ver', ver + 1)
   put('base', presented)
   put('attempts', 0)
   put('next_at', next_at)
-  for _, field in ipairs({'reason', 'last_error', 'error_at', 'failing_at'}) do put(field, false) end
-  if not active then put('status_at', stamp) end
+  put(orphan and 'was_reason' or 'reason', false)
+  for _, field in ipairs({'last_error', 'error_at', 'failing_at'}) do put(field, false) end
+  if not active and not orphan then put('status_at', stamp) end
   if proven then put('refused', false) end
 end
 if decided then
@@ -115,4 +117,5 @@ end
 redis.call('HSET', conn, unpack(set)) -- at most 42
 if #drop > 0 then redis.call('HDEL', conn, unpack(drop)) end -- at most 24
 if place > 1 then return {'alt', request} end
+if orphan then return {'withdrawn', request, ver + 1} end
 return {'committed', request, ver + 1, active and 0 or 1}

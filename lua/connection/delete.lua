@@ -4,6 +4,7 @@
 -- KEYS[1]  conn      HASH  {xx}:conn:<id>
 -- KEYS[2]  owned     ZSET  {xx}:owner:<digest of owner>, ids by creation
 -- KEYS[3]  due       ZSET  {xx}:due, ids by next_at
+-- KEYS[4]  orphans   ZSET  {xx}:orphans, members by when they became orphans
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  id        the connection
 -- ARGV[3]  owner     32 hex, digest of the owner
@@ -15,13 +16,14 @@
 --
 -- Why Lua: what was on its way to the record must find that it is gone, and stay away: a retried
 -- store its receipt, and what is stored anew under the id another grant than before.
-local conn, owned, due = KEYS[1], KEYS[2], KEYS[3]
+local conn, owned, due, orphans = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local request, id, owner, grace = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local was = redis.call('HMGET', conn, 'owner', 'status', 'grant', 'deleted', 'stored', 'revoked',
-  'fence')
+  'fence', 'withdrawn', 'restored')
 redis.call('ZSCORE', owned, id)
 redis.call('ZSCORE', due, id)
+redis.call('ZSCORE', orphans, 'conn:' .. id)
 if was[4] == request then
   -- In case the first call could not: without an owner these are receipts alone.
   if not was[1] and redis.call('PTTL', conn) == -1 then redis.call('PEXPIRE', conn, grace) end
@@ -31,6 +33,7 @@ if not was[1] and was[2] then return {'corrupt', request} end
 if not was[1] then
   redis.call('ZREM', owned, id)
   redis.call('ZREM', due, id)
+  redis.call('ZREM', orphans, 'conn:' .. id)
 end
 if was[1] ~= owner then return {'absent', request} end
 
@@ -40,14 +43,15 @@ local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id)
 redis.call('ZREM', owned, id)
 redis.call('ZREM', due, id)
+redis.call('ZREM', orphans, 'conn:' .. id)
 redis.call('UNLINK', conn)
 local left = {'deleted', request, 'deleted_at', stamp, 'last_grant', (tonumber(was[3]) or 0) + 1}
-for at, field in ipairs({'stored', 'revoked', 'fence'}) do
+for at, field in ipairs({'stored', 'revoked', 'fence', 'withdrawn', 'restored'}) do
   if was[at + 4] then
     left[#left + 1] = field
     left[#left + 1] = was[at + 4]
   end
 end
-redis.call('HSET', conn, unpack(left)) -- at most 12
+redis.call('HSET', conn, unpack(left)) -- at most 16
 redis.call('PEXPIRE', conn, grace)
 return {'deleted', request}

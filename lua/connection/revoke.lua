@@ -3,6 +3,7 @@
 --
 -- KEYS[1]  conn      HASH  {xx}:conn:<id>
 -- KEYS[2]  due       ZSET  {xx}:due, ids by next_at
+-- KEYS[3]  orphans   ZSET  {xx}:orphans, members by when they became orphans
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  id        the connection
 -- ARGV[3]  owner     32 hex, digest of the owner
@@ -14,11 +15,12 @@
 --          {"corrupt", request}          it has no owner; left as it is
 --
 -- Why Lua: status, grant and secrets change together, or an exchange in flight brings it back.
-local conn, due = KEYS[1], KEYS[2]
+local conn, due, orphans = KEYS[1], KEYS[2], KEYS[3]
 local request, id, owner, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local was = redis.call('HMGET', conn, 'owner', 'status', 'grant', 'revoked')
 redis.call('ZSCORE', due, id)
+redis.call('ZSCORE', orphans, 'conn:' .. id)
 if not was[1] and was[2] then return {'corrupt', request} end
 if was[1] ~= owner then return {'absent', request} end
 local grant, already = tonumber(was[3]) or 0, was[2] == 'revoked'
@@ -29,6 +31,7 @@ if mine and not already then return {'revoked', request, grant} end
 -- Told first: nobody reads before this is done, and a missing right fails here.
 if not already then redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id) end
 redis.call('ZREM', due, id)
+redis.call('ZREM', orphans, 'conn:' .. id)
 if not already then
   grant = grant + 1
   local time = redis.call('TIME')
@@ -41,6 +44,6 @@ end
 redis.call('HDEL', conn, 'secret', 'token', 'base', 'refused', 'expires_at', 'next_at',
   'answered_at', 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence', 'att_first',
   'att_at', 'alt_secret', 'alt_token', 'alt_expires_at', 'alt_answered_at', 'alt2_secret',
-  'alt2_token', 'alt2_expires_at', 'alt2_answered_at')
+  'alt2_token', 'alt2_expires_at', 'alt2_answered_at', 'was', 'was_reason')
 if already and not mine then return {'already', request} end
 return {'revoked', request, grant}

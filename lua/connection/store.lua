@@ -4,6 +4,7 @@
 -- KEYS[1]  conn      HASH  {xx}:conn:<id>
 -- KEYS[2]  owned     ZSET  {xx}:owner:<digest of owner>, ids by creation
 -- KEYS[3]  due       ZSET  {xx}:due, ids by next_at
+-- KEYS[4]  orphans   ZSET  {xx}:orphans, members by when they became orphans
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  id        the connection
 -- ARGV[3]  owner     32 hex, digest of the owner
@@ -17,7 +18,7 @@
 --          {"foreign", request}         another owner's or connector's; nothing written
 --
 -- Why Lua: the grant, the secret and two indexes change together, and a retry must not bump twice.
-local conn, owned, due = KEYS[1], KEYS[2], KEYS[3]
+local conn, owned, due, orphans = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local request, id, owner, connector = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local secret, token, expires, next_in = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
@@ -25,6 +26,7 @@ local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', '
   'fence', 'last_grant')
 redis.call('ZSCORE', owned, id)
 redis.call('ZSCORE', due, id)
+redis.call('ZSCORE', orphans, 'conn:' .. id)
 if was[1] and (was[1] ~= owner or was[2] ~= connector) then return {'foreign', request} end
 -- Of one that was deleted a moment ago only receipts are left.
 local deleted = not was[1] and was[8]
@@ -47,13 +49,14 @@ redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id)
 -- is lost, and a retry does the rest.
 if next_at then redis.call('ZADD', due, next_at, id) else redis.call('ZREM', due, id) end
 redis.call('ZADD', owned, 'NX', stamp, id)
+redis.call('ZREM', orphans, 'conn:' .. id)
 local set = {'v', 1, 'status', 'active', 'status_at', stamp, 'owner', owner,
   'connector', connector, 'grant', grant, 'ver', ver, 'secret', secret, 'attempts', 0,
   'stored', receipts, 'created_at', was[5] or stamp, 'updated_at', stamp}
 local drop = {'base', 'reason', 'lease', 'lease_by', 'lease_ends_at', 'att_token', 'att_fence',
   'att_first', 'att_at', 'last_error', 'error_at', 'failing_at', 'answered_at', 'refused', 'alt_secret',
   'alt_token', 'alt_expires_at', 'alt_answered_at', 'alt2_secret', 'alt2_token',
-  'alt2_expires_at', 'alt2_answered_at', 'deleted_at', 'last_grant'}
+  'alt2_expires_at', 'alt2_answered_at', 'deleted_at', 'last_grant', 'was', 'was_reason'}
 local function put(field, value)
   if value then
     set[#set + 1] = field
@@ -69,5 +72,5 @@ put('expires_at', expires ~= '' and string.format('%d', now + expires))
 put('next_at', next_at)
 if deleted then redis.call('PERSIST', conn) end
 redis.call('HSET', conn, unpack(set)) -- at most 32
-redis.call('HDEL', conn, unpack(drop)) -- at most 28
+redis.call('HDEL', conn, unpack(drop)) -- at most 30
 return {'stored', request, grant}

@@ -57,7 +57,7 @@ impl Connections {
     /// # Errors
     ///
     /// [`ConnectionError::NotFound`] for another owner's connection, as for none;
-    /// [`ConnectionError::Revoked`], [`ConnectionError::NeedsReauth`];
+    /// [`ConnectionError::Revoked`], [`ConnectionError::NeedsReauth`], [`ConnectionError::Withdrawn`];
     /// [`ConnectionError::OtherAuth`] for a connection without a key.
     pub async fn vend_api_key(
         &self,
@@ -70,6 +70,7 @@ impl Connections {
         match row.status {
             Status::Active => {}
             Status::Revoked => return Err(ConnectionError::Revoked),
+            Status::Orphaned => return Err(ConnectionError::Withdrawn),
             Status::NeedsReauth | Status::Exhausted => {
                 let reason = row.reason.unwrap_or_default();
                 return Err(ConnectionError::NeedsReauth { reason });

@@ -27,9 +27,13 @@ pub enum ConnectionError {
         /// What the last one failed with.
         last_error: String,
     },
-    /// It was withdrawn.
+    /// It was revoked.
     #[error("connection revoked")]
     Revoked,
+    /// Access to it was [withdrawn](super::Connections::withdraw_access): it is kept for a while,
+    /// and vends again once access is [given back](super::Connections::restore_access).
+    #[error("access to this connection was withdrawn")]
+    Withdrawn,
     /// Its access token ran out, and there is nothing to refresh it with.
     #[error("the access token ran out, and the provider gave no refresh token: sign in again")]
     RanOut,

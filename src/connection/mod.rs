@@ -16,6 +16,7 @@
 //! or without one, the lease and the journal's window are waited out, what still lives is served,
 //! and then there is one more try.
 
+mod access;
 #[cfg(feature = "exchange")]
 mod answer;
 mod api_key;
@@ -63,9 +64,8 @@ pub(crate) use self::http_wire::Answered;
 use self::journal::{Journal, JournalError, NoJournal, Replay};
 use self::poison::Poison;
 use self::under_way::UnderWay;
-#[cfg(feature = "exchange")]
-pub(crate) use self::{answer::error_in, http_exchange::tokens_in};
 pub use self::{
+    access::Reconciled,
     api_key::VendedKey,
     cache::CacheConfig,
     catalogue::WellKnown,
@@ -82,6 +82,8 @@ pub use self::{
     sign_in::{Callback, Finished, SignIn, Started},
     vend::{VendPath, Vended},
 };
+#[cfg(feature = "exchange")]
+pub(crate) use self::{answer::error_in, http_exchange::tokens_in};
 pub(crate) use self::{
     asking::PATIENCE,
     obtained::Obtained,
@@ -245,7 +247,8 @@ impl Connections {
     /// # Errors
     ///
     /// [`ConnectionError::NotFound`] for another owner's connection, as for none;
-    /// [`ConnectionError::NeedsReauth`], [`ConnectionError::Revoked`];
+    /// [`ConnectionError::NeedsReauth`], [`ConnectionError::Revoked`],
+    /// [`ConnectionError::Withdrawn`];
     /// [`ConnectionError::BackingOff`] or [`ConnectionError::TimedOut`] if no fresh token could be
     /// had in time.
     pub async fn vend(&self, owner: &str, id: &ConnectionId) -> Result<Vended, ConnectionError> {

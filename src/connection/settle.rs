@@ -82,6 +82,11 @@ impl Exchange<'_> {
                     expires_in: answer.expires_in,
                 }
             }
+            Ok(CommitOutcome::Withdrawn { ver }) => {
+                tracing::info!(connection = %self.id, ver, fence = self.begun.fence,
+                    "refreshed, while access was withdrawn: it is stored, and nobody gets it");
+                Refreshed::Not("orphaned")
+            }
             Ok(CommitOutcome::Alt) => {
                 tracing::info!(connection = %self.id, fence = self.begun.fence,
                     "a sibling is current: this answer is kept beside it");

@@ -100,6 +100,7 @@ impl Inner {
             match row.status {
                 Status::Active => {}
                 Status::Revoked => return Err(ConnectionError::Revoked),
+                Status::Orphaned => return Err(ConnectionError::Withdrawn),
                 Status::Exhausted => {
                     let last_error = row.last_error.unwrap_or_default();
                     return Err(ConnectionError::Exhausted { last_error });

@@ -158,6 +158,12 @@ pub enum CommitOutcome {
         /// Whether this brought a connection back that needed re-authorisation.
         recovered: bool,
     },
+    /// Stored, as the only refresh token that lives; but access to the connection was withdrawn
+    /// meanwhile, and nobody may have the answer.
+    Withdrawn {
+        /// The secret's number.
+        ver: u64,
+    },
     /// This very commit was stored before.
     AlreadyCommitted {
         /// The number of the secret that is current now.
@@ -180,6 +186,7 @@ impl CommitOutcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Committed { .. } => "committed",
+            Self::Withdrawn { .. } => "withdrawn",
             Self::AlreadyCommitted { .. } => "already_committed",
             Self::Alt => "alt",
             Self::Superseded => "superseded",

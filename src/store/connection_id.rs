@@ -80,8 +80,10 @@ pub enum Status {
     NeedsReauth,
     /// Its refresh failed for so long that it is not tried any more, until somebody says so.
     Exhausted,
-    /// It was withdrawn.
+    /// It was revoked, and its secrets are gone.
     Revoked,
+    /// Access to it was withdrawn: it is kept whole for a while, in case that is given back.
+    Orphaned,
 }
 
 impl Status {
@@ -93,13 +95,14 @@ impl Status {
             Self::NeedsReauth => "needs_reauth",
             Self::Exhausted => "exhausted",
             Self::Revoked => "revoked",
+            Self::Orphaned => "orphaned",
         }
     }
 
     /// Reads the word; `None` for one that this version does not know.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        let all = [Self::Active, Self::NeedsReauth, Self::Exhausted, Self::Revoked];
+        let all = [Self::Active, Self::NeedsReauth, Self::Exhausted, Self::Revoked, Self::Orphaned];
         all.into_iter().find(|status| status.as_str() == word)
     }
 }

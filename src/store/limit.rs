@@ -17,8 +17,37 @@ use std::{
     time::Duration,
 };
 
-use super::{Shard, millis};
+use async_trait::async_trait;
+
+use super::{Shard, StoreError, millis};
 use crate::digest::Digest;
+
+/// The part of the port that caps and pauses of providers need. The rules and errors are
+/// [`Store`](super::Store)'s.
+#[async_trait]
+pub trait LimitStore {
+    /// Asks for a place to call a provider from.
+    async fn reserve(&self, reserve: Reserve<'_>) -> Result<Reserved, StoreError>;
+
+    /// Gives a place up before its lease ends. Once is enough: one that is not held is left alone.
+    async fn release(&self, release: Release<'_>) -> Result<(), StoreError>;
+
+    /// Pauses a provider: nobody is given a place, and then one is.
+    async fn pause_connector(&self, pause: Pause<'_>) -> Result<Paused, StoreError>;
+
+    /// Ends a pause, if there is one.
+    async fn resume_connector(
+        &self,
+        connector: ConnectorName<'_>,
+        request: Digest,
+    ) -> Result<Resumed, StoreError>;
+
+    /// Reads a pause, for people; `None` if the provider is not paused.
+    async fn read_pause(
+        &self,
+        connector: ConnectorName<'_>,
+    ) -> Result<Option<PauseRow>, StoreError>;
+}
 
 /// How a place is held as a rule: those who wait for one are told times so far apart. Rather too
 /// short: who comes too soon is told another time. In microseconds.

@@ -14,6 +14,7 @@
 //!
 //! The port knows nothing of sealing: bodies and secrets are bytes to it.
 
+mod access;
 mod attempt;
 mod changes;
 mod connection_id;
@@ -28,6 +29,7 @@ mod pending;
 mod pending_id;
 pub mod redis;
 mod shard;
+mod sweep;
 mod token;
 mod wake;
 
@@ -35,7 +37,12 @@ use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 
+pub(crate) use self::access::retention_ms;
 pub use self::{
+    access::{
+        AccessStore, Orphan, OrphanPage, ReapConnection, Reaped, RestoredConnection,
+        WithdrawConnection, WithdrawnConnection,
+    },
     attempt::{
         Attempt, Begin, Begun, Commit, CommitOutcome, Fail, FailOutcome, FailureKind, Renewal,
         Retry,
@@ -49,7 +56,10 @@ pub use self::{
         ConnectionCursor, ConnectionPage, ConnectionRow, CreatedConnection, DeletedConnection,
         LifecycleStore, NewConnection, Revoke, RevokedConnection,
     },
-    limit::{Caps, ConnectorName, Pause, PauseRow, Paused, Release, Reserve, Reserved, Resumed},
+    limit::{
+        Caps, ConnectorName, LimitStore, Pause, PauseRow, Paused, Release, Reserve, Reserved,
+        Resumed,
+    },
     one_shot::{Handed, Kind, NewRecord, Put, RecordName, Take},
     pending::{
         Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingPage,
@@ -57,6 +67,7 @@ pub use self::{
     },
     pending_id::{InvalidPendingId, PendingId},
     shard::Shard,
+    sweep::{BeginTurn, EndTurn, SweepName, SweepStore, Turn, TurnEnd},
     token::{
         DroppedScope, InvalidTokenId, ListedToken, MintReceipt, NewToken, PutToken, Revocation,
         ScopePage, TokenCursor, TokenId, TokenPage, TokenRow, TrimmedScope, Use,
@@ -77,7 +88,16 @@ pub const GRACE: Duration = Duration::from_secs(60);
 /// verb ran. Outcomes that a caller must tell apart are never errors.
 #[async_trait]
 pub trait Store:
-    LifecycleStore + PendingStore + DeviceStore + TokenStore + LimitStore + Send + Sync + Debug
+    LifecycleStore
+    + AccessStore
+    + PendingStore
+    + DeviceStore
+    + TokenStore
+    + LimitStore
+    + SweepStore
+    + Send
+    + Sync
+    + Debug
 {
     /// The configurable first part of every key; sealed bodies are bound to it.
     fn prefix(&self) -> &str;
@@ -197,33 +217,6 @@ pub trait PendingStore {
 
     /// Where this process's waiters are woken. The first call starts to listen.
     fn wake_hub(&self) -> WakeHub;
-}
-
-/// The part of the port that caps and pauses of providers need. The rules and errors are
-/// [`Store`]'s.
-#[async_trait]
-pub trait LimitStore {
-    /// Asks for a place to call a provider from.
-    async fn reserve(&self, reserve: Reserve<'_>) -> Result<Reserved, StoreError>;
-
-    /// Gives a place up before its lease ends. Once is enough: one that is not held is left alone.
-    async fn release(&self, release: Release<'_>) -> Result<(), StoreError>;
-
-    /// Pauses a provider: nobody is given a place, and then one is.
-    async fn pause_connector(&self, pause: Pause<'_>) -> Result<Paused, StoreError>;
-
-    /// Ends a pause, if there is one.
-    async fn resume_connector(
-        &self,
-        connector: ConnectorName<'_>,
-        request: Digest,
-    ) -> Result<Resumed, StoreError>;
-
-    /// Reads a pause, for people; `None` if the provider is not paused.
-    async fn read_pause(
-        &self,
-        connector: ConnectorName<'_>,
-    ) -> Result<Option<PauseRow>, StoreError>;
 }
 
 /// The part of the port that temp tokens need. The rules and errors are [`Store`]'s.

@@ -56,7 +56,9 @@ impl Inner {
                     journal.decided(kept.name).await?;
                     count(outcome.as_str(), 1);
                     match outcome {
-                        CommitOutcome::Committed { .. } | CommitOutcome::Alt => pass.recovered += 1,
+                        CommitOutcome::Committed { .. }
+                        | CommitOutcome::Withdrawn { .. }
+                        | CommitOutcome::Alt => pass.recovered += 1,
                         _ => pass.settled += 1,
                     }
                 }

@@ -13,6 +13,7 @@ mod living;
 mod one_shot;
 mod pending;
 mod recent;
+mod sweep;
 mod token;
 
 use std::{
@@ -28,7 +29,7 @@ use async_trait::async_trait;
 
 use self::{
     device::Polls, limit::Providers, living::Connections, one_shot::OneShots, pending::Pendings,
-    token::Tokens,
+    sweep::Turns, token::Tokens,
 };
 use crate::{
     digest::Digest,
@@ -225,6 +226,7 @@ struct State {
     tokens: Tokens,
     connections: Connections,
     providers: Providers,
+    turns: Turns,
 }
 
 /// The wall clock once, then monotonic time: it never runs backwards.

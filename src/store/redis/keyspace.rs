@@ -4,7 +4,9 @@ use std::fmt::{self, Write};
 
 use crate::{
     digest::Digest,
-    store::{ConnectionId, ConnectorName, PendingId, RecordName, Shard, StoreError, TokenId},
+    store::{
+        ConnectionId, ConnectorName, PendingId, RecordName, Shard, StoreError, SweepName, TokenId,
+    },
 };
 
 /// The first part of every key: `[a-z0-9-]{1,32}`.
@@ -171,6 +173,18 @@ impl Keyspace {
         format!("{}:{{{}}}:due", self.prefix, shard)
     }
 
+    /// ZSET: records that nobody has access to, by the time since when.
+    #[must_use]
+    pub fn orphans(&self, shard: Shard) -> String {
+        format!("{}:{{{}}}:orphans", self.prefix, shard)
+    }
+
+    /// HASH: whose turn it is to sweep a shard, and when that was done.
+    #[must_use]
+    pub fn sweep(&self, shard: Shard, sweep: SweepName) -> String {
+        format!("{}:{{{}}}:sweep:{}", self.prefix, shard, sweep.as_str())
+    }
+
     /// ZSET: who may call a provider now, by the end of their lease.
     #[must_use]
     pub fn places(&self, connector: ConnectorName<'_>) -> String {
@@ -261,6 +275,8 @@ mod tests {
             (keys.connection(&id), "vst:{c3}:conn:c3ffffffffffffffffffffffffffffffff"),
             (keys.owner(id.shard(), digest), "vst:{c3}:owner:c3000102030405060708090a0b0c0d0e"),
             (keys.due(Shard::new(10)), "vst:{0a}:due"),
+            (keys.orphans(Shard::new(10)), "vst:{0a}:orphans"),
+            (keys.sweep(Shard::new(10), SweepName::Reseal), "vst:{0a}:sweep:reseal"),
             (keys.places(connector), "vst:{c3}:places:github"),
             (keys.limit(connector), "vst:{c3}:limit:github"),
             (keys.pause(connector), "vst:{c3}:pause:github"),

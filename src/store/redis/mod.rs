@@ -24,6 +24,7 @@ mod record;
 mod reply;
 mod scripts;
 mod session;
+mod sweep;
 mod token;
 mod url;
 

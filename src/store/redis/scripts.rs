@@ -35,12 +35,15 @@ script!(TOKEN_DROP, "token/drop", keys: 3, argv: 3);
 script!(TOKEN_DROP_SCOPE, "token/drop_scope", keys: 2, argv: 3);
 script!(TOKEN_LIST, "token/list", keys: 1, argv: 4);
 script!(TOKEN_TRIM, "token/trim", keys: 2, argv: 6);
-script!(CONNECTION_STORE, "connection/store", keys: 3, argv: 8);
+script!(CONNECTION_STORE, "connection/store", keys: 4, argv: 8);
 script!(CONNECTION_CREATE, "connection/create", keys: 2, argv: 5);
 script!(CONNECTION_LIST, "connection/list", keys: 1, argv: 4);
 script!(CONNECTION_UNLIST, "connection/unlist", keys: 2, argv: 2);
-script!(CONNECTION_REVOKE, "connection/revoke", keys: 2, argv: 4);
-script!(CONNECTION_DELETE, "connection/delete", keys: 3, argv: 4);
+script!(CONNECTION_REVOKE, "connection/revoke", keys: 3, argv: 4);
+script!(CONNECTION_DELETE, "connection/delete", keys: 4, argv: 4);
+script!(CONNECTION_WITHDRAW, "connection/withdraw", keys: 3, argv: 4);
+script!(CONNECTION_RESTORE, "connection/restore", keys: 3, argv: 3);
+script!(CONNECTION_REAP, "connection/reap", keys: 4, argv: 5);
 script!(CONNECTION_CLAIM, "connection/claim", keys: 2, argv: 4);
 script!(CONNECTION_GIVE_BACK, "connection/give_back", keys: 2, argv: 3);
 script!(CONNECTION_BEGIN, "connection/begin", keys: 2, argv: 7);
@@ -48,6 +51,8 @@ script!(CONNECTION_RENEW, "connection/renew", keys: 2, argv: 3);
 script!(CONNECTION_COMMIT, "connection/commit", keys: 2, argv: 10);
 script!(CONNECTION_FAIL, "connection/fail", keys: 2, argv: 9);
 script!(CONNECTION_RETRY, "connection/retry", keys: 2, argv: 2);
+script!(SWEEP_BEGIN, "sweep/begin", keys: 1, argv: 4);
+script!(SWEEP_END, "sweep/end", keys: 1, argv: 5);
 
 /// One script with its hash, which is made once.
 pub(super) struct Verb<const KEYS: usize, const ARGV: usize> {

@@ -4,6 +4,7 @@
 //! Left out are fence values and generated ids; times are compared as spans, with a tolerance.
 
 mod ask;
+mod ask_access;
 mod ask_device;
 mod ask_lifecycle;
 mod ask_limit;
@@ -13,6 +14,7 @@ mod outcomes;
 mod play;
 mod side;
 mod step;
+mod step_access;
 mod step_device;
 mod step_lifecycle;
 mod step_limit;
@@ -20,6 +22,7 @@ mod step_pending;
 mod step_refresh;
 mod step_token;
 mod wrong;
+mod wrong_access;
 mod wrong_device;
 mod wrong_lifecycle;
 mod wrong_limit;
@@ -36,10 +39,14 @@ use tokio::runtime::Runtime;
 
 pub(crate) use self::wrong_device::without_turns;
 use self::{
-    outcomes::{DEVICE_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES, OUTCOMES, TOKEN_OUTCOMES},
+    outcomes::{
+        ACCESS_OUTCOMES, DEVICE_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES, OUTCOMES,
+        TOKEN_OUTCOMES,
+    },
     play::play,
     side::Side,
     step::{Step, sequence},
+    step_access::access_sequence,
     step_device::device_sequence,
     step_lifecycle::lifecycle_sequence,
     step_limit::limit_sequence,
@@ -47,6 +54,7 @@ use self::{
     step_refresh::refresh_sequence,
     step_token::token_sequence,
     wrong::Wrong,
+    wrong_access::WrongAccess,
     wrong_device::WrongDevice,
     wrong_lifecycle::WrongLifecycle,
     wrong_limit::WrongLimit,
@@ -125,6 +133,12 @@ fn memory_and_redis_agree_on_lifecycles() {
     run(64, lifecycle_sequence());
 }
 
+/// H-9, H-10: orphans, with exchanges in flight, and turns at sweeping.
+#[test]
+fn memory_and_redis_agree_on_access() {
+    run(64, access_sequence());
+}
+
 #[test]
 fn memory_and_redis_agree_on_pendings() {
     run(64, pending_sequence());
@@ -184,6 +198,15 @@ fn a_store_that_gets_owners_wrong_is_found_out() {
     }
 }
 
+/// The same, of orphans and sweeps.
+#[test]
+fn a_store_that_gets_access_wrong_is_found_out() {
+    for wrong in WrongAccess::ALL.map(Wrong::Access) {
+        compare(500, 1, access_sequence(), async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
+}
+
 /// Nor does one that misses outcomes, or one that fails by itself.
 #[test]
 fn a_right_store_is_not_and_every_outcome_comes_up() {
@@ -191,11 +214,13 @@ fn a_right_store_is_not_and_every_outcome_comes_up() {
     let mut tally = compare(64, 1, sequence(), right).unwrap();
     tally.extend(compare(64, 1, refresh_sequence(), right).unwrap());
     tally.extend(compare(64, 1, lifecycle_sequence(), right).unwrap());
+    tally.extend(compare(64, 1, access_sequence(), right).unwrap());
     tally.extend(compare(64, 1, pending_sequence(), right).unwrap());
     tally.extend(compare(64, 1, device_sequence(), right).unwrap());
     tally.extend(compare(64, 1, token_sequence(), right).unwrap());
     tally.extend(compare(64, 1, limit_sequence(), right).unwrap());
     let small = DEVICE_OUTCOMES.into_iter().chain(LIMIT_OUTCOMES).chain(LIFECYCLE_OUTCOMES);
+    let small = small.chain(ACCESS_OUTCOMES);
     for outcome in OUTCOMES.into_iter().chain(TOKEN_OUTCOMES).chain(small) {
         assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
     }

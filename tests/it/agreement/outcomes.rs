@@ -149,6 +149,30 @@ pub(super) const LIMIT_OUTCOMES: [&str; 12] = [
     "resume Running",
 ];
 
+/// Of orphans, and of turns at sweeping.
+pub(super) const ACCESS_OUTCOMES: [&str; 20] = [
+    "withdraw Withdrawn",
+    "withdraw Already",
+    "withdraw Revoked",
+    "withdraw Absent",
+    "restore Restored",
+    "restore NotOrphaned",
+    "restore Absent",
+    "reap reaped",
+    "reap not_orphaned",
+    "reap too_young",
+    "reap absent",
+    "orphans 0",
+    "orphans 1",
+    "orphans 2",
+    "commit Withdrawn",
+    "turn begun",
+    "turn held",
+    "turn recent",
+    "turn Ended",
+    "turn Lost",
+];
+
 /// Of connections as their owners know them.
 pub(super) const LIFECYCLE_OUTCOMES: [&str; 13] = [
     "create Created",

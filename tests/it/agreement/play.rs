@@ -7,6 +7,7 @@ use vestibule::{Digest, store::Begun};
 use super::{
     Tally,
     ask::{Answer, Decided, ask, refresh_token},
+    ask_access,
     ask_pending::Rest,
     side::Side,
     step::{Attempted, Step, Which},
@@ -54,6 +55,9 @@ pub(super) async fn play(
         return Ok(());
     }
     game.compare(end, &Step::Backlog, sides).await?;
+    if steps.iter().any(|step| matches!(step, Step::Access(_))) {
+        game.compare(end, &Step::Access(ask_access::last()), sides).await?;
+    }
     // When each of those in the due index is due, if nothing showed it so far.
     for request in 100..106 {
         let all = Step::Claim { request, limit: 100, hide: Duration::from_secs(600) };
@@ -131,6 +135,10 @@ impl Game<'_> {
             Step::Token(step) => return step.shown_by().into_iter().map(Step::Token).collect(),
             Step::Limit(step) => return step.shown_by().into_iter().map(Step::Limit).collect(),
             Step::Lifecycle(step) => step.id(),
+            Step::Access(step) => match step.id() {
+                Some(id) => id,
+                None => return Vec::new(),
+            },
             _ => return Vec::new(),
         };
         // Each connection has its owner.

@@ -7,8 +7,8 @@ use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
 
 use super::{
-    step_device::DeviceStep, step_lifecycle::LifecycleStep, step_limit::LimitStep,
-    step_pending::PendingStep, step_token::TokenStep,
+    step_access::AccessStep, step_device::DeviceStep, step_lifecycle::LifecycleStep,
+    step_limit::LimitStep, step_pending::PendingStep, step_token::TokenStep,
 };
 
 /// One thing to do. Numbers choose from pools.
@@ -76,6 +76,7 @@ pub(super) enum Step {
     Limit(LimitStep),
     Token(TokenStep),
     Lifecycle(LifecycleStep),
+    Access(AccessStep),
     /// Over all shards; asked at the end.
     Backlog,
     Wait(Duration),

@@ -94,14 +94,14 @@ fn create() -> impl Strategy<Value = Step> {
     })
 }
 
-fn revoke() -> impl Strategy<Value = Step> {
+pub(super) fn revoke() -> impl Strategy<Value = Step> {
     (IDS, REQUESTS, rarely()).prop_map(|(id, request, stranger)| {
         let owner = owner_of(id, stranger);
         Step::Lifecycle(LifecycleStep::Revoke { id, request, owner })
     })
 }
 
-fn delete() -> impl Strategy<Value = Step> {
+pub(super) fn delete() -> impl Strategy<Value = Step> {
     (IDS, REQUESTS, rarely()).prop_map(|(id, request, stranger)| {
         let owner = owner_of(id, stranger);
         Step::Lifecycle(LifecycleStep::Delete { id, request, owner })

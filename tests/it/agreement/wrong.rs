@@ -16,6 +16,7 @@ use vestibule::{
 };
 
 use super::{
+    wrong_access::WrongAccess,
     wrong_device::{DeviceNotes, WrongDevice},
     wrong_lifecycle::WrongLifecycle,
     wrong_limit::WrongLimit,
@@ -49,6 +50,7 @@ pub(super) enum Wrong {
     Limit(WrongLimit),
     Token(WrongToken),
     Lifecycle(WrongLifecycle),
+    Access(WrongAccess),
 }
 
 impl Wrong {

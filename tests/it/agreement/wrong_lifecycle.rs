@@ -52,7 +52,12 @@ impl WrongStore {
 
     /// Whoever asks, if this is the mistake.
     async fn owner_if(&self, wrong: WrongLifecycle, owner: Digest, id: &ConnectionId) -> Digest {
-        if !self.lives_with(wrong) {
+        self.whoever_if(self.lives_with(wrong), owner, id).await
+    }
+
+    /// The owner, whoever asks.
+    pub(super) async fn whoever_if(&self, wrong: bool, owner: Digest, id: &ConnectionId) -> Digest {
+        if !wrong {
             return owner;
         }
         let row = self.inner.read_credential(id).await.unwrap();

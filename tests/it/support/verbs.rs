@@ -5,10 +5,11 @@ use std::time::Duration;
 use vestibule::{
     Digest, RequestId,
     store::{
-        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, DeletedConnection, Fail,
-        FailOutcome, FailureKind, Handed, Kind, NewConnection, NewCredential, NewRecord, Put,
-        RecordName, Renewal, Retry, Revoke, RevokedConnection, Shard, Store, StoreError, Stored,
-        Take,
+        Attempt, Begin, BeginTurn, Begun, Claim, Commit, CommitOutcome, ConnectionId,
+        DeletedConnection, EndTurn, Fail, FailOutcome, FailureKind, Handed, Kind, NewConnection,
+        NewCredential, NewRecord, Orphan, OrphanPage, Put, ReapConnection, Reaped, RecordName,
+        Renewal, RestoredConnection, Retry, Revoke, RevokedConnection, Shard, Store, StoreError,
+        Stored, SweepName, Take, Turn, TurnEnd, WithdrawConnection, WithdrawnConnection,
     },
 };
 
@@ -205,6 +206,41 @@ async fn every_verb_of_an_owner(store: &dyn Store, mut between: impl AsyncFnMut(
     between().await;
     let deleted = store.delete_connection(owner, id, request).await.unwrap();
     assert_eq!(deleted, DeletedConnection::Deleted);
+    every_verb_of_a_sweep(store, between).await;
+}
+
+async fn every_verb_of_a_sweep(store: &dyn Store, mut between: impl AsyncFnMut()) {
+    between().await;
+    let id = &due(store).await;
+    let (request, owner) = (request(), owner_of(id));
+    between().await;
+    let withdraw = WithdrawConnection { id, request, owner, reason: "lost" };
+    let withdrawn = store.withdraw_connection(withdraw.clone()).await.unwrap();
+    assert_eq!(withdrawn, WithdrawnConnection::Withdrawn);
+    between().await;
+    let restored = store.restore_connection(owner, id, request).await.unwrap();
+    assert_eq!(restored, RestoredConnection::Restored);
+    between().await;
+    let request = self::request();
+    store.withdraw_connection(WithdrawConnection { request, ..withdraw }).await.unwrap();
+    let (shard, retention) = (id.shard(), Duration::ZERO);
+    between().await;
+    // The store's idea of Redis's time may be a moment behind.
+    while store.count_orphans(shard, retention).await.unwrap() == 0 {}
+    between().await;
+    let page = OrphanPage { shard, retention, skip: 0, limit: 100 };
+    let orphan = Orphan::Connection { id: id.clone(), owner: Some(owner) };
+    assert!(store.list_orphans(page).await.unwrap().contains(&orphan));
+    between().await;
+    let (sweep, not_within) = (SweepName::Orphans, Duration::ZERO);
+    let begin = BeginTurn { sweep, shard, request, lease: LEASE, not_within };
+    assert!(matches!(store.begin_turn(begin).await.unwrap(), Turn::Begun { .. }));
+    between().await;
+    let reap = ReapConnection { id, request, owner, retention };
+    assert_eq!(store.reap_connection(reap).await.unwrap(), Reaped::Reaped);
+    between().await;
+    let end = EndTurn { sweep, shard, request, cursor: None, found: 1, done: 1 };
+    assert_eq!(store.end_turn(end).await.unwrap(), TurnEnd::Ended);
 }
 
 /// The owner of a connection that [`connection`] made, as far as its shard goes.

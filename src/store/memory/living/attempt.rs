@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Connection, Connections, Lease, Undecided, after, lineage::Lineage};
+use super::{Answer, Connection, Connections, Lease, Undecided, Was, after, lineage::Lineage};
 use crate::{
     digest::Digest,
     store::{
@@ -120,7 +120,8 @@ impl Connections {
             expires_at: commit.expires_in.map(|life| after(now, life)),
             answered_at: now.saturating_sub(millis(commit.answered_ago)),
         };
-        let active = connection.status == Status::Active;
+        let orphan = connection.status == Status::Orphaned;
+        let active = connection.standing() == Status::Active;
         let lineage = connection.judge(commit.presented, &answer);
         let place = match lineage {
             Lineage::Proven | Lineage::SiblingOfTheDead => {
@@ -143,16 +144,21 @@ impl Connections {
         connection.committed = connection.committed.with(commit.request);
         connection.updated_at = now;
         if place > 0 {
-            if decided && connection.next_at.is_some() {
+            if decided && connection.next_at.is_some() && !orphan {
                 self.due.place(commit.id, connection.next_at);
             }
             return CommitOutcome::Alt;
         }
-        if !active {
-            connection.status_at = now;
+        // An orphan stays one; what it will be when it is given back is as good as its credential.
+        if orphan {
+            connection.was = Some(Was { status: Status::Active, reason: None });
+        } else {
+            if !active {
+                connection.status_at = now;
+            }
+            connection.status = Status::Active;
+            connection.reason = None;
         }
-        connection.status = Status::Active;
-        connection.reason = None;
         connection.ver += 1;
         connection.base = Some(commit.presented);
         connection.next_at = match lineage {
@@ -166,6 +172,9 @@ impl Connections {
         connection.attempts = 0;
         connection.failing_since = None;
         connection.last_error = None;
+        if orphan {
+            return CommitOutcome::Withdrawn { ver: connection.ver };
+        }
         self.due.place(commit.id, connection.next_at);
         CommitOutcome::Committed { ver: connection.ver, recovered: !active }
     }

@@ -87,6 +87,7 @@ impl Connections {
                 status: Status::NeedsReauth,
                 reason: Some(new.reason.to_owned()),
                 status_at: now,
+                was: None,
                 grant: 0,
                 ver: 0,
                 current: Answer::none(),
@@ -174,7 +175,9 @@ impl Connections {
         connection.next_at = None;
         connection.lease = None;
         connection.undecided = None;
+        connection.was = None;
         self.due.place(revoke.id, None);
+        self.orphans.place(revoke.id, None);
         RevokedConnection::Revoked { grant: connection.grant }
     }
 
@@ -186,8 +189,7 @@ impl Connections {
         now: u64,
     ) -> DeletedConnection {
         let Some(connection) = self.by_id.get(id) else {
-            let remains = self.deleted.get(place(id), now);
-            let mine = remains.is_some_and(|remains| remains.receipts.deleted == Some(request));
+            let mine = self.has_deleted(id, request, now);
             return if mine { DeletedConnection::Deleted } else { DeletedConnection::Absent };
         };
         // What was stored since is none of this request's.
@@ -197,19 +199,31 @@ impl Connections {
         if connection.owner != owner {
             return DeletedConnection::Absent;
         }
+        self.remove(id, request, now);
+        DeletedConnection::Deleted
+    }
+
+    /// Whether this request deleted what was under this id, within the grace.
+    pub(super) fn has_deleted(&mut self, id: &ConnectionId, request: Digest, now: u64) -> bool {
+        let remains = self.deleted.get(place(id), now);
+        remains.is_some_and(|remains| remains.receipts.deleted == Some(request))
+    }
+
+    /// Removes it from everywhere; what is left are receipts.
+    pub(super) fn remove(&mut self, id: &ConnectionId, request: Digest, now: u64) {
+        let Some(connection) = self.by_id.remove(id) else { return };
         let mut remains = connection.remains();
         remains.grant += 1;
         remains.receipts.deleted = Some(request);
         self.deleted.insert(place(id), remains, after(now, GRACE), now);
-        if let Some(owned) = self.by_owner.get_mut(&owner) {
+        if let Some(owned) = self.by_owner.get_mut(&connection.owner) {
             owned.remove(&(connection.created_at, id.clone()));
             if owned.is_empty() {
-                self.by_owner.remove(&owner);
+                self.by_owner.remove(&connection.owner);
             }
         }
-        self.by_id.remove(id);
         self.due.place(id, None);
-        DeletedConnection::Deleted
+        self.orphans.place(id, None);
     }
 }
 

@@ -32,7 +32,7 @@ impl Connection {
         let refused = answer.refresh_token.is_some_and(|token| self.refused.contains(&token));
         match self.base {
             Some(base) if base == presented && !refused => {
-                if self.status == Status::NeedsReauth {
+                if self.standing() == Status::NeedsReauth {
                     Lineage::SiblingOfTheDead
                 } else {
                     Lineage::Sibling

@@ -1,5 +1,6 @@
 //! What the scripts in `lua/connection` must do. An attempt's verbs are in [`attempt`].
 
+mod access;
 mod attempt;
 mod lifecycle;
 mod lineage;
@@ -23,6 +24,8 @@ pub(super) struct Connections {
     /// What is left of those that were deleted.
     deleted: Fading<(Shard, Digest), Remains>,
     pub(super) due: Due,
+    /// By when they became orphans.
+    orphans: Due,
     /// What a claim got, for its retries.
     claims: Fading<(Shard, Digest), Vec<ConnectionId>>,
 }
@@ -33,6 +36,8 @@ struct Connection {
     status: Status,
     reason: Option<String>,
     status_at: u64,
+    /// What it was before it became an orphan, while it is one.
+    was: Option<Was>,
     grant: u64,
     ver: u64,
     current: Answer,
@@ -59,11 +64,19 @@ struct Connection {
     retried: Option<Digest>,
 }
 
+/// What is given back with the access.
+struct Was {
+    status: Status,
+    reason: Option<String>,
+}
+
 /// Those that must outlive a connection.
 #[derive(Clone, Copy, Default)]
 struct Receipts {
     stored: Recent,
     revoked: Recent,
+    withdrawn: Recent,
+    restored: Recent,
     deleted: Option<Digest>,
 }
 
@@ -126,6 +139,7 @@ impl Connections {
             status: Status::Active,
             reason: None,
             status_at: now,
+            was: None,
             grant,
             ver: was.map_or(0, |was| was.ver) + 1,
             current: Answer {
@@ -154,6 +168,7 @@ impl Connections {
         self.deleted.end_at(place(new.id), now);
         self.insert(new.id, connection);
         self.due.place(new.id, next_at);
+        self.orphans.place(new.id, None);
         Stored::Stored { grant }
     }
 

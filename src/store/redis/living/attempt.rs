@@ -113,6 +113,7 @@ pub(in crate::store::redis) async fn commit(
             store.changes.tell(commit.id);
             CommitOutcome::Committed { ver: reply.part(0)?, recovered: reply.part::<u8>(1)? == 1 }
         }
+        "withdrawn" => CommitOutcome::Withdrawn { ver: reply.part(0)? },
         "already" => CommitOutcome::AlreadyCommitted { ver: reply.part(0)? },
         "alt" => CommitOutcome::Alt,
         "superseded" => CommitOutcome::Superseded,

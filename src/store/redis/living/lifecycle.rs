@@ -101,10 +101,12 @@ impl LifecycleStore for RedisStore {
 
     async fn revoke_connection(&self, revoke: Revoke<'_>) -> Result<RevokedConnection, StoreError> {
         let (request, owner) = (revoke.request.to_hex(), revoke.owner.to_hex());
-        let [conn, due] = super::both(self, revoke.id);
+        let ([conn, due], orphans) =
+            (super::both(self, revoke.id), self.keys.orphans(revoke.id.shard()));
         let argv = [text(&request), text(revoke.id.as_str()), text(&owner), text(revoke.reason)];
         let verb = &scripts::CONNECTION_REVOKE;
-        let reply = self.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
+        let reply =
+            self.run_script(verb, [&conn, &due, &orphans], argv, request.as_bytes()).await?;
         match reply.word() {
             "revoked" => {
                 self.changes.tell(revoke.id);
@@ -127,11 +129,12 @@ impl LifecycleStore for RedisStore {
             return Ok(DeletedConnection::Absent);
         }
         let [conn, due] = super::both(self, id);
-        let index = self.keys.owner(id.shard(), owner);
+        let (index, orphans) = (self.keys.owner(id.shard(), owner), self.keys.orphans(id.shard()));
         let (request, owner) = (request.to_hex(), owner.to_hex());
         let argv = [text(&request), text(id.as_str()), text(&owner), Arg::Number(millis(GRACE))];
         let verb = &scripts::CONNECTION_DELETE;
-        let reply = self.run_script(verb, [&conn, &index, &due], argv, request.as_bytes()).await?;
+        let keys = [conn.as_str(), &index, &due, &orphans];
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "deleted" => {
                 self.changes.tell(id);
@@ -270,8 +273,8 @@ fn row(
 }
 
 /// Whether this cannot be the owner's: its index would be in another shard.
-fn is_elsewhere(id: &ConnectionId, owner: Digest) -> bool {
+pub(super) fn is_elsewhere(id: &ConnectionId, owner: Digest) -> bool {
     id.shard().number() != owner.as_bytes()[0]
 }
 
-const NO_OWNER: &str = "it has no owner";
+pub(super) const NO_OWNER: &str = "it has no owner";

@@ -1,6 +1,7 @@
 //! Connections on Redis: a hash each, with one script per verb. An attempt's verbs are in
 //! [`attempt`].
 
+mod access;
 mod attempt;
 mod lifecycle;
 
@@ -41,8 +42,12 @@ pub(super) async fn store(
     new: NewCredential<'_>,
 ) -> Result<Stored, StoreError> {
     let shard = new.id.shard();
-    let keys =
-        [store.keys.connection(new.id), store.keys.owner(shard, new.owner), store.keys.due(shard)];
+    let keys = [
+        store.keys.connection(new.id),
+        store.keys.owner(shard, new.owner),
+        store.keys.due(shard),
+        store.keys.orphans(shard),
+    ];
     let (request, owner) = (new.request.to_hex(), new.owner.to_hex());
     let token = hex(new.refresh_token);
     let argv = [
@@ -55,7 +60,7 @@ pub(super) async fn store(
         Arg::Optional(new.expires_in.map(millis)),
         Arg::Optional(new.next_in.map(millis)),
     ];
-    let keys = [keys[0].as_str(), &keys[1], &keys[2]];
+    let keys = [keys[0].as_str(), &keys[1], &keys[2], &keys[3]];
     let reply =
         store.run_script(&scripts::CONNECTION_STORE, keys, argv, request.as_bytes()).await?;
     match reply.word() {

@@ -1,0 +1,145 @@
+//! Access that is withdrawn and given back.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{super::MemoryStore, Connection, Connections, Was};
+use crate::{
+    digest::Digest,
+    store::{
+        AccessStore, ConnectionId, Orphan, OrphanPage, ReapConnection, Reaped, RestoredConnection,
+        Shard, Status, StoreError, WithdrawConnection, WithdrawnConnection, retention_ms,
+    },
+};
+
+#[async_trait]
+impl AccessStore for MemoryStore {
+    async fn withdraw_connection(
+        &self,
+        withdraw: WithdrawConnection<'_>,
+    ) -> Result<WithdrawnConnection, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.withdraw(&withdraw, now))
+    }
+
+    async fn restore_connection(
+        &self,
+        owner: Digest,
+        id: &ConnectionId,
+        request: Digest,
+    ) -> Result<RestoredConnection, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.restore(owner, id, request, now))
+    }
+
+    async fn reap_connection(&self, reap: ReapConnection<'_>) -> Result<Reaped, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.connections.reap(&reap, now))
+    }
+
+    async fn list_orphans(&self, page: OrphanPage) -> Result<Vec<Orphan>, StoreError> {
+        let (state, now) = self.enter();
+        let ids = state.connections.orphans_until(page.shard, page.retention, now);
+        let limit = page.limit.clamp(1, 100).into();
+        Ok(ids.into_iter().skip(page.skip).take(limit).collect())
+    }
+
+    async fn count_orphans(&self, shard: Shard, retention: Duration) -> Result<u64, StoreError> {
+        let (state, now) = self.enter();
+        Ok(state.connections.orphans_until(shard, retention, now).len() as u64)
+    }
+}
+
+impl Connections {
+    fn withdraw(&mut self, withdraw: &WithdrawConnection<'_>, now: u64) -> WithdrawnConnection {
+        let found = self.by_id.get_mut(withdraw.id);
+        let Some(connection) = found.filter(|found| found.owner == withdraw.owner) else {
+            return WithdrawnConnection::Absent;
+        };
+        // What came since is none of this request's.
+        if connection.receipts.withdrawn.has(withdraw.request) {
+            return WithdrawnConnection::Withdrawn;
+        }
+        match connection.status {
+            Status::Revoked => return WithdrawnConnection::Revoked,
+            Status::Orphaned => return WithdrawnConnection::Already,
+            Status::Active | Status::NeedsReauth | Status::Exhausted => {}
+        }
+        let reason = connection.reason.replace(withdraw.reason.to_owned());
+        connection.was = Some(Was { status: connection.status, reason });
+        connection.status = Status::Orphaned;
+        connection.status_at = now;
+        connection.updated_at = now;
+        connection.receipts.withdrawn = connection.receipts.withdrawn.with(withdraw.request);
+        self.due.place(withdraw.id, None);
+        self.orphans.place(withdraw.id, Some(now));
+        WithdrawnConnection::Withdrawn
+    }
+
+    fn restore(
+        &mut self,
+        owner: Digest,
+        id: &ConnectionId,
+        request: Digest,
+        now: u64,
+    ) -> RestoredConnection {
+        let found = self.by_id.get_mut(id);
+        let Some(connection) = found.filter(|found| found.owner == owner) else {
+            return RestoredConnection::Absent;
+        };
+        // What came since is none of this request's.
+        if connection.receipts.restored.has(request) {
+            return RestoredConnection::Restored;
+        }
+        let Some(was) = connection.was.take() else { return RestoredConnection::NotOrphaned };
+        connection.status = was.status;
+        connection.reason = was.reason;
+        connection.status_at = now;
+        connection.updated_at = now;
+        connection.receipts.restored = connection.receipts.restored.with(request);
+        self.orphans.place(id, None);
+        if connection.status == Status::Active {
+            self.due.place(id, connection.next_at);
+        }
+        RestoredConnection::Restored
+    }
+
+    fn reap(&mut self, reap: &ReapConnection<'_>, now: u64) -> Reaped {
+        let Some(connection) = self.by_id.get(reap.id) else {
+            return match self.has_deleted(reap.id, reap.request, now) {
+                true => Reaped::Reaped,
+                false => Reaped::Absent,
+            };
+        };
+        // What was stored since is none of this request's.
+        if connection.receipts.deleted == Some(reap.request) {
+            return Reaped::Reaped;
+        }
+        if connection.owner != reap.owner || connection.status != Status::Orphaned {
+            return Reaped::NotOrphaned;
+        }
+        let (age, retention) = (now - connection.status_at, retention_ms(reap.retention));
+        if age < retention {
+            return Reaped::TooYoung { remaining: Duration::from_millis(retention - age) };
+        }
+        self.remove(reap.id, reap.request, now);
+        Reaped::Reaped
+    }
+
+    fn orphans_until(&self, shard: Shard, retention: Duration, now: u64) -> Vec<Orphan> {
+        let Some(until) = now.checked_sub(retention_ms(retention)) else { return Vec::new() };
+        let orphan = |id: &ConnectionId| {
+            let owner = self.by_id.get(id).map(|connection| connection.owner);
+            Orphan::Connection { id: id.clone(), owner }
+        };
+        self.orphans.until(shard, until).map(orphan).collect()
+    }
+}
+
+impl Connection {
+    /// Where it stands, or would if access to it were not withdrawn: what an answer is judged by.
+    pub(super) fn standing(&self) -> Status {
+        self.was.as_ref().map_or(self.status, |was| was.status)
+    }
+}

@@ -1,0 +1,175 @@
+//! Access that is withdrawn and given back, on Redis.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Value, cmd, from_redis_value_ref};
+
+use super::{
+    super::{RedisStore, reply, scripts, scripts::Arg},
+    lifecycle::{NO_OWNER, is_elsewhere},
+    text,
+};
+use crate::{
+    digest::Digest,
+    store::{
+        AccessStore, Class, ConnectionId, GRACE, Orphan, OrphanPage, ReapConnection, Reaped,
+        RestoredConnection, Shard, StoreError, WithdrawConnection, WithdrawnConnection, millis,
+        retention_ms,
+    },
+};
+
+#[async_trait]
+impl AccessStore for RedisStore {
+    async fn withdraw_connection(
+        &self,
+        withdraw: WithdrawConnection<'_>,
+    ) -> Result<WithdrawnConnection, StoreError> {
+        let (request, owner) = (withdraw.request.to_hex(), withdraw.owner.to_hex());
+        let [conn, due, orphans] = self.three(withdraw.id);
+        let argv =
+            [text(&request), text(withdraw.id.as_str()), text(&owner), text(withdraw.reason)];
+        let (verb, keys) = (&scripts::CONNECTION_WITHDRAW, [conn.as_str(), &due, &orphans]);
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
+        match reply.word() {
+            "withdrawn" => Ok(WithdrawnConnection::Withdrawn),
+            "already" => Ok(WithdrawnConnection::Already),
+            "revoked" => Ok(WithdrawnConnection::Revoked),
+            "absent" => Ok(WithdrawnConnection::Absent),
+            "corrupt" => Err(corrupt(verb.name, conn, NO_STATUS)),
+            _ => Err(reply.unknown_word()),
+        }
+    }
+
+    async fn restore_connection(
+        &self,
+        owner: Digest,
+        id: &ConnectionId,
+        request: Digest,
+    ) -> Result<RestoredConnection, StoreError> {
+        let (request, owner) = (request.to_hex(), owner.to_hex());
+        let [conn, due, orphans] = self.three(id);
+        let argv = [text(&request), text(id.as_str()), text(&owner)];
+        let (verb, keys) = (&scripts::CONNECTION_RESTORE, [conn.as_str(), &due, &orphans]);
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
+        match reply.word() {
+            "restored" => Ok(RestoredConnection::Restored),
+            "not_orphaned" => Ok(RestoredConnection::NotOrphaned),
+            "absent" => Ok(RestoredConnection::Absent),
+            "corrupt" => Err(corrupt(verb.name, conn, NO_STATUS)),
+            _ => Err(reply.unknown_word()),
+        }
+    }
+
+    async fn reap_connection(&self, reap: ReapConnection<'_>) -> Result<Reaped, StoreError> {
+        if is_elsewhere(reap.id, reap.owner) {
+            return Ok(Reaped::NotOrphaned);
+        }
+        let [conn, due, orphans] = self.three(reap.id);
+        let index = self.keys.owner(reap.id.shard(), reap.owner);
+        let (request, owner) = (reap.request.to_hex(), reap.owner.to_hex());
+        let argv = [
+            text(&request),
+            text(reap.id.as_str()),
+            text(&owner),
+            Arg::Number(retention_ms(reap.retention)),
+            Arg::Number(millis(GRACE)),
+        ];
+        let (verb, keys) = (&scripts::CONNECTION_REAP, [conn.as_str(), &index, &due, &orphans]);
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
+        match reply.word() {
+            "reaped" => Ok(Reaped::Reaped),
+            "not_orphaned" => Ok(Reaped::NotOrphaned),
+            "too_young" => {
+                Ok(Reaped::TooYoung { remaining: Duration::from_millis(reply.part(0)?) })
+            }
+            "absent" => Ok(Reaped::Absent),
+            "corrupt" => Err(corrupt(verb.name, conn, NO_OWNER)),
+            _ => Err(reply.unknown_word()),
+        }
+    }
+
+    async fn list_orphans(&self, page: OrphanPage) -> Result<Vec<Orphan>, StoreError> {
+        let Some(until) = self.long_ago(page.retention).await? else { return Ok(Vec::new()) };
+        let mut command = cmd("ZRANGEBYSCORE");
+        command.arg(self.keys.orphans(page.shard)).arg("-inf").arg(until);
+        command.arg("LIMIT").arg(page.skip).arg(page.limit.clamp(1, 100));
+        let found = self.read(LIST, &command).await?;
+        let members: Vec<Vec<u8>> =
+            from_redis_value_ref(&found).map_err(|_| reply::unreadable(LIST))?;
+        let id = |member: &Vec<u8>| {
+            let id = str::from_utf8(member).ok()?.strip_prefix("conn:")?;
+            id.parse().ok().filter(|id: &ConnectionId| id.shard() == page.shard)
+        };
+        let ids: Vec<Option<ConnectionId>> = members.iter().map(id).collect();
+        let mut owners = self.owners(ids.iter().flatten()).await?.into_iter();
+        let orphan = |id| match id {
+            Some(id) => Orphan::Connection { id, owner: owners.next().flatten() },
+            None => Orphan::Unknown,
+        };
+        Ok(ids.into_iter().map(orphan).collect())
+    }
+
+    async fn count_orphans(&self, shard: Shard, retention: Duration) -> Result<u64, StoreError> {
+        let Some(until) = self.long_ago(retention).await? else { return Ok(0) };
+        let mut command = cmd("ZCOUNT");
+        command.arg(self.keys.orphans(shard)).arg("-inf").arg(until);
+        let count = self.read("count_orphans", &command).await?;
+        from_redis_value_ref(&count).map_err(|_| reply::unreadable("count_orphans"))
+    }
+}
+
+impl RedisStore {
+    fn three(&self, id: &ConnectionId) -> [String; 3] {
+        [self.keys.connection(id), self.keys.due(id.shard()), self.keys.orphans(id.shard())]
+    }
+
+    /// The time that is so long ago, as far as is known here: what is reaped is judged by Redis.
+    /// `None` if there was no such time.
+    async fn long_ago(&self, retention: Duration) -> Result<Option<u64>, StoreError> {
+        self.keep_time().await?;
+        Ok(self.clock.now_ms().checked_sub(retention_ms(retention)))
+    }
+
+    /// Whose these are, in one round trip; unless one of them is no hash, which must not hide the
+    /// others.
+    async fn owners(
+        &self,
+        ids: impl Iterator<Item = &ConnectionId>,
+    ) -> Result<Vec<Option<Digest>>, StoreError> {
+        let mut all = redis::pipe();
+        for id in ids {
+            all.cmd("HGET").arg(self.keys.connection(id)).arg("owner");
+        }
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let owner = |value: &Value| {
+            let hex = from_redis_value_ref::<Option<String>>(value).ok().flatten()?;
+            Digest::from_hex(&hex)
+        };
+        match self.read_all(LIST, &all).await {
+            Ok(Value::Array(owners)) if owners.len() == all.len() => {
+                return Ok(owners.iter().map(owner).collect());
+            }
+            Ok(_) => return Err(reply::unreadable(LIST)),
+            Err(error) if error.class() != Class::Corrupt => return Err(error),
+            Err(_) => {}
+        }
+        let mut owners = Vec::with_capacity(all.len());
+        for command in all.cmd_iter() {
+            match self.read(LIST, command).await {
+                Err(error) if error.class() == Class::Corrupt => owners.push(None),
+                found => owners.push(owner(&found?)),
+            }
+        }
+        Ok(owners)
+    }
+}
+
+fn corrupt(verb: &'static str, key: String, what: &'static str) -> StoreError {
+    StoreError::Corrupt { verb, key, what }
+}
+
+const LIST: &str = "list_orphans";
+const NO_STATUS: &str = "it has no owner, or no status that is known";
