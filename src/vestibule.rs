@@ -54,6 +54,10 @@ impl Vestibule {
         Self { foundation: Arc::new(Foundation { store, seal, naming, peppers }) }
     }
 
+    pub(crate) fn foundation(&self) -> &Foundation {
+        &self.foundation
+    }
+
     /// The PKCE states.
     #[must_use]
     pub fn pkce(&self) -> PkceStates {

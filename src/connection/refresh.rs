@@ -149,6 +149,7 @@ impl Inner {
             Begin::NotDue { due_in, attempts } => Refreshed::NotDue { due_in, attempts },
             Begin::NotRefreshable => Refreshed::Not("not_refreshable"),
             Begin::Inactive(Status::Revoked) => Refreshed::Not("revoked"),
+            Begin::Inactive(Status::Orphaned) => Refreshed::Not("orphaned"),
             Begin::Inactive(_) => Refreshed::Not("inactive"),
             Begin::Absent => Refreshed::Not("absent"),
         }))

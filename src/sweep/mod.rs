@@ -1,9 +1,15 @@
 //! Sweeps: the duties that somebody must see to, each as one bounded pass.
 //!
 //! No pass loops, sleeps or spawns; the worker does. Any number of replicas may run the same pass
-//! at once: they share the work without doing it twice. No sweep is needed for the correctness of
-//! anything else.
+//! at once: they share the work without doing it twice, and a pass that is interrupted anywhere is
+//! gone on with by the next. No sweep is needed for the correctness of anything else.
 
+mod expired;
+mod orphans;
 mod refresh_due;
+mod turns;
 
+pub use expired::Expired;
+pub use orphans::Orphans;
 pub use refresh_due::{RefreshDue, RefreshDuePass};
+pub use turns::{Budget, Swept};

@@ -8,7 +8,8 @@ use super::{TempTokens, TokenError};
 use crate::{
     digest::{Digest, RequestId},
     store::{
-        DroppedScope, Revocation, ScopePage, Shard, TokenCursor, TokenId, TokenPage, TrimmedScope,
+        DroppedScope, Revocation, ScopePage, Shard, StoreError, TokenCursor, TokenId, TokenPage,
+        TrimmedScope,
     },
 };
 
@@ -183,6 +184,18 @@ impl TempTokens {
         }
     }
 
+    /// A page of what [`delete_expired`](Self::delete_expired) does, for one scope and shard.
+    pub(crate) async fn trim_page(
+        &self,
+        scope: &str,
+        shard: Shard,
+        age: Duration,
+        cursor: Option<TokenCursor>,
+    ) -> Result<TrimmedScope, StoreError> {
+        let page = page(self.scope_digest(scope), shard);
+        self.foundation.store.trim_tokens(page, age, cursor).await
+    }
+
     async fn trim_shard(
         &self,
         scope: Digest,
@@ -191,8 +204,9 @@ impl TempTokens {
     ) -> Result<u64, TokenError> {
         let (mut sum, mut cursor) = (0, None);
         loop {
-            let trim = self.foundation.store.trim_tokens(page(scope, shard), age, cursor);
-            let TrimmedScope { tokens, next } = trim.await?;
+            let store = &self.foundation.store;
+            let TrimmedScope { tokens, next } =
+                store.trim_tokens(page(scope, shard), age, cursor).await?;
             sum += tokens;
             cursor = next;
             if cursor.is_none() {

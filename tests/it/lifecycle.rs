@@ -36,20 +36,21 @@ use crate::{
 };
 
 /// A host without a provider, on either store.
-struct Host {
-    connections: Connections,
-    store: Arc<dyn Store>,
-    memory: Option<Arc<MemoryStore>>,
-    prefix: String,
+pub(crate) struct Host {
+    pub(crate) connections: Connections,
+    pub(crate) vestibule: Vestibule,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) memory: Option<Arc<MemoryStore>>,
+    pub(crate) prefix: String,
 }
 
 impl Host {
-    async fn both() -> [Self; 2] {
+    pub(crate) async fn both() -> [Self; 2] {
         let memory = Arc::new(MemoryStore::new());
         [Self::on(memory.clone(), Some(memory), "vst".to_owned()), Self::redis().await]
     }
 
-    async fn redis() -> Self {
+    pub(crate) async fn redis() -> Self {
         let prefix = fresh_prefix();
         let store: Arc<RedisStore> = store(server::shared().await, &prefix).await;
         // As `Vestibule::connect` would have it.
@@ -60,10 +61,11 @@ impl Host {
         let keys = shared_keys();
         let vestibule = Vestibule::assemble(store.clone(), Seal::new(keys.ring.clone()), &keys);
         let connector = connector("http://127.0.0.1:9", ReplayPolicy::Strict);
-        Self { connections: connections_of(&vestibule, connector), store, memory, prefix }
+        let connections = connections_of(&vestibule, connector);
+        Self { connections, vestibule, store, memory, prefix }
     }
 
-    async fn pass(&self, seconds: u64) {
+    pub(crate) async fn pass(&self, seconds: u64) {
         let by = Duration::from_secs(seconds);
         match &self.memory {
             Some(memory) => memory.advance(by),
@@ -72,26 +74,30 @@ impl Host {
     }
 
     /// A credential under a new connection.
-    async fn stored(&self, owner: &str) -> ConnectionId {
+    pub(crate) async fn stored(&self, owner: &str) -> ConnectionId {
         self.connections.store(owner, "demo", None, &granted("first")).await.unwrap()
     }
 
-    async fn vended(&self, owner: &str, id: &ConnectionId) -> Result<String, ConnectionError> {
+    pub(crate) async fn vended(
+        &self,
+        owner: &str,
+        id: &ConnectionId,
+    ) -> Result<String, ConnectionError> {
         let vended = self.connections.vend(owner, id).await?;
         Ok(vended.access_token.secret().to_owned())
     }
 
     /// How many connections the owner's list has.
-    async fn listed(&self, owner: &str) -> usize {
+    pub(crate) async fn listed(&self, owner: &str) -> usize {
         self.connections.list(owner, None, 100).await.unwrap().connections.len()
     }
 
-    fn key(&self, id: &ConnectionId) -> String {
+    pub(crate) fn key(&self, id: &ConnectionId) -> String {
         format!("{}:{{{}}}:conn:{id}", self.prefix, id.shard())
     }
 }
 
-fn granted(access_token: &str) -> TokenAnswer {
+pub(crate) fn granted(access_token: &str) -> TokenAnswer {
     TokenAnswer {
         access_token: AccessToken::new(access_token),
         refresh_token: Some(RefreshToken::new("refresh")),

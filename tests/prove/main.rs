@@ -26,7 +26,9 @@ use properties::{
     pendings::{self, bulk, waits, waits::Waiter},
     pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
-    seal, store, token_timing, tokens,
+    seal, store, sweeps,
+    sweeps::{Reaper, cycles},
+    token_timing, tokens,
 };
 use report::Report;
 use support::server::TestServer;
@@ -160,6 +162,7 @@ async fn prove(mut report: Report) -> bool {
         .await;
     #[cfg(target_os = "linux")]
     clock_jumps(&mut report).await;
+    sweeping(&mut report, on).await;
     report
         .property("store", "acknowledged is durable (AOF always)", 100_000, |n, p| {
             store::survives_a_restart(true, n, p)
@@ -178,6 +181,29 @@ async fn prove(mut report: Report) -> bool {
         .await;
 
     report.finish()
+}
+
+async fn sweeping(report: &mut Report, on: &TestServer) {
+    report
+        .property("sweeps", "3 workers, one killed, reap each orphan once", 100_000, |n, p| {
+            sweeps::three_workers(n, p)
+        })
+        .await;
+    report
+        .property("sweeps", "what is given back is not reaped", 10_000, |n, p| {
+            sweeps::given_back_meanwhile(on, Reaper::Vestibule, n, p)
+        })
+        .await;
+    report
+        .guard("sweeps", "what is given back", "a look, then a delete", 2_000, |n, p| {
+            sweeps::given_back_meanwhile(on, Reaper::LooksThenDeletes, n, p)
+        })
+        .await;
+    report
+        .property("sweeps", "cycles with kills leave nothing", 1_000_000, |n, p| {
+            cycles::leave_nothing(n, 20, p)
+        })
+        .await;
 }
 
 /// A server's clock can only be moved here.

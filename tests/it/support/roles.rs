@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{children::Parent, server::TestServer};
-use crate::properties::{connections, devices, journal, limits, pendings, pkce, tokens};
+use crate::properties::{
+    connections, devices, journal, limits, pendings, pkce, sweeps, sweeps::cycles, tokens,
+};
 
 /// Plays `role`; the process ends when this returns.
 pub async fn play(role: &str, args: Value, parent: Parent) {
@@ -17,6 +19,8 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "wait" => pendings::waits::waiter(args, parent).await,
         "refresh" => connections::refresher(args, parent).await,
         "sweep" => limits::sweeper(args, parent).await,
+        "reap" => sweeps::reaper(args, parent).await,
+        "cycle" => cycles::cycler(args, parent).await,
         "die-at-the-journal" => journal::victim(args, parent).await,
         _ => panic!("there is no role {role}"),
     }

@@ -21,6 +21,7 @@ pub mod pendings;
 pub mod pkce;
 pub mod seal;
 pub mod store;
+pub mod sweeps;
 #[cfg(target_os = "linux")]
 pub mod token_clocks;
 pub mod token_timing;
