@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{config, demo, keygen};
+use crate::{config, demo, keygen, sweep};
 
 /// Vestibule's worker: keeps credentials fresh beside the services that use them.
 #[derive(Debug, Parser)]
@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Sweep what is due, until told to stop
     Run(config::RunOptions),
+    /// Run one sweep, once and now
+    Sweep(sweep::Options),
     /// Make a key file: naming key, token pepper and key ring
     Keygen(keygen::Options),
     /// Show the whole of it on this machine: replicas, workers, a provider, a kill

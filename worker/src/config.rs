@@ -3,6 +3,7 @@
 //! Flags come first, then the environment, then the TOML file. The file alone holds connectors.
 
 mod connectors;
+mod sweeps;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -11,7 +12,8 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use vestibule::{Keys, connection::Registry, store::redis::RedisConfig};
 
-use self::connectors::ConnectorEntry;
+pub use self::sweeps::SweepSettings;
+use self::{connectors::ConnectorEntry, sweeps::SweepsTable};
 
 /// Where things are: what every command that talks to Redis takes.
 #[derive(Debug, Clone, Args)]
@@ -93,6 +95,8 @@ pub struct Settings {
     pub journal_window: Option<Duration>,
     /// How long a refresh may fail until it is given up, if the file says.
     pub refresh_horizon: Option<Duration>,
+    /// How the sweeps run.
+    pub sweeps: SweepSettings,
 }
 
 impl Settings {
@@ -141,6 +145,7 @@ impl Settings {
             journal_dir: file.journal_dir,
             journal_window: file.journal_window_s.map(Duration::from_secs),
             refresh_horizon: file.refresh_horizon_s.map(Duration::from_secs),
+            sweeps: file.sweeps.settings(),
         })
     }
 }
@@ -155,6 +160,8 @@ struct ConfigFile {
     journal_dir: Option<PathBuf>,
     journal_window_s: Option<u64>,
     refresh_horizon_s: Option<u64>,
+    #[serde(default)]
+    sweeps: SweepsTable,
     #[serde(default)]
     connectors: Vec<ConnectorEntry>,
 }

@@ -9,4 +9,6 @@ pub mod keygen;
 pub mod logs;
 pub mod provider;
 pub mod run;
+pub mod sweep;
 pub mod sweeper;
+pub mod sweeps;

@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use clap::Parser;
 use vestibule_worker::{
     cli::{Cli, Command},
-    demo, keygen, run,
+    demo, keygen, run, sweep,
 };
 
 fn main() -> ExitCode {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
             match Cli::parse().command {
                 // Boxed: these futures are deep.
                 Command::Run(options) => Box::pin(run::run(options)).await,
+                Command::Sweep(options) => Box::pin(sweep::run(options)).await,
                 Command::Keygen(options) => keygen::run(&options).map(|()| ExitCode::SUCCESS),
                 Command::Demo(options) => Box::pin(demo::run(options)).await,
                 Command::DemoReplica(options) => {

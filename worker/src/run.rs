@@ -21,6 +21,7 @@ use crate::{
     config::{Admin, RunOptions, Settings},
     logs,
     sweeper::Sweeper,
+    sweeps::Sweeps,
 };
 
 /// Runs until SIGTERM or SIGINT. Exit code 0 after a graceful stop, 1 if it could not start or did
@@ -108,6 +109,7 @@ async fn sweep(
     config.horizon = settings.refresh_horizon.unwrap_or(config.horizon);
     let sweeper = Sweeper {
         connections: vestibule.connections(config),
+        sweeps: Sweeps::new(&vestibule, settings.sweeps),
         vestibule,
         sweep: RefreshDue { parallel: options.parallel.into(), ..RefreshDue::default() },
         interval: Duration::from_millis(options.interval_ms),

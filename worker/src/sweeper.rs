@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use vestibule::{Vestibule, connection::Connections, sweep::RefreshDue};
 
-use crate::admin::Readiness;
+use crate::{admin::Readiness, sweeps::Sweeps};
 
 /// How often the backlog is counted: it asks all shards.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ pub struct Sweeper {
     pub sweep: RefreshDue,
     /// Between two passes, give or take a fifth.
     pub interval: Duration,
+    /// The other sweeps.
+    pub sweeps: Sweeps,
     /// Told every second.
     pub readiness: Readiness,
 }
@@ -35,7 +37,7 @@ impl Sweeper {
     /// Sweeps until `stop`, then waits for the exchanges under way.
     pub async fn run(&self, stop: &CancellationToken) {
         // Side by side: a pass that hangs on a dying Redis must not hide that it does.
-        tokio::join!(self.watch(stop), self.sweep(stop), self.replay(stop));
+        tokio::join!(self.watch(stop), self.sweep(stop), self.replay(stop), self.sweeps.run(stop));
         self.connections.drained().await;
     }
 
@@ -133,7 +135,7 @@ impl Sweeper {
     }
 }
 
-async fn pause(duration: Duration, stop: &CancellationToken) {
+pub(crate) async fn pause(duration: Duration, stop: &CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = sleep(duration) => {}
@@ -141,7 +143,7 @@ async fn pause(duration: Duration, stop: &CancellationToken) {
 }
 
 /// A fifth more or less each time: workers that started together drift apart.
-fn jittered(interval: Duration) -> Duration {
+pub(crate) fn jittered(interval: Duration) -> Duration {
     let mut byte = [128_u8];
     // Without randomness the pause is the interval itself.
     let _ = getrandom::fill(&mut byte);

@@ -12,7 +12,7 @@ use vestibule::{
     Keys,
     connection::{AuthType, ClientAuth, Quirk, ReplayPolicy},
 };
-use vestibule_worker::config::{Connect, Settings};
+use vestibule_worker::config::{Connect, Settings, SweepSettings};
 
 const EXAMPLE: &str = include_str!("../vestibule.example.toml");
 /// Cargo sets it for every test: something that is there, in place of a secret.
@@ -58,23 +58,30 @@ fn the_example_is_true() {
     assert_eq!(example.concurrency.map(u16::from), Some(8));
     assert_eq!(example.scopes, ["openid", "offline_access"]);
     assert_eq!(settings.registry.lookup("warehouse").unwrap().auth, AuthType::ClientCredentials);
+    assert_eq!(settings.sweeps, SweepSettings::default());
     assert_eq!(settings.registry.lookup("weather").unwrap().auth, AuthType::ApiKey);
 }
+
+const TABLES: [&str; 2] = ["connectors", "sweeps"];
 
 /// The example leaves no key out: the parser is asked for all that it knows.
 #[test]
 fn the_example_names_every_key() {
     let mut known = 0;
-    for text in ["nonsense = 1\n", "[[connectors]]\nslug = \"x\"\nnonsense = 1\n"] {
+    for text in [
+        "nonsense = 1\n",
+        "[sweeps]\nnonsense = 1\n",
+        "[[connectors]]\nslug = \"x\"\nnonsense = 1\n",
+    ] {
         let said = fault(text);
-        for key in said.split('`').skip(3).step_by(2).filter(|key| *key != "connectors") {
+        for key in said.split('`').skip(3).step_by(2).filter(|key| !TABLES.contains(key)) {
             known += 1;
             let is_there =
                 |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
             assert!(EXAMPLE.lines().any(is_there), "the example does not know {key}");
         }
     }
-    assert!(known >= 24, "{known}");
+    assert!(known >= 29, "{known}");
     // And what is commented out is true as well, one at a time.
     for line in EXAMPLE.lines().filter_map(|line| line.strip_prefix("# ")) {
         if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {

@@ -1,0 +1,68 @@
+//! `sweep`: one pass of one sweep, now.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Args;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use vestibule::Vestibule;
+
+use crate::{
+    config::{Connect, LogFormat, Settings},
+    logs,
+    sweeps::{Sweep, Sweeps},
+};
+
+/// What `sweep` takes.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Which
+    #[arg(value_enum)]
+    pub name: Sweep,
+    /// Where things are.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Only count what there is to do
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// How to log, to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Plain)]
+    pub log: LogFormat,
+}
+
+/// Sweeps everything once, whenever it was swept last. Exit code 0 if all of it was seen to, 1 if
+/// something was left: others are at it, or Redis failed.
+///
+/// # Errors
+///
+/// If the configuration is wrong, or Redis cannot be reached.
+pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    logs::install(options.log);
+    let settings = Settings::load(&options.connect)?;
+    let vestibule = Vestibule::connect(settings.redis, &settings.keys).await?;
+    let sweeps = Sweeps::new(&vestibule, settings.sweeps);
+    let (name, is_off) = (options.name.as_str(), sweeps.is_off(options.name));
+    let swept = sweeps.once(options.name, options.dry_run, &CancellationToken::new()).await;
+    let text = if options.json {
+        json!({
+            "sweep": name, "dry_run": options.dry_run, "off": is_off,
+            "found": swept.found, "done": swept.done, "changed": swept.changed,
+            "left": swept.left, "errors": swept.errors, "unfinished": swept.unfinished,
+        })
+        .to_string()
+    } else if is_off {
+        format!("{name}: switched off, its retention is zero")
+    } else {
+        let what = if options.dry_run { "a dry run, nothing was changed" } else { "swept" };
+        format!(
+            "{name}: {what}; {} found, {} done, {} changed meanwhile, {} left, {} errors",
+            swept.found, swept.done, swept.changed, swept.left, swept.errors
+        )
+    };
+    writeln!(std::io::stdout().lock(), "{text}")?;
+    let is_whole = !swept.unfinished && swept.errors == 0;
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,143 @@
+//! The loops around the other sweeps: each at start, then at its own cadence.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use vestibule::{
+    Vestibule,
+    sweep::{Budget, Expired, Orphans, Swept},
+    token::{Scope, Scopes, TempTokens},
+};
+
+use crate::{
+    config::SweepSettings,
+    sweeper::{jittered, pause},
+};
+
+/// When a round is not over: past the lease of a replica that died in it.
+const SOON: Duration = Duration::from_secs(30);
+/// The first passes of workers that started together are spread over so much.
+const AT_START: Duration = Duration::from_secs(2);
+
+/// The sweeps that are driven here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Sweep {
+    /// Deletes what nobody has had access to for the retention
+    Orphans,
+    /// Takes expired tokens off their indexes
+    Expired,
+}
+
+impl Sweep {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Orphans, Self::Expired];
+
+    /// Its word, in metrics, logs and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Orphans => "orphans",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Drives the sweeps that are not of what is due.
+#[derive(Debug)]
+pub struct Sweeps {
+    vestibule: Vestibule,
+    tokens: TempTokens,
+    settings: SweepSettings,
+}
+
+impl Sweeps {
+    /// With these settings.
+    #[must_use]
+    pub fn new(vestibule: &Vestibule, settings: SweepSettings) -> Self {
+        let scopes = Scopes::new();
+        // Only their names count here, and these are good ones.
+        for scope in [Scope::mcp_auth("/"), Scope::mcp_headers_auth("/")] {
+            if let Err(error) = scopes.register(scope) {
+                tracing::warn!(%error, "the tokens of a scope are not swept");
+            }
+        }
+        Self { vestibule: vestibule.clone(), tokens: vestibule.temp_tokens(scopes), settings }
+    }
+
+    /// Sweeps until `stop`. A pass that fails is followed by the next.
+    pub async fn run(&self, stop: &CancellationToken) {
+        let [orphans, expired] = Sweep::ALL.map(|sweep| self.repeat(sweep, stop));
+        tokio::join!(orphans, expired);
+    }
+
+    /// One pass, as the command line asks for it: whatever others have done a moment ago.
+    pub async fn once(&self, sweep: Sweep, dry_run: bool, stop: &CancellationToken) -> Swept {
+        let budget = Budget { limit: u64::MAX, dry_run, ..Budget::default() };
+        self.pass(sweep, budget, stop).await
+    }
+
+    /// Whether the settings switch it off.
+    #[must_use]
+    pub fn is_off(&self, sweep: Sweep) -> bool {
+        sweep == Sweep::Orphans && self.settings.orphan_retention.is_zero()
+    }
+
+    async fn repeat(&self, sweep: Sweep, stop: &CancellationToken) {
+        let every = match sweep {
+            Sweep::Orphans => self.settings.orphans_every,
+            Sweep::Expired => self.settings.expired_every,
+        };
+        if every.is_zero() || self.is_off(sweep) {
+            tracing::info!(sweep = sweep.as_str(), "this sweep is switched off");
+            return;
+        }
+        // Whoever comes round early finds that it was done.
+        let budget = Budget {
+            limit: self.settings.limit,
+            not_within: every.mul_f64(0.75),
+            ..Budget::default()
+        };
+        pause(jittered(AT_START.min(every)).mul_f64(0.5), stop).await;
+        while !stop.is_cancelled() {
+            let swept = self.pass(sweep, budget, stop).await;
+            let next = if swept.unfinished { SOON.min(every) } else { every };
+            pause(jittered(next), stop).await;
+        }
+    }
+
+    async fn pass(&self, sweep: Sweep, budget: Budget, stop: &CancellationToken) -> Swept {
+        let started = Instant::now();
+        let name = sweep.as_str();
+        let swept = match sweep {
+            Sweep::Orphans => {
+                let retention = self.settings.orphan_retention;
+                Orphans { retention, budget }.pass(&self.vestibule, stop).await
+            }
+            Sweep::Expired => {
+                let expired = Expired { budget, ..Expired::new(self.tokens.clone()) };
+                expired.pass(&self.vestibule, stop).await
+            }
+        };
+        metrics::histogram!("vestibule_sweep_seconds", "sweep" => name)
+            .record(started.elapsed().as_secs_f64());
+        for (outcome, count) in [
+            ("found", swept.found),
+            ("done", swept.done),
+            ("changed", swept.changed),
+            ("left", swept.left),
+            ("error", swept.errors),
+        ] {
+            metrics::counter!("vestibule_swept_total", "sweep" => name, "outcome" => outcome)
+                .increment(count);
+        }
+        let took_ms = started.elapsed().as_millis();
+        if swept.found > 0 || swept.errors > 0 {
+            tracing::info!(sweep = name, ?swept, took_ms, "swept");
+        } else {
+            tracing::debug!(sweep = name, ?swept, took_ms, "swept");
+        }
+        swept
+    }
+}
