@@ -29,6 +29,7 @@ fn the_demo_keeps_every_promise() {
         "second_answer_refused",
         "link_crosses_replicas",
         "worker_killed",
+        "access_returned",
     ] {
         assert_eq!(told[key], true, "{key}: {told}\n{story}");
     }
@@ -46,6 +47,7 @@ fn the_demo_keeps_every_promise() {
         ("refreshed", 50),
         ("reused_presentations_before_kill", 0),
         ("family_revocations", 0),
+        ("orphans_swept", 1),
         // Every credential four times and one of them ten times, on each of three replicas.
         ("vends", 3 * (50 * 4 + 10)),
     ] {

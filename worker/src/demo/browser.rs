@@ -119,6 +119,37 @@ impl Browser {
         Ok(response.json().await?)
     }
 
+    /// What a replica answers to who asks for an access token.
+    pub(super) async fn vend_status(
+        &self,
+        port: u16,
+        owner: &str,
+        connection: &str,
+    ) -> anyhow::Result<StatusCode> {
+        let mut url = on(port, "/vend")?;
+        url.query_pairs_mut().append_pair("owner", owner).append_pair("connection", connection);
+        Ok(self.open(url).await?.status())
+    }
+
+    /// Tells a replica whether the owner may use a connection, and returns what came of it.
+    pub(super) async fn access(
+        &self,
+        port: u16,
+        owner: &str,
+        connection: &str,
+        granted: bool,
+    ) -> anyhow::Result<String> {
+        let form = [
+            ("owner", owner),
+            ("connection", connection),
+            ("granted", if granted { "true" } else { "false" }),
+        ];
+        let response = self.client.post(on(port, "/access")?).form(&form).send().await?;
+        let status = response.status();
+        ensure!(status == StatusCode::OK, "access: {status}: {}", response.text().await?);
+        Ok(response.text().await?)
+    }
+
     /// Calls a replica that cannot go on without the owner's word, and waits with it.
     pub(super) async fn ask(&self, port: u16, owner: &str) -> anyhow::Result<Told> {
         let asked = self.client.post(on(port, "/ask")?).form(&[("owner", owner)]).send().await?;

@@ -111,6 +111,16 @@ impl Worker {
     }
 }
 
+/// Reaps orphans once, as an operator does by hand. Returns how many.
+pub(super) async fn sweep_orphans(config: &Path) -> anyhow::Result<u64> {
+    let mut command = this_program()?;
+    command.args(["sweep", "orphans", "--json", "--config"]).arg(config).kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output()).await.context("the sweep")??;
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    said["done"].as_u64().with_context(|| format!("the sweep said {said}"))
+}
+
 /// This program, configured by the demo's file alone and not by what surrounds it.
 fn this_program() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("where is this program?")?);

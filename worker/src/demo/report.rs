@@ -35,6 +35,8 @@ pub(super) struct Report {
     pub(super) worker_killed: bool,
     pub(super) recovered_after_kill_ms: u64,
     pub(super) vends: u64,
+    pub(super) access_returned: bool,
+    pub(super) orphans_swept: u64,
     pub(super) provider_calls: u64,
     pub(super) seconds: u64,
     #[serde(skip)]
@@ -75,6 +77,8 @@ impl Default for Report {
             worker_killed: false,
             recovered_after_kill_ms: 0,
             vends: 0,
+            access_returned: false,
+            orphans_swept: 0,
             provider_calls: 0,
             seconds: 0,
             proofs: Vec::new(),

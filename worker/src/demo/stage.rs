@@ -15,7 +15,7 @@ use super::{
     browser::Browser,
     inspect::Inspector,
     narrator::Narrator,
-    processes::{Replica, Worker},
+    processes::{Replica, Worker, sweep_orphans},
     redis_server::RedisServer,
 };
 use crate::provider::{Provider, Settings};
@@ -112,6 +112,11 @@ impl Stage {
     pub(super) async fn start_replica(&self, name: &'static str) -> anyhow::Result<Replica> {
         let (config, log) = self.files(name);
         Replica::start(name, &config, REDIRECT_URI, &log).await
+    }
+
+    /// Reaps orphans, in a process of its own. Returns how many.
+    pub(super) async fn sweep_orphans(&self) -> anyhow::Result<u64> {
+        sweep_orphans(&self.dir.path().join(CONFIG)).await
     }
 
     /// What a process reads, and where it logs.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Form, Router,
     extract::{Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -24,6 +24,7 @@ pub(super) fn routes(connections: Connections, redirect_uri: String) -> Router {
         .route("/login", get(login))
         .route("/callback", get(callback))
         .route("/vend", get(vend))
+        .route("/access", post(access))
         .with_state(Arc::new(SignIns { connections, redirect_uri }))
 }
 
@@ -124,6 +125,35 @@ async fn vend(State(it): State<Arc<SignIns>>, Query(asked): Query<Vend>) -> Resp
         Err(ConnectionError::NotFound) => {
             answer(StatusCode::NOT_FOUND, json!({ "error": "no such connection" }))
         }
+        Err(ConnectionError::Withdrawn) => {
+            answer(StatusCode::FORBIDDEN, json!({ "error": "access was withdrawn" }))
+        }
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+#[derive(Deserialize)]
+struct Access {
+    owner: String,
+    connection: String,
+    granted: bool,
+}
+
+/// A real host learns this from whoever grants access: a directory, a contract, an operator.
+async fn access(State(it): State<Arc<SignIns>>, Form(asked): Form<Access>) -> Response {
+    let Ok(id) = asked.connection.parse() else {
+        return answer(StatusCode::NOT_FOUND, json!({ "error": "no such connection" }));
+    };
+    let outcome = if asked.granted {
+        it.connections.restore_access(&asked.owner, &id).await.map(|outcome| format!("{outcome:?}"))
+    } else {
+        it.connections
+            .withdraw_access(&asked.owner, &id)
+            .await
+            .map(|outcome| format!("{outcome:?}"))
+    };
+    match outcome {
+        Ok(outcome) => (StatusCode::OK, outcome.to_lowercase()).into_response(),
         Err(error) => failed(&error.to_string()),
     }
 }

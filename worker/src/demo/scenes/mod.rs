@@ -12,6 +12,7 @@ use super::{
     stage::Stage,
 };
 
+mod access;
 mod ask;
 mod kill;
 mod link;
@@ -37,7 +38,8 @@ pub(super) async fn play(stage: &mut Stage, report: &mut Report) -> anyhow::Resu
     link::one_form(stage, report).await.context("the link")?;
     kill::amid_refreshes(stage, report, &fifty).await.context("the kill")?;
     vend::from_everywhere(stage, report, &fifty).await.context("the vends")?;
-    vend::of_one_that_ran_out(stage, report).await.context("the vends without a worker")
+    vend::of_one_that_ran_out(stage, report).await.context("the vends without a worker")?;
+    access::comes_and_goes(stage, report, &fifty[0]).await.context("the access")
 }
 
 /// A person signs in: starts on one replica, comes back on another.
