@@ -1,6 +1,6 @@
 //! `make bench`: what the library costs against the plain commands, side by side, as ratios.
 //!
-//! `ONLY=pkce` picks an area (`pkce`, `store`, `pendings`, `tokens`, `connections`, `seal`),
+//! `ONLY=pkce` picks an area (`pkce`, `store`, `pendings`, `tokens`, `connections`, `sweeps`, `seal`),
 //! `SCALE=0.1` shortens the rounds and shrinks what is preloaded. A whole run writes its table into
 //! `docs/results.md`.
 //!
@@ -35,6 +35,7 @@ mod postgres;
 mod rounds;
 mod sealing;
 mod store;
+mod sweeps;
 mod table;
 mod tokens;
 
@@ -103,6 +104,9 @@ async fn compare(only: Option<String>, scale: f64) {
         connections::warm_vend(&mut table, scale).await;
         cached::cached_vend(&mut table, scale).await;
         connections::due_claims(&mut table, scale).await;
+    }
+    if table.wants("sweeps") {
+        sweeps::orphans(&mut table, scale).await;
     }
     if table.wants("seal") {
         sealing::seal_and_open(&mut table, scale);
