@@ -101,9 +101,7 @@ for at, prefix in ipairs({'', 'alt_', 'alt2_'}) do
 end
 if place == 1 then
   put(orphan and 'was' or 'status', 'active')
-  put('ver', ver + 1)
-  put('base', presented)
-  put('attempts', 0)
+  for field, value in pairs({ver = ver + 1, base = presented, attempts = 0}) do put(field, value) end
   put('next_at', next_at)
   put(orphan and 'was_reason' or 'reason', false)
   for _, field in ipairs({'last_error', 'error_at', 'failing_at'}) do put(field, false) end

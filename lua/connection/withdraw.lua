@@ -36,6 +36,8 @@ if not known[was[2]] then return {'corrupt', request} end
 
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+-- Told first: nobody reads before this is done, and a missing right fails here.
+redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id)
 -- The indexes first, then all that is new in one HSET: where a right is missing half-way, nothing
 -- is lost, and a retry does the rest. What is due in one that is none is found out by begin.
 redis.call('ZADD', orphans, stamp, 'conn:' .. id)

@@ -11,7 +11,7 @@ use vestibule::{
     Digest, RequestId,
     store::{
         Attempt, Begin, Begun, Commit, ConnectionId, Fail, FailureKind, Keeper, NewCredential,
-        Revoke, Store, memory::MemoryStore,
+        Revoke, Store, WithdrawConnection, memory::MemoryStore,
     },
 };
 
@@ -180,6 +180,17 @@ async fn every_change_of_a_credential_is_told_and_nothing_else() {
         let horizon = Some(Duration::ZERO);
         let told = scene.tells(&id, scene.fail(&id, FailureKind::Transient, horizon)).await;
         assert!(told, "fail that gives up");
+        scene.stored(&id, 5).await;
+        let withdraw = || WithdrawConnection {
+            id: &id,
+            request: RequestId::random().digest(),
+            owner: digest(9),
+            reason: "test",
+        };
+        let withdrawing = async { drop(store.withdraw_connection(withdraw()).await) };
+        assert!(scene.tells(&id, withdrawing).await, "withdraw");
+        let withdrawing = async { drop(store.withdraw_connection(withdraw()).await) };
+        assert!(!scene.tells(&id, withdrawing).await, "withdraw of an orphan");
         let revoke = || Revoke {
             id: &id,
             request: RequestId::random().digest(),

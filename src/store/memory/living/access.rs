@@ -20,7 +20,12 @@ impl AccessStore for MemoryStore {
         withdraw: WithdrawConnection<'_>,
     ) -> Result<WithdrawnConnection, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.withdraw(&withdraw, now))
+        let outcome = state.connections.withdraw(&withdraw, now);
+        drop(state);
+        if outcome == WithdrawnConnection::Withdrawn {
+            self.changes.tell(withdraw.id);
+        }
+        Ok(outcome)
     }
 
     async fn restore_connection(

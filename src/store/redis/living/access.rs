@@ -32,7 +32,10 @@ impl AccessStore for RedisStore {
         let (verb, keys) = (&scripts::CONNECTION_WITHDRAW, [conn.as_str(), &due, &orphans]);
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
-            "withdrawn" => Ok(WithdrawnConnection::Withdrawn),
+            "withdrawn" => {
+                self.changes.tell(withdraw.id);
+                Ok(WithdrawnConnection::Withdrawn)
+            }
             "already" => Ok(WithdrawnConnection::Already),
             "revoked" => Ok(WithdrawnConnection::Revoked),
             "absent" => Ok(WithdrawnConnection::Absent),
