@@ -260,6 +260,64 @@ async fn workers_share_what_is_due() {
     assert_eq!((counts.refreshes, counts.reused_presentations), (24, 0));
 }
 
+/// H-10, T-9: the sweeps run at start, and what they did is seen; one that is switched off does not
+/// run; by hand one runs at once, or only counts.
+#[tokio::test]
+async fn the_sweeps_run_at_start_and_by_hand() {
+    const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
+    let (scene, server) = (Scene::new(&server::shared().await.url()).await, server::shared().await);
+    let host = scene.host().await;
+    let mut ids = Vec::new();
+    for owner in ["a", "b"] {
+        let id = sign_in(&host, owner).await;
+        host.withdraw_access(owner, &id).await.unwrap();
+        ids.push(id);
+    }
+    age(&mut server.raw().await, &scene.prefix, MONTH).await;
+    let back = sign_in(&host, "c").await;
+    host.withdraw_access("c", &back).await.unwrap();
+
+    let sweep = |more: &[&str]| {
+        let mut command = worker(&["sweep", "orphans", "--json"]);
+        command.args(["--redis", &scene.redis, "--prefix", &scene.prefix]);
+        command.arg("--keys").arg(scene.path("keys.toml"));
+        command.arg("--config").arg(scene.path("vestibule.toml")).args(more);
+        command
+    };
+    let said = async |more: &[&str]| -> serde_json::Value {
+        let output = sweep(more).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let dry = said(&["--dry-run"]).await;
+    assert_eq!((&dry["found"], &dry["done"]), (&2.into(), &0.into()), "{dry}");
+
+    let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
+    let with = |days: i64| {
+        let text = format!("[sweeps]\norphan_retention_days = {days}\n\n{config}");
+        fs::write(scene.path("vestibule.toml"), text).unwrap();
+    };
+    with(-1);
+    assert_eq!(said(&[]).await["off"], true);
+    with(30);
+    let port = free_port();
+    let child = scene.command(&format!("127.0.0.1:{port}")).spawn().unwrap();
+    let metrics = async || get(port, "/metrics").await.map_or(String::new(), |(_, text)| text);
+    let done = r#"vestibule_swept_total{sweep="orphans",outcome="done"} 2"#;
+    until("swept", || async { metrics().await.contains(done) }).await;
+    until("both ran", || async {
+        metrics().await.contains(r#"vestibule_sweep_seconds_count{sweep="expired"}"#)
+    })
+    .await;
+    signal(&child, "TERM");
+    assert_eq!(end(child).await.0.code(), Some(0));
+    for (owner, id) in [("a", &ids[0]), ("b", &ids[1])] {
+        assert!(host.get(owner, id).await.is_err());
+    }
+    assert!(host.restore_access("c", &back).await.is_ok());
+    assert_eq!(said(&[]).await["found"], 0);
+}
+
 /// SIGTERM: the exchanges under way end, and what was not begun is due at once for the others.
 #[tokio::test]
 async fn a_stopping_worker_ends_what_it_began() {
