@@ -13,6 +13,7 @@ mod foundation;
 #[cfg(feature = "http")]
 pub mod http;
 mod keys;
+mod operator;
 pub mod pending;
 pub mod pkce;
 pub mod seal;
@@ -25,4 +26,6 @@ mod wall_clock;
 
 pub use digest::{Digest, NamingKey, Peppers, RequestId, TokenPepper};
 pub use keys::{Keys, KeysError};
+pub use operator::Operator;
+pub use store::redis::inspect;
 pub use vestibule::Vestibule;

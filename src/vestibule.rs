@@ -11,6 +11,7 @@ use crate::{
     device::{DeviceConfig, DeviceSignIns},
     foundation::Foundation,
     keys::Keys,
+    operator::Operator,
     pending::{BearerNamespace, Pendings, PendingsConfig},
     pkce::PkceStates,
     seal::Seal,
@@ -109,6 +110,12 @@ impl Vestibule {
         config.longest = config.longest.min(pendings.ceiling);
         let pendings = self.pendings(pendings);
         DeviceSignIns::new(self.foundation.clone(), connections.clone(), pendings, config)
+    }
+
+    /// What a person at the command line may do.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        Operator::new(self.foundation.clone())
     }
 
     /// Answers if the store can be reached.

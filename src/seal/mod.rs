@@ -42,6 +42,14 @@ pub struct Binding<'a> {
     pub name: &'a [u8],
 }
 
+/// Which key of a ring a sealed body asks for; `None` if it is sealed otherwise, or is no sealed body.
+/// Of a body under a data key, which key wrapped that. Its first 256 bytes are enough, if a ring
+/// wrapped the data key.
+#[must_use]
+pub fn sealed_under(sealed: &[u8]) -> Option<KeyId> {
+    envelope::key_id(sealed)
+}
+
 /// The port for wrapping data keys: the [`KeyRing`] is the default, a KMS fits.
 ///
 /// An implementation over a network must bound its waits and cache what it unwrapped, or a warm

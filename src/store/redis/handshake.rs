@@ -21,9 +21,14 @@ pub(super) struct Handshake {
     meta: String,
 }
 
+/// What the meta key says of the layout.
+pub(super) fn layout() -> String {
+    format!("v{LAYOUT} shards={}", Shard::COUNT)
+}
+
 impl Handshake {
     pub(super) fn new(meta_key: String, naming: &NamingKey) -> Self {
-        let meta = format!("v{LAYOUT} shards={} naming={}", Shard::COUNT, naming.check());
+        let meta = format!("{} naming={}", layout(), naming.check());
         Self { meta_key, meta }
     }
 
@@ -113,7 +118,7 @@ async fn eviction(link: &mut Link) -> Result<(), Fault> {
 }
 
 /// A Cluster answers INFO once per node.
-fn texts(value: Value) -> String {
+pub(super) fn texts(value: Value) -> String {
     match value {
         Value::Map(nodes) => nodes.into_iter().map(|(_, text)| texts(text)).collect(),
         Value::Array(parts) => parts.into_iter().map(texts).collect(),

@@ -210,6 +210,29 @@ impl Keyspace {
     }
 }
 
+/// For who looks at all keys there are: a verb never does.
+impl Keyspace {
+    /// What SCAN finds all keys of a kind by, as `conn` or `token`.
+    #[must_use]
+    pub fn pattern(&self, kind: &str) -> String {
+        self.everywhere(&format!("{kind}:*"))
+    }
+
+    /// The pattern of what is called so in every shard, as `due` or `conn:*`.
+    pub(super) fn everywhere(&self, name: &str) -> String {
+        format!("{}:{{??}}:{name}", self.prefix)
+    }
+
+    /// The shard in a key of this kind, and what comes after the kind; `None` if it is no such key.
+    #[must_use]
+    pub fn parts<'k>(&self, kind: &str, key: &'k str) -> Option<(Shard, &'k str)> {
+        let rest = key.strip_prefix(self.prefix.as_str())?.strip_prefix(":{")?;
+        let (shard, rest) = rest.split_at_checked(2)?;
+        let name = rest.strip_prefix("}:")?.strip_prefix(kind)?.strip_prefix(':')?;
+        Some((Shard::from_hex(shard)?, name))
+    }
+}
+
 /// A name with room for as long as it gets: what `format!` would guess is moved twice while it grows.
 fn sized(name: fmt::Arguments<'_>) -> String {
     let mut key = String::with_capacity(96);
@@ -287,6 +310,19 @@ mod tests {
         ];
         for (made, pinned) in golden {
             assert_eq!(made, pinned);
+        }
+    }
+
+    #[test]
+    fn a_key_is_taken_apart_as_it_was_made() {
+        let keys = Keyspace::default();
+        let id: ConnectionId = "c3ffffffffffffffffffffffffffffffff".parse().unwrap();
+        let key = keys.connection(&id);
+        assert_eq!(keys.parts("conn", &key), Some((Shard::new(195), id.as_str())));
+        assert_eq!(keys.pattern("conn"), "vst:{??}:conn:*");
+        for (part, other) in [("conn", "connx"), ("vst", "vs"), ("{c3}", "{C3}"), ("{c3}", "c3")] {
+            let other = key.replacen(part, other, 1);
+            assert_eq!(keys.parts("conn", &other), None, "{other}");
         }
     }
 

@@ -150,6 +150,12 @@ impl Opener {
     }
 }
 
+/// Opens a link that nothing is asked of first: for who wants to know what is wrong with a server.
+pub(super) async fn open_unchecked(config: &RedisConfig) -> Result<Link, Fault> {
+    let opener = opener(config).map_err(|error| Fault::of_opening(&error))?;
+    opener.open().await.map_err(|error| Fault::of_opening(&error))
+}
+
 fn opener(config: &RedisConfig) -> redis::RedisResult<Opener> {
     let timeouts = config.timeouts;
     let link_config = AsyncConnectionConfig::new()

@@ -13,6 +13,7 @@ mod clock;
 mod device;
 mod fault;
 mod handshake;
+pub mod inspect;
 mod keyspace;
 mod limit;
 mod link;

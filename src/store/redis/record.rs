@@ -83,6 +83,35 @@ pub(super) fn read_pending(bytes: &[u8]) -> Option<(&str, usize)> {
     (bytes.len() >= body).then_some((state, body))
 }
 
+/// What people may see of a record.
+pub(super) struct Head<'a> {
+    pub(super) state: &'a str,
+    pub(super) created_ms: Option<u64>,
+    /// `None` if it did not end by somebody's doing.
+    pub(super) taken_ms: Option<u64>,
+    pub(super) display: &'a [u8],
+    /// `None` if it is nobody's alone.
+    pub(super) subject: Option<Digest>,
+}
+
+/// Reads what stands before the sealed body, of which nothing need be there; `None` if this is no
+/// record.
+pub(super) fn read_head(bytes: &[u8]) -> Option<Head<'_>> {
+    let (state, body) = read_pending(bytes)?;
+    let time = |at: Range<usize>| {
+        let time = std::str::from_utf8(bytes.get(at)?).ok()?.parse().ok()?;
+        (time > 0).then_some(time)
+    };
+    let subject = Digest::from_bytes(&bytes[body - 16..body])?;
+    Some(Head {
+        state,
+        created_ms: time(13..26),
+        taken_ms: time(41..54),
+        display: bytes.get(HEAD..body - SLOTS - 1)?,
+        subject: (subject != Digest::NONE).then_some(subject),
+    })
+}
+
 /// Reads an outcome: one line for people, then the sealed body.
 pub(super) fn read_outcome(bytes: &[u8]) -> Option<Outcome> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;

@@ -4,16 +4,21 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, Script, ToRedisArgs};
 
-/// Declares one script: its file, and how many KEYS and ARGV it takes.
-macro_rules! script {
-    ($name:ident, $file:literal, keys: $keys:literal, argv: $argv:literal) => {
-        pub(super) static $name: LazyLock<Verb<$keys, $argv>> = LazyLock::new(|| Verb {
+/// Declares the scripts: of each its file, and how many KEYS and ARGV it takes.
+macro_rules! declare {
+    ($(script!($name:ident, $file:literal, keys: $keys:literal, argv: $argv:literal);)*) => {
+        $(pub(super) static $name: LazyLock<Verb<$keys, $argv>> = LazyLock::new(|| Verb {
             name: $file,
             script: Script::new(include_str!(concat!("../../../lua/", $file, ".lua"))),
-        });
+        });)*
+
+        /// All of them by file, with their texts: what they call is what a user must be allowed.
+        pub(super) const TEXTS: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("../../../lua/", $file, ".lua")))),*];
     };
 }
 
+declare! {
 script!(PKCE_TAKE, "pkce/take", keys: 1, argv: 2);
 script!(PENDING_PUT, "pending/put", keys: 3, argv: 5);
 script!(PENDING_REPLACE, "pending/replace", keys: 3, argv: 6);
@@ -53,6 +58,7 @@ script!(CONNECTION_FAIL, "connection/fail", keys: 2, argv: 9);
 script!(CONNECTION_RETRY, "connection/retry", keys: 2, argv: 2);
 script!(SWEEP_BEGIN, "sweep/begin", keys: 1, argv: 4);
 script!(SWEEP_END, "sweep/end", keys: 1, argv: 5);
+}
 
 /// One script with its hash, which is made once.
 pub(super) struct Verb<const KEYS: usize, const ARGV: usize> {
@@ -94,5 +100,56 @@ impl ToRedisArgs for Arg<'_> {
 
     fn num_of_args(&self) -> usize {
         1
+    }
+}
+
+/// The commands that a script calls.
+pub(super) fn called(text: &str) -> impl Iterator<Item = &str> {
+    text.split("redis.call('").skip(1).filter_map(|rest| rest.split('\'').next())
+}
+
+/// The kinds of key that a script touches, as patterns: those that its header declares, and those
+/// that it builds beside them, which are literals like `'outcome:'`.
+pub(super) fn kinds(text: &str) -> impl Iterator<Item = String> + '_ {
+    let header = text.lines().filter(|line| line.starts_with("-- KEYS["));
+    let declared = header.filter_map(|line| {
+        let name = line.split("{xx}:").nth(1)?;
+        let end = name.find([' ', ',']).unwrap_or(name.len());
+        let (kind, rest) = name.split_at(name[..end].find(':').unwrap_or(end));
+        Some(format!("{kind}{}", if rest.starts_with(':') { ":*" } else { "" }))
+    });
+    // Between two quotes there is a literal, then code, and so on.
+    let built = text.lines().filter(|line| !line.starts_with("--"));
+    let built = built.flat_map(|line| line.split('\'').skip(1).step_by(2)).filter_map(|literal| {
+        let kind = literal.strip_suffix(':')?;
+        let is_kind = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase());
+        is_kind.then(|| format!("{kind}:*"))
+    });
+    declared.chain(built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_tells_what_it_calls_and_touches() {
+        let text = "-- KEYS[1]  one    STRING  {xx}:thing:<id>\n\
+                    -- KEYS[2]  two    ZSET    {xx}:things, ids by time\n\
+                    -- KEYS[3]  three  ZSET    {xx}:other:<digest of thing>, names\n\
+                    local built = base .. 'built:'\nredis.call('GET', one)\n";
+        assert_eq!(kinds(text).collect::<Vec<_>>(), ["thing:*", "things", "other:*", "built:*"]);
+        assert_eq!(called(text).collect::<Vec<_>>(), ["GET"]);
+    }
+
+    /// Whatever is called or touched otherwise would be missing from the rights of users.
+    #[test]
+    fn every_script_is_written_so_that_it_can_be_read() {
+        for (file, text) in TEXTS {
+            assert_eq!(text.matches("redis.call(").count(), called(text).count(), "{file}");
+            assert!(!text.contains("redis.pcall"), "{file}");
+            let declared = text.lines().filter(|line| line.starts_with("-- KEYS[")).count();
+            assert!(declared > 0 && kinds(text).count() >= declared, "{file}");
+        }
     }
 }

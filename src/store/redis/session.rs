@@ -260,7 +260,12 @@ async fn by<T>(until: Option<Instant>, answer: impl Future<Output = T>) -> Optio
     }
 }
 
-fn verdict(verb: &'static str, fault: Fault, may_have_run: bool, waited: Duration) -> StoreError {
+pub(super) fn verdict(
+    verb: &'static str,
+    fault: Fault,
+    may_have_run: bool,
+    waited: Duration,
+) -> StoreError {
     let Fault { class, cause, fix, .. } = fault;
     // For people: nobody wants the nanoseconds.
     let waited = Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));

@@ -15,6 +15,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("seal", &[]),
     ("keys", &["seal"]),
     ("foundation", &["store", "seal"]),
+    ("operator", &["foundation", "store"]),
     ("pending", &["foundation", "store", "seal"]),
     ("token", &["foundation", "store", "seal"]),
     ("pkce", &["foundation", "store", "seal"]),
@@ -30,6 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "foundation",
             "keys",
+            "operator",
             "store",
             "seal",
             "pending",
