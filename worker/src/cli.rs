@@ -2,16 +2,25 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{config, demo, keygen, sweep};
+use crate::{commands, config, demo, keygen, sweep};
 
 /// Vestibule's worker: keeps credentials fresh beside the services that use them.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
+    /// Where things are.
+    #[command(flatten)]
+    pub connect: config::Connect,
+    /// Print one JSON object instead of what people read
+    #[arg(long, global = true)]
+    pub json: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 an error, or a finding of `doctor` · 2 wrong usage · 3 there is no such record";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -27,4 +36,7 @@ pub enum Command {
     /// One replica of the demo
     #[command(hide = true)]
     DemoReplica(demo::replica::Options),
+    /// What a person asks, and does by hand
+    #[command(flatten)]
+    ByHand(commands::Command),
 }

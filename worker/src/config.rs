@@ -3,6 +3,7 @@
 //! Flags come first, then the environment, then the TOML file. The file alone holds connectors.
 
 mod connectors;
+mod file_text;
 mod sweeps;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -12,32 +13,36 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use vestibule::{Keys, connection::Registry, store::redis::RedisConfig};
 
-pub use self::sweeps::SweepSettings;
 use self::{connectors::ConnectorEntry, sweeps::SweepsTable};
+pub use self::{file_text::FileText, sweeps::SweepSettings};
 
 /// Where things are: what every command that talks to Redis takes.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Where things are")]
 pub struct Connect {
     /// Where Redis is: redis://…, redis-cluster://…, redis-sentinel://…, or rediss… for TLS
-    #[arg(long, env = "VESTIBULE_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "VESTIBULE_REDIS_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub redis: Option<String>,
     /// The key file, as `keygen` makes it
-    #[arg(long, env = "VESTIBULE_KEYS_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "VESTIBULE_KEYS_FILE", value_name = "FILE")]
     pub keys: Option<PathBuf>,
     /// The configuration file (TOML)
-    #[arg(long, env = "VESTIBULE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "VESTIBULE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The first part of every key in Redis
-    #[arg(long, env = "VESTIBULE_PREFIX", value_name = "TEXT")]
+    #[arg(long, global = true, env = "VESTIBULE_PREFIX", value_name = "TEXT")]
     pub prefix: Option<String>,
 }
 
 /// What `run` takes.
 #[derive(Debug, Clone, Args)]
 pub struct RunOptions {
-    /// Where things are.
-    #[command(flatten)]
-    pub connect: Connect,
     /// Which replica this is, for people: a-z, 0-9 and -
     #[arg(long, env = "VESTIBULE_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
@@ -106,47 +111,40 @@ impl Settings {
     ///
     /// Names what is missing or wrong, where it may be set, and never a value.
     pub fn load(connect: &Connect) -> anyhow::Result<Self> {
-        let file = match &connect.config {
-            Some(path) => ConfigFile::read(path)?,
-            None => ConfigFile::default(),
-        };
-        let url = connect.redis.clone().or(file.redis).ok_or_else(|| {
-            anyhow!(
-                "no Redis URL: give --redis, VESTIBULE_REDIS_URL, or `redis` in the config file"
-            )
-        })?;
-        let mut redis = RedisConfig::new(&url)?;
-        if let Some(prefix) = connect.prefix.clone().or(file.prefix) {
-            redis = redis.with_prefix(prefix)?;
-        }
-        if let Some(path) = &file.redis_ca_file {
-            let pem = std::fs::read(path)
-                .with_context(|| format!("`redis_ca_file`: cannot read {}", path.display()))?;
-            redis = redis.with_ca_pem(pem);
-        }
-        let keys = match (connect.keys.clone().or(file.keys_file), variable("VESTIBULE_KEYS")) {
-            (Some(path), _) => Keys::from_file(path)?,
-            (None, Some(text)) => Keys::from_toml(&text)?,
-            (None, None) => bail!(
-                "no keys: give --keys, VESTIBULE_KEYS_FILE, VESTIBULE_KEYS (the text of a key \
-                 file), or `keys_file` in the config file; `vestibule-worker keygen` makes one"
-            ),
-        };
-        let connectors = file
-            .connectors
-            .into_iter()
-            .map(ConnectorEntry::connector)
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let registry = Registry::new(connectors)?;
+        let file = ConfigFile::of(connect)?;
         Ok(Self {
-            redis,
-            keys,
-            registry,
+            redis: file.redis(connect)?,
+            keys: file.keys(connect)?,
+            registry: file.registry()?,
             journal_dir: file.journal_dir,
             journal_window: file.journal_window_s.map(Duration::from_secs),
             refresh_horizon: file.refresh_horizon_s.map(Duration::from_secs),
             sweeps: file.sweeps.settings(),
         })
+    }
+}
+
+/// Where Redis is: all that a command needs which only looks.
+///
+/// # Errors
+///
+/// As [`Settings::load`].
+pub fn load_redis(connect: &Connect) -> anyhow::Result<RedisConfig> {
+    ConfigFile::of(connect)?.redis(connect)
+}
+
+/// The keys alone; `None` if none are given.
+///
+/// # Errors
+///
+/// As [`Settings::load`], but for keys that are not given at all.
+pub fn load_keys(connect: &Connect) -> anyhow::Result<Option<Keys>> {
+    let file = ConfigFile::of(connect)?;
+    let given = connect.keys.is_some() || file.keys_file.is_some();
+    if given || variable("VESTIBULE_KEYS").is_some() {
+        file.keys(connect).map(Some)
+    } else {
+        Ok(None)
     }
 }
 
@@ -167,6 +165,49 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
+    fn of(connect: &Connect) -> anyhow::Result<Self> {
+        connect.config.as_deref().map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
+    fn redis(&self, connect: &Connect) -> anyhow::Result<RedisConfig> {
+        let url = connect.redis.clone().or_else(|| self.redis.clone()).ok_or_else(|| {
+            anyhow!(
+                "no Redis URL: give --redis, VESTIBULE_REDIS_URL, or `redis` in the config file"
+            )
+        })?;
+        let mut redis = RedisConfig::new(&url)?;
+        if let Some(prefix) = connect.prefix.clone().or_else(|| self.prefix.clone()) {
+            redis = redis.with_prefix(prefix)?;
+        }
+        if let Some(path) = &self.redis_ca_file {
+            let pem = std::fs::read(path)
+                .with_context(|| format!("`redis_ca_file`: cannot read {}", path.display()))?;
+            redis = redis.with_ca_pem(pem);
+        }
+        Ok(redis)
+    }
+
+    fn keys(&self, connect: &Connect) -> anyhow::Result<Keys> {
+        let path = connect.keys.as_ref().or(self.keys_file.as_ref());
+        match (path, variable("VESTIBULE_KEYS")) {
+            (Some(path), _) => Ok(Keys::from_file(path)?),
+            (None, Some(text)) => Ok(Keys::from_toml(&text)?),
+            (None, None) => bail!(
+                "no keys: give --keys, VESTIBULE_KEYS_FILE, VESTIBULE_KEYS (the text of a key \
+                 file), or `keys_file` in the config file; `vestibule-worker keygen` makes one"
+            ),
+        }
+    }
+
+    fn registry(&self) -> anyhow::Result<Registry> {
+        let connectors = self
+            .connectors
+            .iter()
+            .map(ConnectorEntry::connector)
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Registry::new(connectors)?)
+    }
+
     fn read(path: &std::path::Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the config file {}", path.display()))?;

@@ -18,7 +18,7 @@ use vestibule::{
 
 use crate::{
     admin::{self, Readiness},
-    config::{Admin, RunOptions, Settings},
+    config::{Admin, Connect, RunOptions, Settings},
     logs,
     sweeper::Sweeper,
     sweeps::Sweeps,
@@ -31,9 +31,9 @@ use crate::{
 ///
 /// What only an operator can mend: configuration, login, layout, keys. A Redis that is away is
 /// waited for.
-pub async fn run(options: RunOptions) -> anyhow::Result<ExitCode> {
+pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitCode> {
     logs::install(options.log);
-    let settings = Settings::load(&options.connect)?;
+    let settings = Settings::load(connect)?;
     let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
     let stop = CancellationToken::new();
     let signals = Signals::watch(stop.clone())?;
@@ -90,7 +90,7 @@ async fn sweep(
     readiness: Readiness,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(vestibule) = connect(settings.redis, &settings.keys, stop).await? else {
+    let Some(vestibule) = connected(settings.redis, &settings.keys, stop).await? else {
         return Ok(());
     };
     let instance =
@@ -121,7 +121,7 @@ async fn sweep(
 }
 
 /// Waits for a Redis that is away; `None` if told to stop meanwhile.
-async fn connect(
+async fn connected(
     redis: RedisConfig,
     keys: &Keys,
     stop: &CancellationToken,

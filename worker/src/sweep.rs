@@ -19,15 +19,9 @@ pub struct Options {
     /// Which
     #[arg(value_enum)]
     pub name: Sweep,
-    /// Where things are.
-    #[command(flatten)]
-    pub connect: Connect,
     /// Only count what there is to do
     #[arg(long)]
     pub dry_run: bool,
-    /// Print the figures as one JSON object
-    #[arg(long)]
-    pub json: bool,
     /// How to log, to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Plain)]
     pub log: LogFormat,
@@ -39,14 +33,14 @@ pub struct Options {
 /// # Errors
 ///
 /// If the configuration is wrong, or Redis cannot be reached.
-pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub async fn run(connect: &Connect, json: bool, options: Options) -> anyhow::Result<ExitCode> {
     logs::install(options.log);
-    let settings = Settings::load(&options.connect)?;
+    let settings = Settings::load(connect)?;
     let vestibule = Vestibule::connect(settings.redis, &settings.keys).await?;
     let sweeps = Sweeps::new(&vestibule, settings.sweeps);
     let (name, is_off) = (options.name.as_str(), sweeps.is_off(options.name));
     let swept = sweeps.once(options.name, options.dry_run, &CancellationToken::new()).await;
-    let text = if options.json {
+    let text = if json {
         json!({
             "sweep": name, "dry_run": options.dry_run, "off": is_off,
             "found": swept.found, "done": swept.done, "changed": swept.changed,

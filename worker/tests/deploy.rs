@@ -36,9 +36,13 @@ fn yaml(path: &str) -> Vec<Value> {
         .collect()
 }
 
-fn run_options<S: AsRef<str>>(args: &[S]) -> RunOptions {
+fn cli<S: AsRef<str>>(args: &[S]) -> Cli {
     let args = ["vestibule-worker"].into_iter().chain(args.iter().map(AsRef::as_ref));
-    match Cli::try_parse_from(args).unwrap_or_else(|error| panic!("{error}")).command {
+    Cli::try_parse_from(args).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn run_options<S: AsRef<str>>(args: &[S]) -> RunOptions {
+    match cli(args).command {
         Command::Run(options) => options,
         other => panic!("{other:?}"),
     }
@@ -50,9 +54,12 @@ fn strings(list: &Value) -> Vec<String> {
 
 /// A variable of ours is one that the command line or the configuration reads.
 fn is_read(name: &str) -> bool {
-    let run = Cli::command();
-    let run = run.find_subcommand("run").unwrap();
-    let by_flag = run.get_arguments().any(|arg| arg.get_env().is_some_and(|env| env == name));
+    let all = Cli::command();
+    let run = all.find_subcommand("run").unwrap();
+    let by_flag = all
+        .get_arguments()
+        .chain(run.get_arguments())
+        .any(|arg| arg.get_env().is_some_and(|env| env == name));
     by_flag || name == "VESTIBULE_KEYS"
 }
 
@@ -150,7 +157,7 @@ fn the_unit_starts_and_stops_in_time() {
     let options = run_options(&command);
     assert!(seconds(setting("TimeoutStopSec")) > options.grace_s);
     assert!(options.journal_dir.is_some());
-    assert_eq!(options.connect.keys.unwrap().file_name().unwrap(), "keys.toml");
+    assert_eq!(cli(&command).connect.keys.unwrap().file_name().unwrap(), "keys.toml");
     assert!(setting("LoadCredential").starts_with("keys.toml:"));
 }
 

@@ -67,15 +67,15 @@ enum QuirkEntry {
 
 impl ConnectorEntry {
     /// The connector. The registry checks it as a whole.
-    pub(super) fn connector(self) -> anyhow::Result<Connector> {
+    pub(super) fn connector(&self) -> anyhow::Result<Connector> {
         let secret = self.secret()?;
         let mut connector = self.begin(secret)?;
         self.settle_client(&mut connector)?;
-        connector.slug = self.slug;
-        if let Some(scopes) = self.scopes {
-            connector.scopes = scopes;
+        connector.slug.clone_from(&self.slug);
+        if let Some(scopes) = &self.scopes {
+            connector.scopes.clone_from(scopes);
         }
-        connector.issuer = self.issuer.or(connector.issuer);
+        connector.issuer = self.issuer.clone().or(connector.issuer);
         if let Some(seconds) = self.refresh_lead_s {
             connector.refresh_lead = Duration::from_secs(seconds);
         }

@@ -1,0 +1,96 @@
+//! What a record's fields mean, in sentences. Pure: from what the inspector read, and the time.
+
+mod connection;
+mod one_shot;
+
+use serde::Serialize;
+use vestibule::inspect::ConnectorView;
+
+pub(super) use self::{
+    connection::connection,
+    one_shot::{pending, state, token},
+};
+use super::when::{long, relative};
+
+/// What is told of one record.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Story {
+    /// Where it stands.
+    pub(super) state: Vec<String>,
+    /// What is known of how it came there.
+    pub(super) history: Vec<String>,
+    /// What happens next if nobody does anything.
+    pub(super) next: Vec<String>,
+    /// What to do, if there is anything.
+    pub(super) todo: Vec<String>,
+}
+
+impl Story {
+    /// A paragraph each.
+    pub(super) fn text(&self) -> String {
+        let parts = [
+            ("Now", &self.state),
+            ("Before", &self.history),
+            ("Next", &self.next),
+            ("To do", &self.todo),
+        ];
+        let told = parts.into_iter().filter(|(_, sentences)| !sentences.is_empty());
+        told.map(|(head, sentences)| format!("{head}: {}", sentences.join(" ")))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+/// Of a connector.
+pub(super) fn connector(row: &ConnectorView, now_ms: u64) -> Story {
+    let mut story = Story::default();
+    let slug = &row.slug;
+    if row.paused {
+        story.state.push(paused(row));
+        if let Some(since) = row.since_ms {
+            let times = row.times.unwrap_or(1);
+            story.history.push(format!(
+                "It was first paused {}; this is pause number {times} in a row.",
+                relative(since, now_ms)
+            ));
+        }
+        story.next.push(when_paused_ends(row, now_ms));
+        story.todo.push(format!(
+            "Mend what the provider refuses (client id, secret, its registration there), then \
+             `vestibule-worker resume {slug}`."
+        ));
+    } else {
+        story.state.push(format!("Connector {slug} is not paused."));
+    }
+    if row.places > 0 {
+        story.state.push(format!("{} calls of it are under way.", row.places));
+    }
+    if let Some(until) = row.line_until_ms {
+        story.next.push(format!(
+            "It is at a cap: whoever asks for a place now is told to come {}.",
+            relative(until, now_ms)
+        ));
+    }
+    story
+}
+
+fn paused(row: &ConnectorView) -> String {
+    let reason = row.reason.as_deref().unwrap_or("it is not known why");
+    format!(
+        "Connector {} is paused, since its provider does not accept the host: {reason}.",
+        row.slug
+    )
+}
+
+fn when_paused_ends(row: &ConnectorView, now_ms: u64) -> String {
+    match row.until_ms.filter(|until| *until > now_ms) {
+        Some(until) => format!(
+            "Nobody asks its provider for another {}; then one refresh does, and what comes of it \
+             decides.",
+            long(until - now_ms)
+        ),
+        None => "The pause is over: the next refresh asks its provider, and what comes of it \
+                 decides."
+            .to_owned(),
+    }
+}
