@@ -17,13 +17,16 @@ impl Clock {
     /// Compiles what stands between the server and its clock.
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("vst-clock-").tempdir().expect("a directory");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/clock.c");
+        let source = dir.path().join("clock.c");
+        std::fs::write(&source, include_str!("clock.c")).expect("a file");
         let compiled = Command::new("cc")
-            .args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC", source, "-o"])
+            .args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC"])
+            .arg(&source)
+            .arg("-o")
             .arg(dir.path().join("clock.so"))
             .status()
             .expect("there is a C compiler: run `.ci/setup`");
-        assert!(compiled.success(), "{source} does not compile");
+        assert!(compiled.success(), "clock.c does not compile");
         let clock = Self { shift: File::create(dir.path().join("shift")).expect("a file"), dir };
         clock.jump_to(0);
         clock

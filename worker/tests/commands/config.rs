@@ -1,0 +1,95 @@
+//! `config check`: what the configuration amounts to, and where each value comes from.
+
+use serde_json::Value;
+
+use super::scene::{Scene, said, worker};
+
+const URL: &str = "redis://user:canary-hunter2@127.0.0.1:6399/3";
+
+fn row<'a>(json: &'a Value, name: &str) -> (&'a str, &'a str) {
+    let rows = json["settings"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == name);
+    let row = row.unwrap_or_else(|| panic!("no {name}: {json}"));
+    (row["value"].as_str().unwrap(), row["from"].as_str().unwrap())
+}
+
+/// Flags before the environment, before the file, before what is the default; and no secret.
+#[tokio::test]
+async fn each_value_tells_where_it_comes_from() {
+    let scene = Scene::shared().await;
+    let keys = scene.path("keys.toml").display().to_string();
+    let text = std::fs::read_to_string(scene.path("vestibule.toml")).unwrap();
+    let file = format!(
+        "redis = \"redis://file:1\"\nprefix = \"from-file\"\njournal_dir = \"/file\"\n\
+         refresh_horizon_s = 5\n{text}"
+    );
+    std::fs::write(scene.path("vestibule.toml"), file).unwrap();
+    let check = |args: &[&str]| {
+        let mut command = worker(&["config", "check", "--json"]);
+        command.args(args).args(["--keys", &keys, "--config"]).arg(scene.path("vestibule.toml"));
+        command
+    };
+    let mut command = check(&["--parallel", "3", "--prefix", "from-flag"]);
+    command.env("VESTIBULE_REDIS_URL", URL).env("VESTIBULE_PREFIX", "from-env");
+    command.env("VESTIBULE_INSTANCE", "me");
+    let out = said(command).await;
+    assert_eq!(out.code, 0, "{out:?}");
+    assert!(!out.out.contains("canary-hunter2"), "{out:?}");
+    let json: Value = serde_json::from_str(&out.out).unwrap();
+    assert_eq!(
+        row(&json, "redis"),
+        ("redis://user:***@127.0.0.1:6399/3", "environment, for --redis")
+    );
+    assert_eq!(row(&json, "prefix"), ("from-flag", "--prefix"));
+    assert_eq!(row(&json, "parallel"), ("3", "--parallel"));
+    assert_eq!(row(&json, "instance"), ("me", "environment, for --instance"));
+    assert_eq!(row(&json, "journal_dir"), ("/file", "`journal_dir` in the file"));
+    assert_eq!(row(&json, "interval_ms"), ("1000", "default"));
+    assert_eq!(row(&json, "refresh_horizon_s").0, "5");
+    assert_eq!(row(&json, "connectors.demo.replay_grace_s").0, "30");
+
+    // Without flags and environment the file is what counts.
+    let json: Value = serde_json::from_str(&said(check(&[])).await.out).unwrap();
+    assert_eq!(row(&json, "redis").1, "`redis` in the file");
+    assert_eq!(row(&json, "prefix").0, "from-file");
+}
+
+/// A value is there under the name under which `run` takes it; what `run` would not start with is an
+/// error, with the same words.
+#[tokio::test]
+async fn what_would_not_start_is_told() {
+    let scene = Scene::shared().await;
+    let mut command = worker(&["config", "check"]);
+    command.args(["--redis", "redis://:canary-hunter2@h"]);
+    let out = said(command).await;
+    assert!(out.code == 1 && out.out.contains("keygen"), "{out:?}");
+    assert!(!format!("{out:?}").contains("canary-hunter2"), "{out:?}");
+
+    let text = std::fs::read_to_string(scene.path("vestibule.toml")).unwrap();
+    let broken = text.replace("slug = \"demo\"", "slug = \"demo\"\nnonsense = \"canary-hunter2\"");
+    std::fs::write(scene.path("vestibule.toml"), broken).unwrap();
+    let out = scene.run(&["config", "check"]).await;
+    assert!(out.code == 1 && out.err.contains("nonsense"), "{out:?}");
+    assert!(!format!("{out:?}").contains("canary-hunter2"), "{out:?}");
+
+    let unset = text.replace("client_secret_file", "client_secret_env = \"NOT_SET_AT_ALL\" #");
+    std::fs::write(scene.path("vestibule.toml"), unset).unwrap();
+    let out = scene.run(&["config", "check"]).await;
+    assert!(out.code == 1 && out.out.contains("NOT_SET_AT_ALL (NOT set)"), "{out:?}");
+}
+
+/// Where things are may be said before the command or after it.
+#[tokio::test]
+async fn global_options_stand_anywhere() {
+    let scene = Scene::shared().await;
+    drop(scene.vestibule().await);
+    let mut command = worker(&["--redis", &scene.redis, "--json", "--prefix", &scene.prefix]);
+    command.args(["ls", "due"]);
+    let before = said(command).await;
+    let after = scene.look(&["ls", "due", "--json"]).await;
+    let rows = |said: &super::scene::Said| {
+        let json: Value = serde_json::from_str(&said.out).unwrap();
+        json["rows"].clone()
+    };
+    assert_eq!(rows(&before), rows(&after));
+}
