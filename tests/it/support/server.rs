@@ -13,6 +13,10 @@ use std::{
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::{sync::OnceCell, time::sleep};
+use vestibule::{
+    inspect::{Rights, Role},
+    store::redis::Prefix,
+};
 
 use super::process::{Guarded, server_program};
 
@@ -58,7 +62,10 @@ impl TestServer {
 
     /// For a client that takes it as a single server, which also suits a one-node Cluster.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port())
+        match self.narrow() {
+            true => self.url_as(NARROW, NARROW),
+            false => format!("redis://127.0.0.1:{}", self.port()),
+        }
     }
 
     pub fn url_as(&self, user: &str, password: &str) -> String {
@@ -66,7 +73,28 @@ impl TestServer {
     }
 
     pub fn cluster_url(&self) -> String {
-        format!("redis-cluster://127.0.0.1:{}", self.port())
+        self.url().replacen("redis://", "redis-cluster://", 1)
+    }
+
+    /// With `VESTIBULE_TEST_ACL` in the environment all tests come as a user who may do what the
+    /// library needs, and nothing else.
+    fn narrow(&self) -> bool {
+        let plain = self.wanted.password.is_none() && !self.wanted.tls;
+        plain && std::env::var_os("VESTIBULE_TEST_ACL").is_some()
+    }
+
+    async fn add_narrow_user(&self) {
+        if !self.narrow() {
+            return;
+        }
+        // Tests have a prefix each.
+        let any = Prefix::new("any").expect("a prefix");
+        let rules = Rights::of(Role::Library, &any).rules().replace("any:", "*:");
+        let mut line = redis::cmd("ACL");
+        line.arg("SETUSER").arg(NARROW).arg("on").arg(format!(">{NARROW}"));
+        line.arg(rules.split(' ').collect::<Vec<_>>());
+        let mut raw = self.raw().await;
+        line.query_async::<()>(&mut raw).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// A connection of the test's own, with every right and no library in between. It comes
@@ -92,6 +120,7 @@ impl TestServer {
             sleep(Duration::from_millis(50)).await;
         }
         self.wait_for_slots().await;
+        self.add_narrow_user().await;
     }
 
     /// SIGSTOP: connections stay open and nobody answers.
@@ -235,6 +264,7 @@ impl Builder {
             }
             if server.launch().await {
                 server.take_all_slots().await;
+                server.add_narrow_user().await;
                 return server;
             }
         }
@@ -295,6 +325,7 @@ pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+const NARROW: &str = "narrow-suite";
 const NOBODY: &str = "00000000000000000000000000000000000b0d1e";
 
 /// A cluster of a primary that does not exist, with all slots, and of the server as its replica.
