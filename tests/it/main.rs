@@ -14,6 +14,7 @@ mod cache;
 mod canary;
 mod connection;
 mod connectors;
+mod cookbook;
 mod device;
 mod docs;
 mod examples;
