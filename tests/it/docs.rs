@@ -9,9 +9,15 @@ fn read(path: &str) -> String {
 /// Every link of the README and of the documents to a file of the project leads somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for document in
-        ["README.md", "lua/README.md", "docs/architecture.md", "docs/keyspace.md", "docs/parity.md"]
-    {
+    for document in [
+        "README.md",
+        "lua/README.md",
+        "docs/architecture.md",
+        "docs/keyspace.md",
+        "docs/operations.md",
+        "docs/parity.md",
+        "docs/redis-cli.md",
+    ] {
         let folder = Path::new(document).parent().unwrap();
         for link in read(document).split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();
@@ -50,5 +56,26 @@ fn the_document_tells_every_field() {
                 "{script}: {call}"
             );
         }
+    }
+}
+
+/// docs/operations.md names every command and its exit codes.
+#[test]
+fn the_document_tells_every_command() {
+    let document = read("docs/operations.md");
+    let commands = read("worker/src/commands/mod.rs");
+    let variants = commands.split("pub enum Command {").nth(1).unwrap();
+    let variants = variants.split("\n}").next().unwrap();
+    let lines = variants.lines().map(str::trim);
+    let names = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    let mut count = 0;
+    for name in names.filter_map(|line| line.split(['(', ',']).next()) {
+        count += 1;
+        let command = format!("`{}", name.to_lowercase());
+        assert!(document.contains(&command), "docs/operations.md does not know {command}`");
+    }
+    assert!(count >= 15, "{count}");
+    for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 130 |"] {
+        assert!(document.contains(code), "{code}");
     }
 }
