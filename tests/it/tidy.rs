@@ -7,5 +7,6 @@ mod files;
 mod habits;
 mod keys;
 mod layers;
+mod rights;
 mod rust;
 mod scripts;

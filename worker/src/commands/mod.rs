@@ -1,6 +1,6 @@
 //! What a person asks at the command line, and does by hand: one file a command.
 //!
-//! A command returns what it has to [show](shown::Shown), for people and for programs alike; only
+//! A command returns what it has to [show](Shown), for people and for programs alike; only
 //! [`run`] prints. Those that look use the inspector, and need no keys; those that change something
 //! go through the library's verbs, which first recognise the database by its naming key.
 
