@@ -32,6 +32,7 @@ mod namespace;
 mod pending;
 mod pkce;
 mod prove_pendings;
+mod prove_refreshes;
 mod prove_small;
 mod prove_sweeps;
 mod prove_tokens;

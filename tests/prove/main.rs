@@ -20,18 +20,20 @@ mod report;
 use std::time::Duration;
 
 use properties::{
-    connections,
+    connections, crashes, fleet,
     journal::{self, Kill},
     model,
     pendings::{self, bulk, waits, waits::Waiter},
     pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
+    poison::{self, Sweep},
     seal, store, sweeps,
     sweeps::{Reaper, cycles},
     token_timing, tokens,
 };
 use report::Report;
 use support::server::TestServer;
+use vestibule::connection::ReplayPolicy;
 
 fn main() {
     support::children::run_if_child();
@@ -103,6 +105,7 @@ async fn prove(mut report: Report) -> bool {
             journal::killed_at(on, Kill::WithoutAJournal, n, p)
         })
         .await;
+    refreshes(&mut report, on).await;
     report
         .property("connections", "3 workers, 2 credentials, exhaustively", 3, |n, p| {
             model::two_credentials(n, p)
@@ -202,6 +205,61 @@ async fn sweeping(report: &mut Report, on: &TestServer) {
     report
         .property("sweeps", "cycles with kills leave nothing", 1_000_000, |n, p| {
             cycles::leave_nothing(n, 20, p)
+        })
+        .await;
+}
+
+/// Fleets of workers that are paused and die.
+async fn refreshes(report: &mut Report, on: &TestServer) {
+    let (kept, none) = (connections::GRACE, Duration::ZERO);
+    report
+        .property("refreshes", "8 workers refresh each once", 5_000, |n, p| {
+            fleet::refreshed_once(on, true, n, p)
+        })
+        .await;
+    report
+        .guard("refreshes", "each once", "leases", 300, |n, p| {
+            fleet::refreshed_once(on, false, n, p)
+        })
+        .await;
+    report
+        .property("refreshes", "SIGSTOP for twice the lease overwrites nothing", 200, |n, p| {
+            fleet::paused_workers(on, kept, n, p)
+        })
+        .await;
+    report
+        .guard("refreshes", "SIGSTOP", "the provider's grace", 20, |n, p| {
+            fleet::paused_workers(on, none, n, p)
+        })
+        .await;
+    report
+        .property("refreshes", "a dead worker is succeeded in its lease and 2 s", 16, |n, p| {
+            fleet::takeover_in_time(on, ReplayPolicy::Grace(kept), n, p)
+        })
+        .await;
+    report
+        .guard("refreshes", "succeeded", "the short lease", 4, |n, p| {
+            fleet::takeover_in_time(on, ReplayPolicy::Strict, n, p)
+        })
+        .await;
+    report
+        .property("refreshes", "SIGKILL anywhere, under 4 graces", 40, |n, p| {
+            crashes::everywhere(on, true, n, p)
+        })
+        .await;
+    report
+        .guard("refreshes", "SIGKILL anywhere", "the grace that is promised", 3, |n, p| {
+            crashes::everywhere(on, false, n, p)
+        })
+        .await;
+    report
+        .property("refreshes", "damaged records hold nobody up", 10_000, |n, p| async move {
+            poison::among_many(on, Sweep::Vestibule, n, p).await.0
+        })
+        .await;
+    report
+        .guard("refreshes", "damaged records", "going on after one", 600, |n, p| async move {
+            poison::among_many(on, Sweep::EndsAtAnError, n, p).await.0
         })
         .await;
 }

@@ -66,10 +66,14 @@ impl Guarded {
 
     /// Sends a signal by name, as `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
-        let pid = self.pid.to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(sent.expect("kill can be started").success(), "cannot send {name} to {pid}");
+        signal(self.pid, name);
     }
+}
+
+/// Sends a signal by name to a process that we started.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.expect("kill can be started").success(), "cannot send {name} to {pid}");
 }
 
 impl Drop for Guarded {

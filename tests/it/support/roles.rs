@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{children::Parent, server::TestServer};
 use crate::properties::{
-    connections, devices, journal, limits, pendings, pkce, sweeps, sweeps::cycles, tokens,
+    connections, crashes, devices, journal, limits, pendings, pkce, sweeps, sweeps::cycles, tokens,
 };
 
 /// Plays `role`; the process ends when this returns.
@@ -22,6 +22,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "reap" => sweeps::reaper(args, parent).await,
         "cycle" => cycles::cycler(args, parent).await,
         "die-at-the-journal" => journal::victim(args, parent).await,
+        "die-in-a-refresh" => crashes::victim(args, parent).await,
         _ => panic!("there is no role {role}"),
     }
 }

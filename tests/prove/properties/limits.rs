@@ -96,13 +96,29 @@ pub async fn fleet(server: &TestServer, credentials: usize, caps: Limited) -> Se
     }
 }
 
+/// A replica without caps, at a provider of which so much is known.
+pub async fn replica_of(
+    url: &str,
+    prefix: &str,
+    issuer: &str,
+    replay: ReplayPolicy,
+) -> Connections {
+    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
+    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    connections_of(&vestibule, connector(issuer, replay))
+}
+
 /// Sweeps as a worker does, until it is killed; see [`fleet`].
 pub async fn sweeper(args: Value, mut parent: Parent) {
     let text = |name: &str| args[name].as_str().unwrap().to_owned();
     let number = |name: &str| args[name].as_u64().unwrap();
     let caps =
         Limited { per_second: number("per_second") as u32, at_once: number("at_once") as u16 };
-    let connections = limited(&text("url"), &text("prefix"), &text("issuer"), caps).await;
+    let (url, prefix, issuer) = (text("url"), text("prefix"), text("issuer"));
+    let connections = match args["grace"].as_bool() {
+        Some(false) => replica_of(&url, &prefix, &issuer, ReplayPolicy::Strict).await,
+        _ => limited(&url, &prefix, &issuer, caps).await,
+    };
     parent.ready().await;
     let sweep = RefreshDue { limit: 16, parallel: 16, ..RefreshDue::default() };
     loop {

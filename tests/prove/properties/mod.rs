@@ -13,12 +13,15 @@
 )]
 
 pub mod connections;
+pub mod crashes;
 pub mod devices;
+pub mod fleet;
 pub mod journal;
 pub mod limits;
 pub mod model;
 pub mod pendings;
 pub mod pkce;
+pub mod poison;
 pub mod seal;
 pub mod store;
 pub mod sweeps;

@@ -4,7 +4,7 @@
 //! plain 400: nobody is redirected to an address that was not checked. Every later error goes back
 //! to the client with the redirect.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     extract::{RawQuery, State},
@@ -34,7 +34,7 @@ pub(super) async fn authorize(
 
     match examine(&params, redirect_uri) {
         Ok(sanction) => {
-            let expires = Instant::now() + shared.settings.code_lifetime;
+            let expires = shared.now() + shared.settings.code_lifetime;
             let code = shared.lock().ledger.issue_code(sanction, expires);
             target.query_pairs_mut().append_pair("code", &code);
             tracing::debug!("code issued");

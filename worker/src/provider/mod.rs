@@ -27,7 +27,7 @@ use std::{
     net::Ipv4Addr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -115,6 +115,7 @@ impl Provider {
             settings,
             state: Mutex::default(),
             in_flight: AtomicUsize::new(0),
+            advanced_ms: AtomicU64::new(0),
             stopped: CancellationToken::new(),
         });
         let routes = Router::new()
@@ -200,6 +201,12 @@ impl Provider {
         self.shared.lock().failure = failure;
     }
 
+    /// Moves the time forward that codes, tokens and graces are judged by.
+    pub fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.shared.advanced_ms.fetch_add(by, Ordering::Relaxed);
+    }
+
     /// What has happened so far.
     pub fn counts(&self) -> Counts {
         self.shared.lock().ledger.counts
@@ -217,7 +224,7 @@ impl Provider {
 
     /// Whether this access token would be accepted now.
     pub fn is_access_token_live(&self, access_token: &str) -> bool {
-        self.shared.lock().ledger.subject_of(access_token, Instant::now()).is_some()
+        self.shared.lock().ledger.subject_of(access_token, self.shared.now()).is_some()
     }
 
     /// The user withdraws consent: every token of this subject dies. Returns how many families
@@ -246,10 +253,16 @@ struct Shared {
     /// A std Mutex: every use is a few map operations, and none spans an await.
     state: Mutex<State>,
     in_flight: AtomicUsize,
+    advanced_ms: AtomicU64,
     stopped: CancellationToken,
 }
 
 impl Shared {
+    /// The time that codes, tokens and graces are judged by.
+    fn now(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.advanced_ms.load(Ordering::Relaxed))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

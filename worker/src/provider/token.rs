@@ -61,7 +61,7 @@ fn hang_up() -> ! {
 }
 
 fn decide(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> (Outgoing, Duration) {
-    let now = Instant::now();
+    let now = shared.now();
     let mut state = shared.lock();
     let delay = state.answer_delay;
     let counts = &mut state.ledger.counts;

@@ -1,6 +1,6 @@
 //! The protected resource: proves that an access token lives.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -19,7 +19,7 @@ pub(super) async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderM
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .and_then(|(_, access_token)| {
-            shared.lock().ledger.subject_of(access_token, Instant::now()).map(str::to_owned)
+            shared.lock().ledger.subject_of(access_token, shared.now()).map(str::to_owned)
         });
     match subject {
         Some(subject) => {
