@@ -104,8 +104,14 @@ pub fn answer() -> TokenAnswer {
 }
 
 pub async fn due_claims(table: &mut Table, scale: Scale) {
+    for members in [10_000, 1_000_000] {
+        claims_of(table, scale, scale.count(members)).await;
+    }
+}
+
+async fn claims_of(table: &mut Table, scale: Scale, members: usize) {
     let server = TestServer::builder().cluster(false).start().await;
-    let (shard, members) = (Shard::new(0), scale.count(100_000));
+    let shard = Shard::new(0);
     preload_due(&mut server.raw().await, shard, members).await;
     let store = redis_store(&server).await;
     for limit in [1, 32, 100] {

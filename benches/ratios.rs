@@ -32,6 +32,7 @@ mod live_tokens;
 mod pendings;
 mod pkce;
 mod postgres;
+mod refreshing;
 mod rounds;
 mod sealing;
 mod store;
@@ -104,6 +105,8 @@ async fn compare(only: Option<String>, scale: f64) {
         connections::warm_vend(&mut table, scale).await;
         cached::cached_vend(&mut table, scale).await;
         connections::due_claims(&mut table, scale).await;
+        refreshing::through_the_store(&mut table, scale).await;
+        refreshing::at_a_slow_provider(&mut table, scale).await;
     }
     if table.wants("sweeps") {
         sweeps::orphans(&mut table, scale).await;

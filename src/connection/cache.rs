@@ -337,6 +337,6 @@ mod tests {
             fill(&cache, &store, &ConnectionId::random(OWNER), LONG).await;
         }
         assert!(cache.kept.len() <= 4096, "{}", cache.kept.len());
-        assert_eq!(format!("{cache:?}").contains("hunter2"), false);
+        assert!(!format!("{cache:?}").contains("hunter2"));
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 
 /// How long an answer that Redis does not take is kept and tried again.
 const PERSIST_FOR: Duration = Duration::from_secs(60);
+/// How long one that only lacks replicas is tried again: it is stored, and somebody may wait.
+const CONFIRM_FOR: Duration = Duration::from_secs(5);
 /// How long the journal may take.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(5);
 /// An answer that was lost inside the grace is asked for again.
@@ -100,6 +102,12 @@ impl Exchange<'_> {
                 Refreshed::Not("refused")
             }
             Ok(CommitOutcome::Gone) => Refreshed::Not("absent"),
+            Err(error) if error.class() == Class::Unconfirmed => {
+                tracing::warn!(connection = %self.id, %error,
+                    "refreshed, but a failover may undo it: it stays in the journal");
+                let TokenAnswer { access_token, expires_in, .. } = answer;
+                Refreshed::Fresh { access_token, expires_in }
+            }
             Err(error) => {
                 tracing::error!(connection = %self.id, %error,
                     rotated = answer.refresh_token.is_some(),
@@ -229,11 +237,20 @@ impl Exchange<'_> {
 /// What [`persist`] asks of an error: whether trying again may help.
 pub(crate) trait MayPass {
     fn may_pass(&self) -> bool;
+
+    /// For how long that is worth it.
+    fn patience(&self) -> Duration {
+        PERSIST_FOR
+    }
 }
 
 impl MayPass for StoreError {
     fn may_pass(&self) -> bool {
         self.class() != Class::Corrupt
+    }
+
+    fn patience(&self) -> Duration {
+        if self.class() == Class::Unconfirmed { CONFIRM_FOR } else { PERSIST_FOR }
     }
 }
 
@@ -241,16 +258,20 @@ impl MayPass for ConnectionError {
     fn may_pass(&self) -> bool {
         matches!(self, Self::Store(error) if error.may_pass())
     }
+
+    fn patience(&self) -> Duration {
+        if let Self::Store(error) = self { error.patience() } else { PERSIST_FOR }
+    }
 }
 
-/// Runs a verb until the store decides, or [`PERSIST_FOR`] is over. The verb carries one request
+/// Runs a verb until the store decides, or its error's [patience](MayPass::patience) is over. The verb carries one request
 /// id, so it may run any number of times.
 pub(crate) async fn persist<T, E, F>(verb: impl Fn() -> F) -> Result<T, E>
 where
     E: MayPass + std::fmt::Display,
     F: Future<Output = Result<T, E>>,
 {
-    let deadline = Instant::now() + PERSIST_FOR;
+    let started = Instant::now();
     let mut pauses = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))
@@ -259,7 +280,7 @@ where
         .build();
     loop {
         match verb().await {
-            Err(error) if error.may_pass() && Instant::now() < deadline => {
+            Err(error) if error.may_pass() && started.elapsed() < error.patience() => {
                 tracing::debug!(%error, "trying again to persist");
                 sleep(pauses.next().unwrap_or(Duration::from_secs(2))).await;
             }

@@ -224,6 +224,13 @@ impl MayPass for PendingError {
     fn may_pass(&self) -> bool {
         matches!(self, Self::Store(error) if error.may_pass())
     }
+
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Store(error) => error.patience(),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// What a poll was refused with, if it was.

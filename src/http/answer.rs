@@ -21,7 +21,7 @@ impl Failure {
     /// Of the store, or of what it gave back, if there is no error of its own.
     pub(super) fn of(error: Option<&StoreError>) -> Self {
         match error.map(StoreError::class) {
-            Some(Class::NotExecuted | Class::Ambiguous) => Self::Passing,
+            Some(Class::NotExecuted | Class::Ambiguous | Class::Unconfirmed) => Self::Passing,
             Some(Class::Resource | Class::Operator | Class::Corrupt) | None => Self::Lasting,
         }
     }

@@ -50,6 +50,16 @@ pub enum StoreError {
         /// What was seen last.
         cause: String,
     },
+    /// It ran here, but fewer replicas than wanted have acknowledged it: a failover may undo it. Only
+    /// at the [`confirmed`](crate::store::redis::RedisConfig::with_confirmation) level. The same request
+    /// id may be tried again: it changes nothing here, and asks the replicas again.
+    #[error("{verb}: executed, but not confirmed: {cause}; retry with the same request id")]
+    Unconfirmed {
+        /// The verb.
+        verb: &'static str,
+        /// How many replicas have it, of how many.
+        cause: String,
+    },
     /// A record is not what this library writes. It was left as it is.
     #[error("{verb}: the record at {key} is damaged ({what}); it was left untouched")]
     Corrupt {
@@ -77,6 +87,8 @@ pub enum Class {
     Operator,
     /// It may have run: only the same request id may be tried again.
     Ambiguous,
+    /// It ran, and a failover may undo it: the same request id may be tried again.
+    Unconfirmed,
     /// The record is damaged, and was left.
     Corrupt,
 }
@@ -90,6 +102,7 @@ impl StoreError {
             Self::Resource { .. } => Class::Resource,
             Self::Operator { .. } | Self::Config(_) => Class::Operator,
             Self::Unknown { .. } => Class::Ambiguous,
+            Self::Unconfirmed { .. } => Class::Unconfirmed,
             Self::Corrupt { .. } => Class::Corrupt,
         }
     }
@@ -104,6 +117,7 @@ impl Class {
             Self::Resource => "resource",
             Self::Operator => "operator",
             Self::Ambiguous => "ambiguous",
+            Self::Unconfirmed => "unconfirmed",
             Self::Corrupt => "corrupt",
         }
     }

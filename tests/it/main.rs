@@ -12,6 +12,7 @@ mod agreement;
 mod bad_input;
 mod cache;
 mod canary;
+mod confirmed;
 mod connection;
 mod connectors;
 mod cookbook;

@@ -20,7 +20,9 @@ mod report;
 use std::time::Duration;
 
 use properties::{
-    connections, crashes, fleet,
+    connections, crashes,
+    failover::{Level, failovers},
+    fleet,
     journal::{self, Kill},
     model,
     pendings::{self, bulk, waits, waits::Waiter},
@@ -177,6 +179,21 @@ async fn prove(mut report: Report) -> bool {
         })
         .await;
     report.property("store", "a black hole is left in time", 50, store::black_hole).await;
+    report
+        .property("failover", "what was confirmed is not undone", 100, |n, p| {
+            failovers(Level::Confirmed, true, n, p)
+        })
+        .await;
+    report
+        .property("failover", "at the normal level only the end is", 100, |n, p| {
+            failovers(Level::Normal, false, n, p)
+        })
+        .await;
+    report
+        .guard("failover", "not undone", "confirmation", 5, |n, p| {
+            failovers(Level::Normal, true, n, p)
+        })
+        .await;
     report
         .property("seal", "hostile bodies do not open", 1_000_000, |n, p| async move {
             tokio::task::spawn_blocking(move || seal::hostile_bodies(n, &p)).await.unwrap()

@@ -1,9 +1,11 @@
 //! What Redis or the network said, classed once.
 
+use std::time::Duration;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::time::Instant;
 
-use crate::store::Class;
+use crate::store::{Class, StoreError};
 
 /// A failed command.
 #[derive(Debug, Clone)]
@@ -118,6 +120,41 @@ impl Fault {
 
     pub(super) fn ambiguous(cause: impl Into<String>) -> Self {
         Self { class: Class::Ambiguous, poisons: true, ..Self::not_executed(cause) }
+    }
+
+    /// What a caller is told, after so long; and whether an earlier try may have run.
+    pub(super) fn verdict(
+        self,
+        verb: &'static str,
+        may_have_run: bool,
+        waited: Duration,
+    ) -> StoreError {
+        let Self { class, cause, fix, .. } = self;
+        // For people: nobody wants the nanoseconds.
+        let waited = Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+        match class {
+            Class::Ambiguous => StoreError::Unknown { verb, waited, cause },
+            // An earlier try may have run, whatever was said to the last one.
+            Class::NotExecuted | Class::Resource if may_have_run => {
+                StoreError::Unknown { verb, waited, cause }
+            }
+            Class::Operator if may_have_run => {
+                StoreError::Unknown { verb, waited, cause: format!("{cause}; {fix}") }
+            }
+            Class::NotExecuted => StoreError::NotExecuted { verb, waited, cause },
+            Class::Resource => StoreError::Resource { verb, cause },
+            Class::Operator => StoreError::Operator { verb, cause, fix },
+            Class::Unconfirmed => StoreError::Unconfirmed { verb, cause },
+            Class::Corrupt => StoreError::Corrupt {
+                verb,
+                key: "one of its keys".to_owned(),
+                what: "it has another type than this library writes",
+            },
+        }
+    }
+
+    pub(super) fn unconfirmed(cause: impl Into<String>) -> Self {
+        Self { class: Class::Unconfirmed, ..Self::not_executed(cause) }
     }
 
     pub(super) fn wrong_version(found: &str) -> Self {

@@ -125,6 +125,13 @@ impl Keyspace {
         format!("{}:wake", self.prefix)
     }
 
+    /// STRING: written with every confirmed verb on this key's slot, so that there is a write to wait
+    /// for.
+    pub(super) fn mark_beside(&self, key: &str) -> String {
+        let tag = key.split(['{', '}']).nth(1).unwrap_or("00");
+        format!("{}:{{{}}}:mark", self.prefix, tag)
+    }
+
     /// Channel: the ids of connections whose credential is another now.
     #[must_use]
     pub fn changed(&self) -> String {
@@ -285,6 +292,7 @@ mod tests {
             ),
             (keys.wake(), "vst:wake"),
             (keys.changed(), "vst:changed"),
+            (keys.mark_beside("vst:{0a}:due"), "vst:{0a}:mark"),
             (keys.token(token), "vst:{c3}:token:000102030405060708090a0b0c0d0e0f"),
             (keys.uses(token), "vst:{c3}:uses:000102030405060708090a0b0c0d0e0f"),
             (

@@ -6,10 +6,12 @@
 //!
 //! Every verb runs on one shared multiplexed connection. What Redis refuses before running is
 //! retried with jitter until the overall deadline; a lost reply is asked for again with the same
-//! request id.
+//! request id. With a [`Confirmation`], verbs that change something for good run on connections of
+//! their own, and wait for replicas.
 
 mod breaker;
 mod clock;
+mod confirm;
 mod device;
 mod fault;
 mod handshake;
@@ -39,6 +41,7 @@ use redis::{Cmd, Pipeline, Value, cmd, from_redis_value};
 
 use self::{
     clock::ServerClock,
+    confirm::Confirmer,
     handshake::Handshake,
     link::{Manager, Sent},
     notify::Listener,
@@ -47,6 +50,7 @@ use self::{
     session::{Effect, Session},
 };
 pub use self::{
+    confirm::Confirmation,
     keyspace::{Keyspace, Prefix},
     url::{RedisConfig, Timeouts},
 };
@@ -80,18 +84,21 @@ impl RedisStore {
     pub async fn connect(config: RedisConfig, naming: &NamingKey) -> Result<Self, StoreError> {
         let keys = Keyspace::new(config.prefix.clone());
         let clock = Arc::new(ServerClock::new());
-        let handshake = Handshake::new(keys.meta(), naming);
-        let manager = Manager::new(&config, handshake, clock.clone())
-            .map_err(|fault| StoreError::Config(format!("{}; {}", fault.cause, fault.fix)))?;
+        let manager = |config: &RedisConfig| {
+            let handshake = Handshake::new(keys.meta(), naming);
+            Manager::new(config, handshake, clock.clone())
+                .map_err(|fault| StoreError::Config(format!("{}; {}", fault.cause, fault.fix)))
+        };
+        let confirmer = match config.confirmation {
+            Some(wanted) => {
+                Some(Confirmer::new(manager(&config.for_waiting(wanted))?, wanted, &config)?)
+            }
+            None => None,
+        };
+        let session = Arc::new(Session::new(manager(&config)?, confirmer, &config)?);
         let changes = ChangeHub::default();
         let listener = Listener::new(&config, &keys, changes.clone());
-        let store = Self {
-            keys,
-            clock,
-            session: Arc::new(Session::new(manager, &config)?),
-            listener,
-            changes,
-        };
+        let store = Self { keys, clock, session, listener, changes };
         store.read("connect", &cmd("PING")).await?;
         Ok(store)
     }
@@ -103,16 +110,22 @@ impl RedisStore {
     }
 
     async fn read(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
-        self.session.run(verb, Sent::One(command), Effect::Reads).await
+        self.session.run(verb, Sent::One(command), Effect::Reads, None).await
     }
 
     /// Several reads of one slot in one round trip.
     async fn read_all(&self, verb: &'static str, all: &Pipeline) -> Result<Value, StoreError> {
-        self.session.run(verb, Sent::All(all), Effect::Reads).await
+        self.session.run(verb, Sent::All(all), Effect::Reads, None).await
     }
 
-    async fn write(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
-        self.session.run(verb, Sent::One(command), Effect::Writes).await
+    async fn write(
+        &self,
+        verb: &'static str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Value, StoreError> {
+        let mark = self.mark_beside(key);
+        self.session.run(verb, Sent::One(command), Effect::Writes, mark.as_deref()).await
     }
 
     async fn run_script<const K: usize, const A: usize>(
@@ -124,7 +137,14 @@ impl RedisStore {
     ) -> Result<Reply, StoreError> {
         let command = verb.command(keys, argv);
         let effect = Effect::Runs { script: &verb.script, request };
-        Reply::read(verb.name, self.session.run(verb.name, Sent::One(&command), effect).await?)
+        let mark = if verb.lasts { self.mark_beside(keys[0]) } else { None };
+        let sent = self.session.run(verb.name, Sent::One(&command), effect, mark.as_deref());
+        Reply::read(verb.name, sent.await?)
+    }
+
+    /// What is written for the replicas' sake, if they are asked.
+    fn mark_beside(&self, key: &str) -> Option<String> {
+        self.session.confirms().then(|| self.keys.mark_beside(key))
     }
 
     /// Renews the clock's calibration, at most every half minute, on the way of a verb.

@@ -56,8 +56,13 @@ struct Channels {
 impl Listener {
     pub(super) fn new(config: &RedisConfig, keys: &Keyspace, changes: ChangeHub) -> Self {
         let stop = CancellationToken::new();
-        let (wake, changed) = (keys.wake(), keys.changed());
-        let ear = Ear { config: config.clone(), wake, hub: WakeHub::default(), changed, changes };
+        let ear = Ear {
+            config: config.clone(),
+            wake: keys.wake(),
+            hub: WakeHub::default(),
+            changed: keys.changed(),
+            changes,
+        };
         Self {
             ear,
             wanted: watch::Sender::default(),

@@ -18,7 +18,7 @@ pub(super) async fn put(store: &RedisStore, record: NewRecord<'_>) -> Result<Put
     let mut command = Cmd::with_capacity(7, key.len() + value.len() + 32);
     command.arg("SET").arg(&key).arg(value).arg("NX").arg("GET").arg("PX");
     command.arg(ttl_ms.saturating_add(millis(GRACE)));
-    match store.write("put", &command).await? {
+    match store.write("put", &key, &command).await? {
         Value::Nil => Ok(Put::Stored),
         Value::BulkString(found) => match record::read(&found) {
             Some((put_by, _)) if put_by == record.request => Ok(Put::Stored),

@@ -9,6 +9,7 @@ macro_rules! declare {
     ($(script!($name:ident, $file:literal, keys: $keys:literal, argv: $argv:literal);)*) => {
         $(pub(super) static $name: LazyLock<Verb<$keys, $argv>> = LazyLock::new(|| Verb {
             name: $file,
+            lasts: LASTING.contains(&$file),
             script: Script::new(include_str!(concat!("../../../lua/", $file, ".lua"))),
         });)*
 
@@ -60,10 +61,35 @@ script!(SWEEP_BEGIN, "sweep/begin", keys: 1, argv: 4);
 script!(SWEEP_END, "sweep/end", keys: 1, argv: 5);
 }
 
+/// What these change is for good, and worth the replicas' word. The others keep order: what is undone
+/// of them costs a call, or a wait.
+const LASTING: [&str; 18] = [
+    "pkce/take",
+    "pending/put",
+    "pending/replace",
+    "pending/finish",
+    "pending/clear",
+    "token/mint",
+    "token/use",
+    "token/revoke",
+    "token/drop",
+    "token/drop_scope",
+    "connection/store",
+    "connection/create",
+    "connection/commit",
+    "connection/revoke",
+    "connection/delete",
+    "connection/withdraw",
+    "connection/restore",
+    "connection/reap",
+];
+
 /// One script with its hash, which is made once.
 pub(super) struct Verb<const KEYS: usize, const ARGV: usize> {
     pub(super) name: &'static str,
     pub(super) script: Script,
+    /// Whether it is confirmed, if anything is.
+    pub(super) lasts: bool,
 }
 
 /// One argument of a script.
@@ -151,5 +177,13 @@ mod tests {
             let declared = text.lines().filter(|line| line.starts_with("-- KEYS[")).count();
             assert!(declared > 0 && kinds(text).count() >= declared, "{file}");
         }
+    }
+
+    #[test]
+    fn what_lasts_is_a_script() {
+        for name in LASTING {
+            assert!(TEXTS.iter().any(|(file, _)| *file == name), "{name}");
+        }
+        assert!(PKCE_TAKE.lasts && CONNECTION_COMMIT.lasts && !CONNECTION_BEGIN.lasts);
     }
 }

@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     breaker::{Breaker, PAUSES},
+    confirm::Confirmer,
     fault::Fault,
     link::{Link, Manager, Sent},
     reply,
@@ -54,6 +55,7 @@ pub(super) struct Session {
     generations: AtomicU64,
     overall: Duration,
     response: Duration,
+    confirmer: Option<Confirmer>,
 }
 
 /// The link that verbs share. deadpool made it and counts it; it is not returned until poisoned.
@@ -64,7 +66,11 @@ struct Held {
 }
 
 impl Session {
-    pub(super) fn new(manager: Manager, config: &RedisConfig) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        manager: Manager,
+        confirmer: Option<Confirmer>,
+        config: &RedisConfig,
+    ) -> Result<Self, StoreError> {
         let timeouts = config.timeouts;
         // Held for its life, so one is enough: two or four shared ones measured slower.
         let pool = Pool::builder(manager)
@@ -84,10 +90,16 @@ impl Session {
             generations: AtomicU64::new(0),
             overall: timeouts.overall,
             response: timeouts.response,
+            confirmer,
         })
     }
 
-    /// Sends a command until it is answered, refused for good, or out of time.
+    pub(super) fn confirms(&self) -> bool {
+        self.confirmer.is_some()
+    }
+
+    /// Sends a command until it is answered, refused for good, or out of time. With a `mark`, which
+    /// is in its slot, replicas confirm it, if that is wanted.
     ///
     /// # Cancel safety
     ///
@@ -97,13 +109,14 @@ impl Session {
         verb: &'static str,
         command: Sent<'_>,
         effect: Effect<'_>,
+        mark: Option<&str>,
     ) -> Result<Value, StoreError> {
         let started = Instant::now();
         let deadline = started + self.overall;
         let mut pauses = PAUSES.build();
         let mut may_have_run = false;
         loop {
-            let mut fault = match self.attempt(command, effect, deadline).await {
+            let mut fault = match self.attempt(command, effect, mark, deadline).await {
                 Ok(value) => return Ok(value),
                 Err(fault) => fault,
             };
@@ -117,7 +130,7 @@ impl Session {
             if !retries || next + self.least_time() >= deadline {
                 metrics::counter!("vestibule_redis_errors_total", "class" => fault.class.as_str())
                     .increment(1);
-                return Err(verdict(verb, fault, may_have_run, started.elapsed()));
+                return Err(fault.verdict(verb, may_have_run, started.elapsed()));
             }
             tracing::debug!(verb, class = fault.class.as_str(), cause = %fault.cause, "retrying");
             sleep_until(next).await;
@@ -128,8 +141,13 @@ impl Session {
         self: &Arc<Self>,
         command: Sent<'_>,
         effect: Effect<'_>,
+        mark: Option<&str>,
         deadline: Instant,
     ) -> Result<Value, Fault> {
+        if let (Some(confirmer), Some(mark), Sent::One(command)) = (&self.confirmer, mark, command)
+        {
+            return confirmer.attempt(command, effect, mark, deadline).await;
+        }
         let (generation, mut link) = self.link(deadline).await?;
         if Instant::now() + self.least_time() > deadline {
             return Err(Fault::not_executed("connected too late to send it"));
@@ -257,34 +275,5 @@ async fn by<T>(until: Option<Instant>, answer: impl Future<Output = T>) -> Optio
     match until {
         Some(until) => timeout_at(until, answer).await.ok(),
         None => Some(answer.await),
-    }
-}
-
-pub(super) fn verdict(
-    verb: &'static str,
-    fault: Fault,
-    may_have_run: bool,
-    waited: Duration,
-) -> StoreError {
-    let Fault { class, cause, fix, .. } = fault;
-    // For people: nobody wants the nanoseconds.
-    let waited = Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
-    match class {
-        Class::Ambiguous => StoreError::Unknown { verb, waited, cause },
-        // An earlier try may have run, whatever was said to the last one.
-        Class::NotExecuted | Class::Resource if may_have_run => {
-            StoreError::Unknown { verb, waited, cause }
-        }
-        Class::Operator if may_have_run => {
-            StoreError::Unknown { verb, waited, cause: format!("{cause}; {fix}") }
-        }
-        Class::NotExecuted => StoreError::NotExecuted { verb, waited, cause },
-        Class::Resource => StoreError::Resource { verb, cause },
-        Class::Operator => StoreError::Operator { verb, cause, fix },
-        Class::Corrupt => StoreError::Corrupt {
-            verb,
-            key: "one of its keys".to_owned(),
-            what: "it has another type than this library writes",
-        },
     }
 }

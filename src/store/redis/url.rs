@@ -7,7 +7,7 @@ use redis::{
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
-use super::keyspace::Prefix;
+use super::{confirm::Confirmation, keyspace::Prefix};
 use crate::store::StoreError;
 
 /// How to reach Redis, and how long to wait for it.
@@ -17,6 +17,7 @@ pub struct RedisConfig {
     pub(super) prefix: Prefix,
     pub(super) timeouts: Timeouts,
     pub(super) ca_pem: Option<Vec<u8>>,
+    pub(super) confirmation: Option<Confirmation>,
 }
 
 /// The deadlines. Nothing here waits for ever.
@@ -69,6 +70,7 @@ impl RedisConfig {
             prefix: Prefix::default(),
             timeouts: Timeouts::default(),
             ca_pem: None,
+            confirmation: None,
         })
     }
 
@@ -84,6 +86,27 @@ impl RedisConfig {
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self
+    }
+
+    /// The `confirmed` level: verbs that change something for good (take, complete, mint, use, store,
+    /// commit, revoke, delete and their like) count as done only when so many replicas have
+    /// acknowledged them. With fewer in time they fail as
+    /// [`StoreError::Unconfirmed`]: executed here, perhaps undone by a failover.
+    ///
+    /// It costs such a verb a round trip to the replicas, and a connection of its own meanwhile: 16
+    /// at a time. A failover to a replica that had not acknowledged can still undo what others had:
+    /// ask for as many as there are, or let Redis refuse to promote those that lag.
+    #[must_use]
+    pub fn with_confirmation(mut self, confirmation: Confirmation) -> Self {
+        self.confirmation = Some(confirmation.bounded());
+        self
+    }
+
+    /// The same for connections on which WAIT runs: it may take that much longer.
+    pub(super) fn for_waiting(&self, confirmation: Confirmation) -> Self {
+        let mut config = self.clone();
+        config.timeouts.response += confirmation.within;
+        config
     }
 
     /// The certificate (PEM) that signs the servers', instead of the public roots.

@@ -16,6 +16,7 @@ pub mod children;
 #[cfg(target_os = "linux")]
 pub mod clock;
 pub mod logs;
+pub mod pair;
 pub mod process;
 pub mod proxy;
 pub mod results;

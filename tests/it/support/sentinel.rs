@@ -98,18 +98,18 @@ impl SentinelSet {
     }
 }
 
-fn data_server() -> Builder {
+pub fn data_server() -> Builder {
     TestServer::builder().cluster(false).arg("--repl-diskless-sync-delay", "0")
 }
 
-async fn is_in_step(replica: &TestServer) -> bool {
+pub async fn is_in_step(replica: &TestServer) -> bool {
     let mut info = redis::cmd("INFO");
     info.arg("replication");
     let info: String = info.query_async(&mut replica.raw().await).await.unwrap();
     info.contains("master_link_status:up")
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");

@@ -15,6 +15,7 @@
 pub mod connections;
 pub mod crashes;
 pub mod devices;
+pub mod failover;
 pub mod fleet;
 pub mod journal;
 pub mod limits;

@@ -15,7 +15,6 @@ use super::{
     super::{
         fault::Fault,
         link::{Link, open_unchecked},
-        session::verdict,
         url::{RedisConfig, Topology},
     },
     Cursor,
@@ -68,7 +67,7 @@ impl Reader {
             }
             if !fault.poisons || tries == 0 || fault.class == Class::Operator {
                 // It reads: a lost reply has changed nothing.
-                return Err(verdict(verb, fault.before_the_verb(), false, started.elapsed()));
+                return Err(fault.before_the_verb().verdict(verb, false, started.elapsed()));
             }
         }
     }

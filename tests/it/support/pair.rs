@@ -1,0 +1,50 @@
+//! A primary and its replica, and the link between them, which can be cut.
+
+use super::{
+    proxy::Proxy,
+    sentinel::{data_server, is_in_step, until},
+    server::TestServer,
+};
+
+#[derive(Debug)]
+pub struct Pair {
+    pub primary: TestServer,
+    pub replica: TestServer,
+    /// What passes on to the replica. Stopping the replica instead would lose nothing: the kernel
+    /// keeps what was sent.
+    link: Option<Proxy>,
+}
+
+impl Pair {
+    /// Returns when the replica is in step.
+    pub async fn start() -> Self {
+        let primary = data_server().start().await;
+        let link = Proxy::start(primary.port());
+        let of = format!("127.0.0.1 {}", link.port());
+        let replica = data_server().arg("--replicaof", &of).start().await;
+        until("the replica is in step", async || is_in_step(&replica).await).await;
+        Self { primary, replica, link: Some(link) }
+    }
+
+    /// From now on the replica gets nothing.
+    pub fn cut(&mut self) {
+        self.link = None;
+    }
+
+    /// Another link; returns when the replica is in step again.
+    pub async fn mend(&self) {
+        self.replica_of("127.0.0.1", &self.primary.port().to_string()).await;
+        until("the replica is in step again", async || is_in_step(&self.replica).await).await;
+    }
+
+    /// The replica is the primary from now on.
+    pub async fn promote(&self) {
+        self.replica_of("NO", "ONE").await;
+    }
+
+    async fn replica_of(&self, host: &str, port: &str) {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(host).arg(port);
+        command.query_async::<()>(&mut self.replica.raw().await).await.expect("it obeys");
+    }
+}
