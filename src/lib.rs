@@ -2,7 +2,7 @@
 //!
 //! # Layout of the crate
 //!
-//! Start at [`Vestibule`]. The features are [`pkce`], [`pending`], [`token`] and [`connection`]; the
+//! Start at [`Vestibule`]. The features are [`pkce`], [`pending`], [`token`], [`headers`] and [`connection`]; the
 //! background duties are in [`sweep`]. They stand on two things that never see each other: the [`store`], a port with
 //! Redis and memory behind it, and the [`seal`].
 
@@ -10,6 +10,7 @@ pub mod connection;
 pub mod device;
 mod digest;
 mod foundation;
+pub mod headers;
 #[cfg(feature = "http")]
 pub mod http;
 mod keys;

@@ -10,6 +10,7 @@ use crate::{
     connection::{Connections, ConnectionsConfig},
     device::{DeviceConfig, DeviceSignIns},
     foundation::Foundation,
+    headers::{HeaderCredentials, HeadersConfig},
     keys::Keys,
     operator::Operator,
     pending::{BearerNamespace, Pendings, PendingsConfig},
@@ -116,6 +117,12 @@ impl Vestibule {
     #[must_use]
     pub fn operator(&self) -> Operator {
         Operator::new(self.foundation.clone())
+    }
+
+    /// The header credentials, and the flows that they are submitted in.
+    #[must_use]
+    pub fn header_credentials(&self, config: HeadersConfig) -> HeaderCredentials {
+        HeaderCredentials::new(self.foundation.clone(), config)
     }
 
     /// Answers if the store can be reached.

@@ -54,14 +54,43 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         namespace: &Namespace,
         spec: &Spec<T>,
     ) -> Result<Created, PendingError> {
+        self.put(request, namespace, spec, false).await
+    }
+
+    /// [`create`](Self::create); but one that is joined lives for the spec's life from now, so that
+    /// whoever asks last has it whole. One that would pass its ceiling, or that somebody is about to
+    /// end, is left as it is, and there is a new one.
+    ///
+    /// What is sealed outlives every extension, so it is for the store alone to say when the life is
+    /// over. All who share a dedup key use this, or all use [`create`](Self::create).
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub async fn create_or_extend(
+        &self,
+        namespace: &Namespace,
+        spec: &Spec<T>,
+    ) -> Result<Created, PendingError> {
+        self.put(&RequestId::random(), namespace, spec, true).await
+    }
+
+    async fn put(
+        &self,
+        request: &RequestId,
+        namespace: &Namespace,
+        spec: &Spec<T>,
+        extends: bool,
+    ) -> Result<Created, PendingError> {
         let ttl = spec.check(self.config.ceiling)?;
+        let life = if extends { self.config.ceiling } else { ttl };
         let digest = self.namespace(namespace);
         let id = PendingId::of(digest, self.digest("pending-id", &request.digest().to_hex()));
         let body = Body::of(spec, namespace, self.foundation.store.now_ms());
-        let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), ttl, &body)?;
+        let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), life, &body)?;
         let display = spec.display();
         let new = self.new_pending(id, request, spec, ttl, &display, &sealed);
-        match self.foundation.store.put_pending(new).await? {
+        match self.foundation.store.put_pending(NewPending { extends, ..new }).await? {
             PutPending::Stored => Ok(Created { id, joined: false, expires_in: ttl }),
             PutPending::Joined { id, left } => Ok(Created { id, joined: true, expires_in: left }),
             PutPending::Collision => Err(PendingError::Collision),
@@ -136,6 +165,7 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
             ceiling: self.config.ceiling,
             subject: spec.subject.as_deref().map(|subject| self.digest("subject", subject)),
             dedup: self.dedup(id.namespace(), spec),
+            extends: false,
             display,
             body,
         }

@@ -152,7 +152,7 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
     }
 
     /// `None` if its life is over by this machine's clock, whatever Redis says.
-    fn open(
+    pub(crate) fn open(
         &self,
         id: PendingId,
         handed: &Handed,
@@ -178,7 +178,12 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         }
     }
 
-    fn namespace(&self, namespace: &Namespace) -> Digest {
+    /// Which replica this is.
+    pub(crate) fn instance(&self) -> &str {
+        &self.config.instance
+    }
+
+    pub(crate) fn namespace(&self, namespace: &Namespace) -> Digest {
         self.digest("namespace", namespace.name())
     }
 

@@ -45,6 +45,11 @@ impl Namespace {
         }
     }
 
+    /// Of something that is named by its digest.
+    pub(crate) fn of_digest(word: &str, digest: Digest) -> Self {
+        Self(format!("{word}-{digest}"))
+    }
+
     /// As a provider names a caller.
     pub(super) fn made(kind: NamespaceKind, digest: Digest) -> Self {
         Self(format!("{kind}-{digest}"))

@@ -21,6 +21,7 @@ mod connection_id;
 mod credential;
 mod device;
 mod error;
+mod headers;
 mod lifecycle;
 mod limit;
 pub mod memory;
@@ -38,6 +39,7 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 pub(crate) use self::access::retention_ms;
+pub(crate) use self::pending::instance;
 pub use self::{
     access::{
         AccessStore, Orphan, OrphanPage, ReapConnection, Reaped, RestoredConnection,
@@ -52,6 +54,12 @@ pub use self::{
     credential::{Claim, CredentialRow, NewCredential, Stored},
     device::{AcquirePoll, DeviceStore, PollRelease, PollTurn, ReleasePoll},
     error::{Class, StoreError},
+    headers::{
+        BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
+        HeadersStatus, HeadersStore, InvalidHeadersId, MarkHeaders, MarkedHeaders, NewHeaders,
+        RemovedHeaders, RestoredHeaders, SealedHeaders, SubmittedFlow, UpsertedHeaders,
+        WithdrawnHeaders,
+    },
     lifecycle::{
         ConnectionCursor, ConnectionPage, ConnectionRow, CreatedConnection, DeletedConnection,
         LifecycleStore, NewConnection, Revoke, RevokedConnection,
@@ -95,6 +103,7 @@ pub trait Store:
     + TokenStore
     + LimitStore
     + SweepStore
+    + HeadersStore
     + Send
     + Sync
     + Debug
@@ -162,7 +171,8 @@ pub trait Store:
 /// The part of the port that pendings need. The rules and errors are [`Store`]'s.
 #[async_trait]
 pub trait PendingStore {
-    /// Puts a pending, unless a live one has its dedup key: then the caller joins that.
+    /// Puts a pending, unless a live one has its dedup key: then the caller joins that, which may
+    /// [extend](NewPending::extends) its life.
     async fn put_pending(&self, pending: NewPending<'_>) -> Result<PutPending, StoreError>;
 
     /// Replaces a live pending by another of the same id, and so of the same namespace; its dedup
@@ -265,13 +275,6 @@ pub trait TokenStore {
         age: Duration,
         cursor: Option<TokenCursor>,
     ) -> Result<TrimmedScope, StoreError>;
-}
-
-/// What a replica is called in records and outcomes, for people: of what a host calls it the
-/// characters `a-z`, `0-9` and `-`, at most 32. A script reads them back, so others would be lost.
-pub(crate) fn instance(name: &str) -> String {
-    let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
-    name.chars().map(|c| c.to_ascii_lowercase()).filter(fits).take(32).collect()
 }
 
 /// What a store keeps of a duration: whole milliseconds, ten years at the most. A provider may name

@@ -25,6 +25,10 @@ pub struct NewPending<'a> {
     /// What makes a second one of it the same; `None` for nothing. The namespace must be part of
     /// it: namespaces share shards.
     pub dedup: Option<Digest>,
+    /// If one is joined, it lives for `ttl` from now, or for what it had left if that is more. One
+    /// that would pass its ceiling, or that somebody has
+    /// [claimed](super::HeadersStore::claim_flow), is not joined then. Of a put only.
+    pub extends: bool,
     /// As in [`NewRecord`](super::NewRecord).
     pub display: &'a [(&'static str, &'a str)],
     /// The sealed body.
@@ -231,4 +235,11 @@ pub struct Cleared {
     pub ids: Vec<PendingId>,
     /// Whether others of the namespace live: clear again, with another request id.
     pub more: bool,
+}
+
+/// What a replica is called in records and outcomes, for people: of what a host calls it the
+/// characters `a-z`, `0-9` and `-`, at most 32. A script reads them back, so others would be lost.
+pub(crate) fn instance(name: &str) -> String {
+    let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
+    name.chars().map(|c| c.to_ascii_lowercase()).filter(fits).take(32).collect()
 }

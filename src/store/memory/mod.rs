@@ -8,6 +8,7 @@
 mod device;
 mod due;
 mod fading;
+mod headers;
 mod limit;
 mod living;
 mod one_shot;
@@ -28,8 +29,8 @@ use std::{
 use async_trait::async_trait;
 
 use self::{
-    device::Polls, limit::Providers, living::Connections, one_shot::OneShots, pending::Pendings,
-    sweep::Turns, token::Tokens,
+    device::Polls, headers::HeaderRecords, limit::Providers, living::Connections,
+    one_shot::OneShots, pending::Pendings, sweep::Turns, token::Tokens,
 };
 use crate::{
     digest::Digest,
@@ -227,6 +228,7 @@ struct State {
     connections: Connections,
     providers: Providers,
     turns: Turns,
+    headers: HeaderRecords,
 }
 
 /// The wall clock once, then monotonic time: it never runs backwards.

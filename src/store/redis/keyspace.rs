@@ -5,7 +5,8 @@ use std::fmt::{self, Write};
 use crate::{
     digest::Digest,
     store::{
-        ConnectionId, ConnectorName, PendingId, RecordName, Shard, StoreError, SweepName, TokenId,
+        BindingName, ConnectionId, ConnectorName, HeadersId, PendingId, RecordName, Shard,
+        StoreError, SweepName, TokenId,
     },
 };
 
@@ -180,6 +181,36 @@ impl Keyspace {
         format!("{}:{{{}}}:due", self.prefix, shard)
     }
 
+    /// HASH: a header credential.
+    #[must_use]
+    pub fn headers(&self, id: HeadersId) -> String {
+        format!("{}:{{{}}}:headers:{}", self.prefix, id.shard(), id)
+    }
+
+    /// STRING: the header credential of a binding.
+    #[must_use]
+    pub fn binding(&self, binding: BindingName) -> String {
+        format!("{}:{{{}}}:binding:{}", self.prefix, binding.shard, binding.digest)
+    }
+
+    /// ZSET: the header credentials for a client, by creation.
+    #[must_use]
+    pub fn client(&self, shard: Shard, client: Digest) -> String {
+        format!("{}:{{{}}}:client:{}", self.prefix, shard, client)
+    }
+
+    /// STRING: who checks what was submitted in a flow.
+    #[must_use]
+    pub fn claim(&self, id: PendingId) -> String {
+        format!("{}:{{{}}}:claim:{}", self.prefix, id.shard(), id)
+    }
+
+    /// ZSET: records by the key that sealed them.
+    #[must_use]
+    pub fn sealed(&self, shard: Shard) -> String {
+        format!("{}:{{{}}}:sealed", self.prefix, shard)
+    }
+
     /// ZSET: records that nobody has access to, by the time since when.
     #[must_use]
     pub fn orphans(&self, shard: Shard) -> String {
@@ -308,6 +339,23 @@ mod tests {
             (keys.due(Shard::new(10)), "vst:{0a}:due"),
             (keys.orphans(Shard::new(10)), "vst:{0a}:orphans"),
             (keys.sweep(Shard::new(10), SweepName::Reseal), "vst:{0a}:sweep:reseal"),
+            (
+                keys.headers("c3ffffffffffffffffffffffffffffffff".parse().unwrap()),
+                "vst:{c3}:headers:c3ffffffffffffffffffffffffffffffff",
+            ),
+            (
+                keys.binding(BindingName { shard: Shard::new(255), digest }),
+                "vst:{ff}:binding:c3000102030405060708090a0b0c0d0e",
+            ),
+            (
+                keys.client(Shard::new(10), digest),
+                "vst:{0a}:client:c3000102030405060708090a0b0c0d0e",
+            ),
+            (
+                keys.claim(pending),
+                "vst:{c3}:claim:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
+            ),
+            (keys.sealed(Shard::new(10)), "vst:{0a}:sealed"),
             (keys.places(connector), "vst:{c3}:places:github"),
             (keys.limit(connector), "vst:{c3}:limit:github"),
             (keys.pause(connector), "vst:{c3}:pause:github"),

@@ -15,6 +15,7 @@ mod confirm;
 mod device;
 mod fault;
 mod handshake;
+mod headers;
 pub mod inspect;
 mod keyspace;
 mod limit;

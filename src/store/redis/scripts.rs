@@ -21,7 +21,7 @@ macro_rules! declare {
 
 declare! {
 script!(PKCE_TAKE, "pkce/take", keys: 1, argv: 2);
-script!(PENDING_PUT, "pending/put", keys: 3, argv: 5);
+script!(PENDING_PUT, "pending/put", keys: 3, argv: 6);
 script!(PENDING_REPLACE, "pending/replace", keys: 3, argv: 6);
 script!(PENDING_READ, "pending/read", keys: 1, argv: 1);
 script!(PENDING_FINISH, "pending/finish", keys: 3, argv: 9);
@@ -34,6 +34,15 @@ script!(LIMIT_RESERVE, "limit/reserve", keys: 3, argv: 7);
 script!(LIMIT_RELEASE, "limit/release", keys: 3, argv: 3);
 script!(LIMIT_PAUSE, "limit/pause", keys: 1, argv: 5);
 script!(LIMIT_RESUME, "limit/resume", keys: 1, argv: 2);
+script!(HEADERS_UPSERT, "headers/upsert", keys: 9, argv: 16);
+script!(HEADERS_GET, "headers/get", keys: 1, argv: 1);
+script!(HEADERS_LIST, "headers/list", keys: 1, argv: 4);
+script!(HEADERS_MARK, "headers/mark", keys: 2, argv: 6);
+script!(HEADERS_REMOVE, "headers/remove", keys: 3, argv: 4);
+script!(HEADERS_WITHDRAW, "headers/withdraw", keys: 2, argv: 2);
+script!(HEADERS_RESTORE, "headers/restore", keys: 2, argv: 1);
+script!(HEADERS_CLAIM, "headers/claim", keys: 2, argv: 3);
+script!(HEADERS_RELEASE, "headers/release", keys: 1, argv: 1);
 script!(TOKEN_MINT, "token/mint", keys: 4, argv: 7);
 script!(TOKEN_USE, "token/use", keys: 3, argv: 5);
 script!(TOKEN_REVOKE, "token/revoke", keys: 2, argv: 3);

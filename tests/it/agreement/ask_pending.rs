@@ -128,6 +128,7 @@ fn written<'a>(
         ceiling: CEILING,
         subject: of.map(subject),
         dedup: dedup.map(|number| self::dedup(id, number)),
+        extends: false,
         display: &[("kind", "test")],
         body: body.as_bytes(),
     }

@@ -8,7 +8,7 @@ use redis::{FromRedisValue, aio::MultiplexedConnection};
 ///
 /// It knows where absolute times are kept: in the heads of one-shot records and outcomes, in hash
 /// fields whose names end in `_at`, in scores, and in the keys' own lives. Nothing else must hold
-/// one.
+/// one; the scores of `sealed` are key ids.
 pub async fn age(connection: &mut MultiplexedConnection, prefix: &str, by: Duration) {
     let by = i64::try_from(by.as_millis()).unwrap();
     for key in keys(connection, prefix).await {
@@ -16,6 +16,7 @@ pub async fn age(connection: &mut MultiplexedConnection, prefix: &str, by: Durat
         match redis.run::<String>("TYPE", &[]).await.as_str() {
             "string" => redis.age_head(by).await,
             "hash" => redis.age_fields(by).await,
+            "zset" if redis.kind() == Some("sealed") => {} // by key id
             "zset" => redis.age_scores(by).await,
             "none" => continue,
             other => panic!("{key}: nobody said how a {other} ages"),
@@ -78,10 +79,14 @@ struct Redis<'a> {
 }
 
 impl Redis<'_> {
+    fn kind(&self) -> Option<&str> {
+        self.key.split(':').nth(2)
+    }
+
     /// Created, ceiling, taken, or when it ended: 13 digits each; zero is never. Other strings hold
     /// no time, and what is damaged stays as it is.
     async fn age_head(&mut self, by: i64) {
-        let times: &[usize] = match self.key.split(':').nth(2) {
+        let times: &[usize] = match self.kind() {
             Some("pkce" | "pending" | "token") => &[13, 27, 41],
             Some("outcome") => &[13],
             _ => return,

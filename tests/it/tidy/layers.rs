@@ -60,7 +60,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["src/pending/claims/"]),
 ];
 
-/// Where tasks are started, and how many: each is an exchange, which outlives its caller.
+/// Where tasks are started, and how many: each is an exchange, or the end of a flow with all that goes
+/// with it, which outlives its caller.
 const SPAWNS: &[(&str, usize)] = &[
     // The files of a journal: a sync blocks.
     ("src/connection/journal/directory.rs", 1),
@@ -68,6 +69,7 @@ const SPAWNS: &[(&str, usize)] = &[
     ("src/connection/sign_in.rs", 1),
     ("src/connection/vend.rs", 1),
     ("src/device/poll.rs", 1),
+    ("src/headers/mod.rs", 1),
     ("src/store/redis/notify.rs", 1),
     ("src/store/redis/session.rs", 1),
 ];

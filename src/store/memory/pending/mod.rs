@@ -1,5 +1,6 @@
 //! What the scripts in `lua/pending` must do.
 
+mod flow;
 mod namespace;
 
 use std::{
@@ -116,6 +117,8 @@ pub(super) struct Pendings {
     index: HashMap<Digest, BTreeSet<(u64, PendingId)>>,
     /// By namespace and digest: the pending that a second one joins, if it still lives.
     dedup: Fading<(Digest, Digest), PendingId>,
+    /// Who checks what was submitted, and until when.
+    claims: Fading<PendingId, (Digest, u64)>,
     /// What a clear returned, for its retries.
     cleared: Fading<Digest, Cleared>,
     /// Who waits, until when that is known.
@@ -155,7 +158,7 @@ impl Pendings {
         let dedup = new.dedup.map(|dedup| (new.id.namespace(), dedup));
         let other = dedup.and_then(|dedup| self.dedup.get(dedup, now).copied());
         if let Some(id) = other
-            && let Some(left) = self.records.get(id, now).and_then(|record| record.left(now))
+            && let Some(left) = self.join(id, new, now)
         {
             return PutPending::Joined { id, left: Duration::from_millis(left) };
         }

@@ -21,6 +21,7 @@ pub(super) async fn put(store: &RedisStore, new: NewPending<'_>) -> Result<PutPe
         Arg::Bytes(&value),
         Arg::Number(millis(new.ttl)),
         Arg::Number(millis(GRACE)),
+        text(if new.extends { "1" } else { "" }),
     ];
     let request = new.request.as_bytes();
     let reply = store.run_script(&scripts::PENDING_PUT, names.keys(), argv, request).await?;

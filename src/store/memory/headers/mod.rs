@@ -1,0 +1,277 @@
+//! What the scripts in `lua/headers` must do; those of a flow's claim are with the pendings.
+
+mod access;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, after, fading::Fading, recent::Recent};
+use crate::{
+    digest::Digest,
+    store::{
+        BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
+        HeadersStatus, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId,
+        RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
+        WithdrawnHeaders,
+    },
+};
+
+#[async_trait]
+impl HeadersStore for MemoryStore {
+    async fn upsert_headers(&self, new: NewHeaders<'_>) -> Result<UpsertedHeaders, StoreError> {
+        let (mut state, now) = self.enter();
+        if let Some(before) = state.headers.has_stored(&new, now) {
+            return Ok(before);
+        }
+        if let Some(flow) = &new.flow
+            && let Err(refused) = state.pendings.submit(flow, new.request, now)
+        {
+            return Ok(refused);
+        }
+        let upserted = state.headers.upsert(&new, now);
+        drop(state);
+        if let Some(flow) = &new.flow {
+            self.hub.wake(flow.id);
+        }
+        Ok(upserted)
+    }
+
+    async fn read_headers(
+        &self,
+        binding: BindingName,
+    ) -> Result<Option<SealedHeaders>, StoreError> {
+        Ok(self.enter().0.headers.read(binding))
+    }
+
+    async fn delete_headers(
+        &self,
+        id: HeadersId,
+        request: Digest,
+    ) -> Result<RemovedHeaders, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.headers.remove(id, None, request, now))
+    }
+
+    async fn reap_headers(
+        &self,
+        id: HeadersId,
+        retention: Duration,
+        request: Digest,
+    ) -> Result<RemovedHeaders, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.headers.remove(id, Some(retention), request, now))
+    }
+
+    async fn mark_headers(&self, mark: MarkHeaders<'_>) -> Result<MarkedHeaders, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.headers.mark(&mark, now))
+    }
+
+    async fn list_headers(
+        &self,
+        shard: Shard,
+        client: Digest,
+        after: Option<HeadersPlace>,
+        limit: u16,
+    ) -> Result<HeadersPage, StoreError> {
+        Ok(self.enter().0.headers.list(shard, client, after, limit.clamp(1, 100).into()))
+    }
+
+    async fn withdraw_headers(
+        &self,
+        binding: BindingName,
+        request: Digest,
+        reason: &str,
+    ) -> Result<WithdrawnHeaders, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.headers.withdraw(binding, request, reason, now))
+    }
+
+    async fn restore_headers(
+        &self,
+        binding: BindingName,
+        request: Digest,
+    ) -> Result<RestoredHeaders, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.headers.restore(binding, request, now))
+    }
+
+    async fn claim_flow(
+        &self,
+        id: PendingId,
+        request: Digest,
+        lease: Duration,
+    ) -> Result<ClaimedFlow, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.pendings.claim(id, request, lease, now))
+    }
+
+    async fn release_flow(&self, id: PendingId, request: Digest) -> Result<(), StoreError> {
+        let (mut state, now) = self.enter();
+        state.pendings.release(id, request, now);
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+pub(super) struct HeaderRecords {
+    by_id: HashMap<HeadersId, Record>,
+    bindings: HashMap<BindingName, HeadersId>,
+    /// By creation.
+    clients: HashMap<(Shard, Digest), BTreeSet<(u64, HeadersId)>>,
+    /// What is left of those that were removed.
+    removed: Fading<HeadersId, Remains>,
+    /// What was removed last of a binding.
+    unbound: Fading<BindingName, HeadersId>,
+    /// What a page of marks was answered, for its retries.
+    marked: Fading<(Shard, Digest), MarkedHeaders>,
+}
+
+struct Record {
+    binding: BindingName,
+    mode: HeadersMode,
+    identity: Digest,
+    client: Digest,
+    client_name: String,
+    secret: Vec<u8>,
+    status: HeadersStatus,
+    reason: Option<String>,
+    status_at: u64,
+    /// What an orphan was, and why.
+    was: Option<(HeadersStatus, Option<String>)>,
+    times: Times,
+    receipts: Recent,
+}
+
+/// What an upsert answers.
+#[derive(Clone, Copy)]
+struct Times {
+    created_at: u64,
+    updated_at: u64,
+    ver: u64,
+}
+
+/// What a retry is answered from.
+#[derive(Clone, Copy)]
+struct Remains {
+    times: Times,
+    receipts: Recent,
+    removed_by: Digest,
+}
+
+impl HeaderRecords {
+    /// What is there of a binding, or was a moment ago, and its receipts.
+    fn last(&mut self, binding: BindingName, now: u64) -> Option<(HeadersId, Times, Recent)> {
+        if let Some(id) = self.bindings.get(&binding) {
+            let record = self.by_id.get(id)?;
+            return Some((*id, record.times, record.receipts));
+        }
+        let id = *self.unbound.get(binding, now)?;
+        let remains = self.removed.get(id, now)?;
+        Some((id, remains.times, remains.receipts))
+    }
+
+    fn has_stored(&mut self, new: &NewHeaders<'_>, now: u64) -> Option<UpsertedHeaders> {
+        let (id, times, receipts) = self.last(new.binding, now)?;
+        receipts.has(new.request).then(|| times.upserted(id))
+    }
+
+    fn upsert(&mut self, new: &NewHeaders<'_>, now: u64) -> UpsertedHeaders {
+        let receipts = self.last(new.binding, now).map(|last| last.2).unwrap_or_default();
+        let id = self.bindings.get(&new.binding).copied().unwrap_or(new.id);
+        let was = self.by_id.get(&id).map(|record| record.times);
+        let times = Times {
+            created_at: was.map_or(now, |was| was.created_at),
+            updated_at: now,
+            ver: was.map_or(0, |was| was.ver) + 1,
+        };
+        let record = Record {
+            binding: new.binding,
+            mode: new.mode,
+            identity: new.identity,
+            client: new.client,
+            client_name: new.client_name.to_owned(),
+            secret: new.secret.to_vec(),
+            status: HeadersStatus::Active,
+            reason: None,
+            status_at: now,
+            was: None,
+            times,
+            receipts: receipts.with(new.request),
+        };
+        self.bindings.insert(new.binding, id);
+        let client = (new.binding.shard, new.client);
+        self.clients.entry(client).or_default().insert((times.created_at, id));
+        self.by_id.insert(id, record);
+        times.upserted(id)
+    }
+
+    fn read(&self, binding: BindingName) -> Option<SealedHeaders> {
+        let id = self.bindings.get(&binding)?;
+        let record = self.by_id.get(id)?;
+        Some(SealedHeaders { row: record.row(*id), secret: record.secret.clone() })
+    }
+
+    fn page(
+        &self,
+        client: (Shard, Digest),
+        after: Option<HeadersPlace>,
+        limit: usize,
+    ) -> (Vec<HeadersId>, Option<HeadersPlace>) {
+        let Some(index) = self.clients.get(&client) else { return (Vec::new(), None) };
+        let page: Vec<_> = match after.map(|place| (place.from_ms, place.after)) {
+            None => index.iter().take(limit).collect(),
+            Some(last) if index.contains(&last) => {
+                let behind = (Bound::Excluded(last), Bound::Unbounded);
+                index.range(behind).take(limit).collect()
+            }
+            Some((from, _)) => index.iter().skip_while(|(at, _)| *at < from).take(limit).collect(),
+        };
+        let full = page.last().filter(|_| page.len() == limit);
+        let next = full.map(|(at, id)| HeadersPlace { after: *id, from_ms: *at });
+        (page.into_iter().map(|(_, id)| *id).collect(), next)
+    }
+
+    fn list(
+        &self,
+        shard: Shard,
+        client: Digest,
+        after: Option<HeadersPlace>,
+        limit: usize,
+    ) -> HeadersPage {
+        let (ids, next) = self.page((shard, client), after, limit);
+        let rows = ids.iter().filter_map(|id| Some(self.by_id.get(id)?.row(*id))).collect();
+        HeadersPage { rows, damaged: Vec::new(), next }
+    }
+}
+
+impl Times {
+    fn upserted(self, id: HeadersId) -> UpsertedHeaders {
+        let Self { created_at, updated_at, ver } = self;
+        UpsertedHeaders::Upserted { id, created_at_ms: created_at, updated_at_ms: updated_at, ver }
+    }
+}
+
+impl Record {
+    fn row(&self, id: HeadersId) -> HeadersRow {
+        HeadersRow {
+            id,
+            mode: self.mode,
+            identity: self.identity,
+            client: self.client,
+            client_name: Some(self.client_name.clone()).filter(|name| !name.is_empty()),
+            status: self.status,
+            reason: self.reason.clone(),
+            status_at_ms: self.status_at,
+            was: self.was.as_ref().map(|was| was.0),
+            created_at_ms: self.times.created_at,
+            updated_at_ms: self.times.updated_at,
+            ver: self.times.ver,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Header credentials on Redis: a hash each, found by its binding. How one is read is in [`row`].
+
+mod flow;
+mod row;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{RedisStore, reply::Reply, scripts, scripts::Arg};
+use crate::{
+    digest::Digest,
+    store::{
+        BindingName, ClaimedFlow, Ending, GRACE, HeadersId, HeadersPage, HeadersPlace,
+        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, RemovedHeaders,
+        RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders, WithdrawnHeaders,
+        millis,
+    },
+};
+
+#[async_trait]
+impl HeadersStore for RedisStore {
+    async fn upsert_headers(&self, new: NewHeaders<'_>) -> Result<UpsertedHeaders, StoreError> {
+        upsert(self, new).await
+    }
+
+    async fn read_headers(
+        &self,
+        binding: BindingName,
+    ) -> Result<Option<SealedHeaders>, StoreError> {
+        row::read(self, binding).await
+    }
+
+    async fn delete_headers(
+        &self,
+        id: HeadersId,
+        request: Digest,
+    ) -> Result<RemovedHeaders, StoreError> {
+        remove(self, id, None, request).await
+    }
+
+    async fn reap_headers(
+        &self,
+        id: HeadersId,
+        retention: Duration,
+        request: Digest,
+    ) -> Result<RemovedHeaders, StoreError> {
+        remove(self, id, Some(retention), request).await
+    }
+
+    async fn mark_headers(&self, mark: MarkHeaders<'_>) -> Result<MarkedHeaders, StoreError> {
+        let keys = [
+            self.keys.client(mark.shard, mark.client),
+            self.keys.receipt(mark.shard, mark.request),
+        ];
+        let request = mark.request.to_hex();
+        let (from, after) = place(mark.after);
+        let argv = [
+            text(&request),
+            Arg::Number(mark.limit.clamp(1, 50).into()),
+            text(mark.reason),
+            Arg::Number(from),
+            text(&after),
+            Arg::Number(millis(GRACE)),
+        ];
+        let (verb, keys) = (&scripts::HEADERS_MARK, [keys[0].as_str(), &keys[1]]);
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
+        match reply.word() {
+            "marked" => Ok(MarkedHeaders { count: reply.part(0)?, next: next(&reply)? }),
+            _ => Err(reply.unknown_word()),
+        }
+    }
+
+    async fn list_headers(
+        &self,
+        shard: Shard,
+        client: Digest,
+        after: Option<HeadersPlace>,
+        limit: u16,
+    ) -> Result<HeadersPage, StoreError> {
+        row::list(self, shard, client, after, limit).await
+    }
+
+    async fn withdraw_headers(
+        &self,
+        binding: BindingName,
+        request: Digest,
+        reason: &str,
+    ) -> Result<WithdrawnHeaders, StoreError> {
+        let keys = [self.keys.binding(binding), self.keys.orphans(binding.shard)];
+        let request = request.to_hex();
+        let argv = [text(&request), text(reason)];
+        let (verb, keys) = (&scripts::HEADERS_WITHDRAW, [keys[0].as_str(), &keys[1]]);
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
+        match reply.word() {
+            "withdrawn" => Ok(WithdrawnHeaders::Withdrawn),
+            "already" => Ok(WithdrawnHeaders::Already),
+            "session" => Ok(WithdrawnHeaders::Session),
+            "absent" => Ok(WithdrawnHeaders::Absent),
+            "corrupt" => Err(self.damaged(verb.name, &reply, row::STATUS)?),
+            _ => Err(reply.unknown_word()),
+        }
+    }
+
+    async fn restore_headers(
+        &self,
+        binding: BindingName,
+        request: Digest,
+    ) -> Result<RestoredHeaders, StoreError> {
+        let keys = [self.keys.binding(binding), self.keys.orphans(binding.shard)];
+        let request = request.to_hex();
+        let (verb, keys) = (&scripts::HEADERS_RESTORE, [keys[0].as_str(), &keys[1]]);
+        let reply = self.run_script(verb, keys, [text(&request)], request.as_bytes()).await?;
+        match reply.word() {
+            "restored" => row::status(&reply.part::<String>(0)?)
+                .map(RestoredHeaders::Restored)
+                .ok_or_else(|| reply.unknown_word()),
+            "not_orphaned" => Ok(RestoredHeaders::NotOrphaned),
+            "absent" => Ok(RestoredHeaders::Absent),
+            "corrupt" => Err(self.damaged(verb.name, &reply, row::WAS)?),
+            _ => Err(reply.unknown_word()),
+        }
+    }
+
+    async fn claim_flow(
+        &self,
+        id: PendingId,
+        request: Digest,
+        lease: Duration,
+    ) -> Result<ClaimedFlow, StoreError> {
+        flow::claim(self, id, request, lease).await
+    }
+
+    async fn release_flow(&self, id: PendingId, request: Digest) -> Result<(), StoreError> {
+        flow::release(self, id, request).await
+    }
+}
+
+impl RedisStore {
+    /// The error of a reply that names a record in which something is damaged.
+    fn damaged(
+        &self,
+        verb: &'static str,
+        reply: &Reply,
+        what: &'static str,
+    ) -> Result<StoreError, StoreError> {
+        let id: HeadersId = reply.part::<String>(0)?.parse().map_err(|_| reply.unknown_word())?;
+        Ok(StoreError::Corrupt { verb, key: self.keys.headers(id), what })
+    }
+}
+
+async fn upsert(store: &RedisStore, new: NewHeaders<'_>) -> Result<UpsertedHeaders, StoreError> {
+    let shard = new.binding.shard;
+    let record = store.keys.headers(new.id);
+    let binding = store.keys.binding(new.binding);
+    let clients = store.keys.client(shard, new.client);
+    let (sealed, orphans) = (store.keys.sealed(shard), store.keys.orphans(shard));
+    let flow = new.flow.as_ref().map(|flow| {
+        let (keys, id) = (&store.keys, flow.id);
+        [keys.pending(id), keys.claim(id), keys.outcome(id), keys.pendings(shard, id.namespace())]
+    });
+    let [pending, claim, outcome, flows] = match &flow {
+        Some(keys) => keys.each_ref().map(String::as_str),
+        None => [&*binding, &binding, &binding, &orphans],
+    };
+    let keys = [&*record, &binding, &clients, &sealed, &orphans, pending, claim, outcome, flows];
+    let (request, id) = (new.request.to_hex(), new.id.to_string());
+    let (identity, client) = (new.identity.to_hex(), new.client.to_hex());
+    let (digest, channel) = (new.binding.digest.to_hex(), store.keys.wake());
+    let flow_id = new.flow.as_ref().map(|flow| flow.id.to_string()).unwrap_or_default();
+    let end = new.flow.as_ref();
+    let argv = [
+        text(&request),
+        text(&id),
+        text(new.mode.as_str()),
+        text(&identity),
+        text(&client),
+        text(new.client_name),
+        text(&digest),
+        Arg::Bytes(new.secret),
+        text(new.key),
+        Arg::Number(millis(GRACE)),
+        text(&flow_id),
+        Arg::Bytes(end.map_or(&[], |end| end.claim.as_bytes())),
+        text(end.map_or("", |end| end.by)),
+        Arg::Bytes(end.map_or(&[], |end| end.answer)),
+        Arg::Number(end.map_or(0, |end| millis(end.longest))),
+        text(&channel),
+    ];
+    let verb = &scripts::HEADERS_UPSERT;
+    let reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
+    let corrupt = |what| StoreError::Corrupt { verb: verb.name, key: pending.to_owned(), what };
+    Ok(match reply.word() {
+        "upserted" => UpsertedHeaders::Upserted {
+            id: reply.part::<String>(0)?.parse().map_err(|_| reply.unknown_word())?,
+            created_at_ms: reply.part(1)?,
+            updated_at_ms: reply.part(2)?,
+            ver: reply.part(3)?,
+        },
+        "not_claimed" => UpsertedHeaders::NotClaimed,
+        "ended" => UpsertedHeaders::FlowEnded(
+            Ending::from_word(&reply.part::<String>(0)?)
+                .ok_or_else(|| corrupt("its state is unknown"))?,
+        ),
+        "gone" => UpsertedHeaders::FlowGone,
+        "corrupt" => return Err(corrupt("its head cannot be read")),
+        _ => return Err(reply.unknown_word()),
+    })
+}
+
+/// Whatever it is, or only an orphan that is old enough.
+async fn remove(
+    store: &RedisStore,
+    id: HeadersId,
+    retention: Option<Duration>,
+    request: Digest,
+) -> Result<RemovedHeaders, StoreError> {
+    let shard = id.shard();
+    let keys = [store.keys.headers(id), store.keys.sealed(shard), store.keys.orphans(shard)];
+    let (request, id) = (request.to_hex(), id.to_string());
+    let argv = [
+        text(&request),
+        text(&id),
+        Arg::Optional(retention.map(millis)),
+        Arg::Number(millis(GRACE)),
+    ];
+    let (verb, keys) = (&scripts::HEADERS_REMOVE, [keys[0].as_str(), &keys[1], &keys[2]]);
+    let reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
+    Ok(match reply.word() {
+        "removed" => RemovedHeaders::Removed,
+        "not_orphaned" => RemovedHeaders::NotOrphaned,
+        "too_young" => RemovedHeaders::TooYoung { left: Duration::from_millis(reply.part(0)?) },
+        "absent" => RemovedHeaders::Absent,
+        _ => return Err(reply.unknown_word()),
+    })
+}
+
+/// Where a page begins, as a script takes it.
+fn place(after: Option<HeadersPlace>) -> (u64, String) {
+    after.map_or((0, String::new()), |place| (place.from_ms, place.after.to_string()))
+}
+
+/// Where the next page begins, as `mark` tells it.
+fn next(reply: &Reply) -> Result<Option<HeadersPlace>, StoreError> {
+    let after: String = reply.part(1)?;
+    if after.is_empty() {
+        return Ok(None);
+    }
+    // Behind a member that is no id of ours nothing can be found again: the rest is done without it.
+    let after = after.parse().map_err(|_| reply.unknown_word())?;
+    Ok(Some(HeadersPlace { after, from_ms: reply.part(2)? }))
+}
+
+fn text(text: &str) -> Arg<'_> {
+    Arg::Bytes(text.as_bytes())
+}
