@@ -1,6 +1,7 @@
 //! Nothing secret is anywhere: canaries go through every feature, while everything that Redis and
 //! the library can write down is written down, and then nobody finds one.
 
+mod headers;
 pub mod places;
 mod search;
 
@@ -137,6 +138,7 @@ struct Host {
     code: Canary,
     access: Canary,
     refresh: Canary,
+    header: Canary,
     session: Canary,
     person: Canary,
     resource: Canary,
@@ -177,6 +179,7 @@ impl Host {
         };
         let scopes = Scopes::new();
         scopes.register(Scope::mcp_auth("")).unwrap();
+        scopes.register(Scope::mcp_headers_auth("")).unwrap();
         let counted = Scope::new("counted").with_route("GET", "/any").with_max_uses(1).bound();
         scopes.register(counted.with_max_ttl(PATIENCE)).unwrap();
 
@@ -191,6 +194,7 @@ impl Host {
             code: secret("code"),
             access: secret("access"),
             refresh: secret("refresh"),
+            header: secret("header"),
             session: secret("session"),
             person: personal("person"),
             resource: personal("resource"),
@@ -209,6 +213,7 @@ impl Host {
             &host.code,
             &host.access,
             &host.refresh,
+            &host.header,
             &host.session,
             &host.person,
             &host.resource,
@@ -228,6 +233,7 @@ impl Host {
         self.connections(watched).await;
         self.pendings(watched).await;
         self.tokens(watched).await;
+        self.headers(watched).await;
         let (vestibule, scopes) = (self.vestibule.clone(), self.scopes.clone());
         watched.see(&(vestibule, scopes, self.connections.clone()));
     }

@@ -21,6 +21,7 @@ mod docs;
 mod examples;
 mod faults;
 mod giving_up;
+mod headers;
 mod http_callback;
 mod http_token;
 mod journal;

@@ -6,6 +6,7 @@
 mod ask;
 mod ask_access;
 mod ask_device;
+mod ask_headers;
 mod ask_lifecycle;
 mod ask_limit;
 mod ask_pending;
@@ -16,6 +17,7 @@ mod side;
 mod step;
 mod step_access;
 mod step_device;
+mod step_headers;
 mod step_lifecycle;
 mod step_limit;
 mod step_pending;
@@ -24,6 +26,7 @@ mod step_token;
 mod wrong;
 mod wrong_access;
 mod wrong_device;
+mod wrong_headers;
 mod wrong_lifecycle;
 mod wrong_limit;
 mod wrong_pending;
@@ -40,7 +43,8 @@ use tokio::runtime::Runtime;
 pub(crate) use self::wrong_device::without_turns;
 use self::{
     outcomes::{
-        ACCESS_OUTCOMES, DEVICE_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES, OUTCOMES,
+        ACCESS_OUTCOMES, DEVICE_OUTCOMES, HEADERS_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES,
+        OUTCOMES,
         TOKEN_OUTCOMES,
     },
     play::play,
@@ -48,6 +52,7 @@ use self::{
     step::{Step, sequence},
     step_access::access_sequence,
     step_device::device_sequence,
+    step_headers::headers_sequence,
     step_lifecycle::lifecycle_sequence,
     step_limit::limit_sequence,
     step_pending::pending_sequence,
@@ -56,6 +61,7 @@ use self::{
     wrong::Wrong,
     wrong_access::WrongAccess,
     wrong_device::WrongDevice,
+    wrong_headers::WrongHeaders,
     wrong_lifecycle::WrongLifecycle,
     wrong_limit::WrongLimit,
     wrong_pending::WrongPending,
@@ -154,6 +160,12 @@ fn memory_and_redis_agree_on_turns_at_polling() {
     run(64, device_sequence());
 }
 
+/// H-4, H-6, H-8, H-9: header credentials, and the flows that they are submitted in.
+#[test]
+fn memory_and_redis_agree_on_headers() {
+    run(64, headers_sequence());
+}
+
 /// V-8, X-8: caps and pauses.
 #[test]
 fn memory_and_redis_agree_on_caps_and_pauses() {
@@ -207,6 +219,15 @@ fn a_store_that_gets_access_wrong_is_found_out() {
     }
 }
 
+/// The same, of header credentials.
+#[test]
+fn a_store_that_gets_headers_wrong_is_found_out() {
+    for wrong in WrongHeaders::ALL.map(Wrong::Headers) {
+        compare(500, 1, headers_sequence(), async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
+}
+
 /// Nor does one that misses outcomes, or one that fails by itself.
 #[test]
 fn a_right_store_is_not_and_every_outcome_comes_up() {
@@ -219,8 +240,9 @@ fn a_right_store_is_not_and_every_outcome_comes_up() {
     tally.extend(compare(64, 1, device_sequence(), right).unwrap());
     tally.extend(compare(64, 1, token_sequence(), right).unwrap());
     tally.extend(compare(64, 1, limit_sequence(), right).unwrap());
+    tally.extend(compare(64, 1, headers_sequence(), right).unwrap());
     let small = DEVICE_OUTCOMES.into_iter().chain(LIMIT_OUTCOMES).chain(LIFECYCLE_OUTCOMES);
-    let small = small.chain(ACCESS_OUTCOMES);
+    let small = small.chain(ACCESS_OUTCOMES).chain(HEADERS_OUTCOMES);
     for outcome in OUTCOMES.into_iter().chain(TOKEN_OUTCOMES).chain(small) {
         assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
     }

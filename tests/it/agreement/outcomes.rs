@@ -133,6 +133,48 @@ pub(super) const DEVICE_OUTCOMES: [&str; 10] = [
     "has stored false",
 ];
 
+/// Of header credentials and their flows.
+pub(super) const HEADERS_OUTCOMES: [&str; 38] = [
+    "upsert upserted",
+    "submit upserted",
+    "submit NotClaimed",
+    "submit ended",
+    "submit FlowGone",
+    "headers active",
+    "headers needs_update",
+    "headers orphaned",
+    "headers nothing",
+    "remove Removed",
+    "remove NotOrphaned",
+    "remove TooYoung",
+    "remove Absent",
+    "mark 0",
+    "mark 1",
+    "mark 2",
+    "list headers 0",
+    "list headers 1",
+    "list headers 2",
+    "withdraw Withdrawn",
+    "withdraw Already",
+    "withdraw Session",
+    "withdraw Absent",
+    "restore Restored(Active)",
+    "restore Restored(NeedsUpdate)",
+    "restore NotOrphaned",
+    "restore Absent",
+    "initiate stored",
+    "initiate joined",
+    "initiate extended",
+    "claim flow claimed",
+    "claim flow busy",
+    "claim flow ended",
+    "claim flow expired",
+    "claim flow absent",
+    "release flow",
+    "cancel flow finished",
+    "cancel flow already",
+];
+
 /// Of caps and pauses.
 pub(super) const LIMIT_OUTCOMES: [&str; 12] = [
     "reserve go",

@@ -133,6 +133,7 @@ impl Game<'_> {
             Step::Commit { of, .. } | Step::Fail { of, .. } => self.decided(of, 0).id,
             Step::Pending(step) => return step.shown_by().into_iter().map(Step::Pending).collect(),
             Step::Token(step) => return step.shown_by().into_iter().map(Step::Token).collect(),
+            Step::Headers(step) => return step.shown_by().into_iter().map(Step::Headers).collect(),
             Step::Limit(step) => return step.shown_by().into_iter().map(Step::Limit).collect(),
             Step::Lifecycle(step) => step.id(),
             Step::Access(step) => match step.id() {

@@ -7,7 +7,8 @@ use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
 
 use super::{
-    step_access::AccessStep, step_device::DeviceStep, step_lifecycle::LifecycleStep,
+    step_access::AccessStep, step_device::DeviceStep, step_headers::HeadersStep,
+    step_lifecycle::LifecycleStep,
     step_limit::LimitStep, step_pending::PendingStep, step_token::TokenStep,
 };
 
@@ -77,6 +78,7 @@ pub(super) enum Step {
     Token(TokenStep),
     Lifecycle(LifecycleStep),
     Access(AccessStep),
+    Headers(HeadersStep),
     /// Over all shards; asked at the end.
     Backlog,
     Wait(Duration),

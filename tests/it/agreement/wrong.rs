@@ -18,6 +18,7 @@ use vestibule::{
 use super::{
     wrong_access::WrongAccess,
     wrong_device::{DeviceNotes, WrongDevice},
+    wrong_headers::WrongHeaders,
     wrong_lifecycle::WrongLifecycle,
     wrong_limit::WrongLimit,
     wrong_pending::{PendingNotes, WrongPending},
@@ -51,6 +52,7 @@ pub(super) enum Wrong {
     Token(WrongToken),
     Lifecycle(WrongLifecycle),
     Access(WrongAccess),
+    Headers(WrongHeaders),
 }
 
 impl Wrong {

@@ -108,6 +108,7 @@ impl PendingStore for WrongStore {
         if self.is(WrongPending::DedupIsForgotten) {
             pending.dedup = None;
         }
+        self.put_for_headers(&mut pending);
         let (id, subject, dedup) = (pending.id, pending.subject, pending.dedup);
         let put = self.inner.put_pending(pending).await?;
         match &put {

@@ -1,5 +1,7 @@
 //! The verbs of the port, with what does not matter to a test filled in.
 
+mod headers;
+
 use std::time::Duration;
 
 use vestibule::{
@@ -185,6 +187,7 @@ pub async fn every_verb(store: &dyn Store, mut between: impl AsyncFnMut()) {
     between().await;
     let row = store.read_credential(&id).await.unwrap().unwrap();
     assert_eq!((row.secret.as_slice(), row.ver, row.grant), (NEW_SECRET, 2, 1));
+    headers::every_verb(store, &mut between).await;
     every_verb_of_an_owner(store, between).await;
 }
 
