@@ -9,7 +9,7 @@ use crate::{
     digest::{Digest, RequestId},
     seal::{self, Seal},
     store::{
-        HeadersId, HeadersMode, HeadersRow, NewHeaders, RemovedHeaders, SubmittedFlow,
+        HeadersId, HeadersMode, HeadersRow, NewHeaders, Reaped, RemovedHeaders, SubmittedFlow,
         UpsertedHeaders,
     },
 };
@@ -143,11 +143,7 @@ impl HeaderCredentials {
     /// # Errors
     ///
     /// [`HeadersError::NotAvailable`].
-    pub async fn reap(
-        &self,
-        id: HeadersId,
-        retention: Duration,
-    ) -> Result<RemovedHeaders, HeadersError> {
+    pub async fn reap(&self, id: HeadersId, retention: Duration) -> Result<Reaped, HeadersError> {
         let request = RequestId::random().digest();
         Ok(self.inner.foundation.store.reap_headers(id, retention, request).await?)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{ConnectionId, Shard, StoreError};
+use super::{ConnectionId, HeadersId, Shard, StoreError};
 use crate::digest::Digest;
 
 /// The part of the port that orphans need. The rules and errors are [`Store`](super::Store)'s.
@@ -146,6 +146,11 @@ pub enum Orphan {
         id: ConnectionId,
         /// The digest of its owner; `None` if there is none any more, or it cannot be read.
         owner: Option<Digest>,
+    },
+    /// A header credential.
+    Headers {
+        /// Which.
+        id: HeadersId,
     },
     /// What this version does not know, and leaves alone.
     Unknown,

@@ -114,6 +114,7 @@ impl Reaping<'_> {
                 let reap = ReapConnection { id, request, owner, retention };
                 Some(self.store.reap_connection(reap).await)
             }
+            Orphan::Headers { id } => Some(self.store.reap_headers(*id, retention, request).await),
             Orphan::Unknown => None,
         }
     }

@@ -39,6 +39,7 @@ use crate::{
 struct Host {
     one: HeaderCredentials,
     two: HeaderCredentials,
+    vestibule: Vestibule,
     tokens: TempTokens,
     store: Arc<dyn Store>,
     memory: Option<Arc<MemoryStore>>,
@@ -64,7 +65,7 @@ impl Host {
         let config = HeadersConfig::new(tokens.clone());
         let (one, two) =
             (vestibule.header_credentials(config.clone()), vestibule.header_credentials(config));
-        Self { one, two, tokens, store, memory, prefix }
+        Self { one, two, vestibule, tokens, store, memory, prefix }
     }
 
     /// As another replica, of which something else was said.

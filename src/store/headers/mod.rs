@@ -18,7 +18,7 @@ pub use self::{
         SealedHeaders,
     },
 };
-use super::{Ending, PendingId, Shard, StoreError};
+use super::{Ending, PendingId, Reaped, Shard, StoreError};
 use crate::digest::Digest;
 
 /// The part of the port that header credentials need, and the claims of their submission flows,
@@ -46,7 +46,7 @@ pub trait HeadersStore {
         id: HeadersId,
         retention: Duration,
         request: Digest,
-    ) -> Result<RemovedHeaders, StoreError>;
+    ) -> Result<Reaped, StoreError>;
 
     /// Marks up to `limit` (1 to 50) credentials of a client in a shard as needing an update.
     async fn mark_headers(&self, mark: MarkHeaders<'_>) -> Result<MarkedHeaders, StoreError>;
@@ -155,13 +155,6 @@ pub enum UpsertedHeaders {
 pub enum RemovedHeaders {
     /// Removed; also on a retry with the same request id.
     Removed,
-    /// It is used again, so it is not swept. Nothing was removed.
-    NotOrphaned,
-    /// An orphan, for so much longer. Nothing was removed.
-    TooYoung {
-        /// How much longer.
-        left: Duration,
-    },
     /// There is no such credential, or not any more.
     Absent,
 }

@@ -6,7 +6,7 @@ use vestibule::{
     Digest,
     store::{
         BindingName, ClaimedFlow, Ending, Finish, HeadersId, HeadersMode, HeadersRow, MarkHeaders,
-        NewHeaders, NewPending, PendingId, PendingRow, PutPending, RemovedHeaders, Shard, Store,
+        NewHeaders, NewPending, PendingId, PendingRow, PutPending, Reaped, Shard, Store,
         StoreError, SubmittedFlow, UpsertedHeaders,
     },
 };
@@ -41,13 +41,16 @@ pub(super) async fn ask(
         },
         HeadersStep::Remove { binding, of, request: by, retention } => {
             let (id, request) = (id(binding, of), request(b'x', by));
-            let removed = match retention {
-                Some(retention) => store.reap_headers(id, retention + apart(at), request).await?,
-                None => store.delete_headers(id, request).await?,
-            };
-            match removed {
-                RemovedHeaders::TooYoung { left } => Answer::new("remove TooYoung").span(left),
-                removed => outcome("remove", removed),
+            match retention {
+                None => outcome("delete headers", store.delete_headers(id, request).await?),
+                Some(retention) => {
+                    match store.reap_headers(id, retention + apart(at), request).await? {
+                        Reaped::TooYoung { remaining } => {
+                            Answer::new("reap headers TooYoung").span(remaining)
+                        }
+                        reaped => outcome("reap headers", reaped),
+                    }
+                }
             }
         }
         HeadersStep::Mark { binding, request: by } => {

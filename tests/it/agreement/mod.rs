@@ -44,8 +44,7 @@ pub(crate) use self::wrong_device::without_turns;
 use self::{
     outcomes::{
         ACCESS_OUTCOMES, DEVICE_OUTCOMES, HEADERS_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES,
-        OUTCOMES,
-        TOKEN_OUTCOMES,
+        OUTCOMES, TOKEN_OUTCOMES,
     },
     play::play,
     side::Side,

@@ -134,7 +134,7 @@ pub(super) const DEVICE_OUTCOMES: [&str; 10] = [
 ];
 
 /// Of header credentials and their flows.
-pub(super) const HEADERS_OUTCOMES: [&str; 38] = [
+pub(super) const HEADERS_OUTCOMES: [&str; 40] = [
     "upsert upserted",
     "submit upserted",
     "submit NotClaimed",
@@ -144,10 +144,12 @@ pub(super) const HEADERS_OUTCOMES: [&str; 38] = [
     "headers needs_update",
     "headers orphaned",
     "headers nothing",
-    "remove Removed",
-    "remove NotOrphaned",
-    "remove TooYoung",
-    "remove Absent",
+    "delete headers Removed",
+    "delete headers Absent",
+    "reap headers Reaped",
+    "reap headers NotOrphaned",
+    "reap headers TooYoung",
+    "reap headers Absent",
     "mark 0",
     "mark 1",
     "mark 2",

@@ -6,7 +6,7 @@ use vestibule::{
     Digest,
     store::{
         BindingName, ClaimedFlow, HeadersId, HeadersPage, HeadersPlace, HeadersStatus,
-        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, NewPending, PendingId,
+        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, NewPending, PendingId, Reaped,
         RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
         WithdrawnHeaders,
     },
@@ -112,12 +112,15 @@ impl HeadersStore for WrongStore {
         id: HeadersId,
         retention: Duration,
         request: Digest,
-    ) -> Result<RemovedHeaders, StoreError> {
+    ) -> Result<Reaped, StoreError> {
         if self.keeps(WrongHeaders::ReapIgnoresTheRetention) {
             return self.inner.reap_headers(id, Duration::ZERO, request).await;
         }
         if self.keeps(WrongHeaders::ReapIsADeletion) {
-            return self.inner.delete_headers(id, request).await;
+            return Ok(match self.inner.delete_headers(id, request).await? {
+                RemovedHeaders::Removed => Reaped::Reaped,
+                RemovedHeaders::Absent => Reaped::Absent,
+            });
         }
         self.inner.reap_headers(id, retention, request).await
     }

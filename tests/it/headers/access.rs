@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use vestibule::{
     headers::{HeadersError, Identity, Status},
-    store::{Ending, RemovedHeaders, RestoredHeaders, WithdrawnHeaders},
+    store::{Ending, Reaped, RestoredHeaders, WithdrawnHeaders},
+    sweep::Orphans,
 };
 
 use super::{Host, alice, base, bearer, key_of, of, value};
@@ -31,7 +33,7 @@ async fn access_comes_back_and_with_it_the_credential() {
             }
             host.pass(29 * 24 * 3600).await;
             let young = host.one.reap(stored.id, MONTH).await.unwrap();
-            assert!(matches!(young, RemovedHeaders::TooYoung { .. }), "{young:?}");
+            assert!(matches!(young, Reaped::TooYoung { .. }), "{young:?}");
             let restored = host.two.restore_access(&alice()).await.unwrap();
             assert_eq!(restored, RestoredHeaders::Restored(was.status));
             let found = host.one.get(&alice()).await.unwrap();
@@ -41,11 +43,39 @@ async fn access_comes_back_and_with_it_the_credential() {
             let again = host.one.restore_access(&alice()).await.unwrap();
             assert_eq!(again, RestoredHeaders::NotOrphaned);
             host.pass(40 * 24 * 3600).await;
-            assert_eq!(host.one.reap(stored.id, MONTH).await.unwrap(), RemovedHeaders::NotOrphaned);
+            assert_eq!(host.one.reap(stored.id, MONTH).await.unwrap(), Reaped::NotOrphaned);
         }
         if host.memory.is_none() {
             assert_eq!(host.keys("orphans").await, [] as [String; 0]);
         }
+    }
+}
+
+/// H-10: the sweep takes what nobody has had access to for the retention, and nothing else; what was
+/// swept leaves nothing behind.
+#[tokio::test]
+async fn the_sweep_takes_old_orphans_only() {
+    for host in Host::both().await {
+        let (old, back, young) = (key_of(1), key_of(2), key_of(3));
+        for binding in [&alice(), &old, &back] {
+            host.one.upsert(binding, &bearer("kept")).await.unwrap();
+        }
+        host.one.withdraw_access(&old, "left").await.unwrap();
+        host.one.withdraw_access(&back, "left").await.unwrap();
+        host.pass(31 * 24 * 3600).await;
+        host.one.restore_access(&back).await.unwrap();
+        host.one.upsert(&young, &bearer("kept")).await.unwrap();
+        host.one.withdraw_access(&young, "left").await.unwrap();
+        let swept = Orphans::default().pass(&host.vestibule, &CancellationToken::new()).await;
+        assert_eq!((swept.found, swept.done, swept.errors), (1, 1, 0), "{swept:?}");
+        for kept in [&alice(), &back] {
+            assert_eq!(value(&host.one.vend(kept).await.unwrap()), "kept");
+        }
+        let restored = host.one.restore_access(&young).await.unwrap();
+        assert_eq!(restored, RestoredHeaders::Restored(Status::Active));
+        assert_eq!(host.one.restore_access(&old).await.unwrap(), RestoredHeaders::Absent);
+        let page = host.one.list("weather", None, None, 100).await.unwrap();
+        assert_eq!(page.credentials.len(), 3);
     }
 }
 
@@ -60,7 +90,7 @@ async fn an_orphan_that_is_stored_anew_is_active() {
         let row = host.one.get(&alice()).await.unwrap().row;
         assert_eq!((row.status, row.was, row.reason), (Status::Active, None, None));
         host.pass(60 * 24 * 3600).await;
-        assert_eq!(host.one.reap(first.id, MONTH).await.unwrap(), RemovedHeaders::NotOrphaned);
+        assert_eq!(host.one.reap(first.id, MONTH).await.unwrap(), Reaped::NotOrphaned);
         assert_eq!(value(&host.one.vend(&alice()).await.unwrap()), "new");
     }
 }

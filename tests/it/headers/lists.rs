@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vestibule::{
     headers::{HeadersError, Identity, Status},
-    store::{RemovedHeaders, RestoredHeaders, WithdrawnHeaders},
+    store::{Reaped, RestoredHeaders, WithdrawnHeaders},
 };
 
 use super::{Host, alice, bearer, key_of, of, value};
@@ -128,10 +128,10 @@ async fn an_orphan_is_listed_until_it_is_swept() {
         assert_eq!(row.reason.as_deref(), Some("grant-lost"));
         let retention = std::time::Duration::from_secs(30);
         let young = host.store.reap_headers(id, retention, request()).await.unwrap();
-        assert!(matches!(young, RemovedHeaders::TooYoung { .. }), "{young:?}");
+        assert!(matches!(young, Reaped::TooYoung { .. }), "{young:?}");
         host.pass(31).await;
-        assert_eq!(host.one.reap(id, retention).await.unwrap(), RemovedHeaders::Removed);
-        assert_eq!(host.one.reap(id, retention).await.unwrap(), RemovedHeaders::Absent);
+        assert_eq!(host.one.reap(id, retention).await.unwrap(), Reaped::Reaped);
+        assert_eq!(host.one.reap(id, retention).await.unwrap(), Reaped::Absent);
         assert_eq!(host.one.list("weather", None, None, 10).await.unwrap().credentials, []);
         assert_eq!(host.one.restore_access(&alice()).await.unwrap(), RestoredHeaders::Absent);
     }

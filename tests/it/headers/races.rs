@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::Barrier, task::JoinSet};
 use vestibule::{
     headers::{HeaderCredentials, HeadersError},
-    store::{RemovedHeaders, RestoredHeaders, WithdrawnHeaders},
+    store::{Reaped, RestoredHeaders, WithdrawnHeaders},
 };
 
 use super::{Host, alice, base, bearer, key_of, value};
@@ -148,11 +148,11 @@ async fn what_is_restored_is_never_swept() {
             };
             let found = host.one.vend(&binding).await;
             match (reaped.unwrap(), restored.unwrap()) {
-                (RemovedHeaders::Removed, RestoredHeaders::Absent) => {
+                (Reaped::Reaped, RestoredHeaders::Absent) => {
                     assert!(matches!(found, Err(HeadersError::NotFound)), "{found:?}");
                     swept += 1;
                 }
-                (RemovedHeaders::NotOrphaned, RestoredHeaders::Restored(_)) => {
+                (Reaped::NotOrphaned, RestoredHeaders::Restored(_)) => {
                     assert_eq!(value(&found.unwrap()), "kept");
                     kept += 1;
                 }

@@ -8,7 +8,7 @@ use vestibule::{
     headers::HeadersError,
     store::{
         BindingName, HeadersId, HeadersMode, HeadersStatus, HeadersStore, MarkHeaders, NewHeaders,
-        RemovedHeaders, RestoredHeaders, Shard, UpsertedHeaders, WithdrawnHeaders,
+        Reaped, RemovedHeaders, RestoredHeaders, Shard, UpsertedHeaders, WithdrawnHeaders,
     },
 };
 
@@ -130,7 +130,7 @@ async fn a_lost_reply_is_asked_for_again() {
         store.withdraw_headers(binding, request(), "x").await.unwrap();
         let reap = store.reap_headers(id, Duration::ZERO, request());
         let (reaped, ()) = tokio::join!(reap, lose_one_reply(&proxy));
-        assert_eq!(reaped.unwrap(), RemovedHeaders::Removed, "not: absent");
+        assert_eq!(reaped.unwrap(), Reaped::Reaped, "not: absent");
         assert_eq!(store.read_headers(binding).await.unwrap(), None);
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     digest::Digest,
     store::{
         BindingName, GRACE, HeadersId, HeadersMode, HeadersStatus, MarkHeaders, MarkedHeaders,
-        RemovedHeaders, RestoredHeaders, WithdrawnHeaders,
+        Orphan, Reaped, RemovedHeaders, RestoredHeaders, Shard, WithdrawnHeaders, retention_ms,
     },
 };
 
@@ -92,26 +92,53 @@ impl HeaderRecords {
         RestoredHeaders::Restored(status)
     }
 
-    pub(super) fn remove(
+    pub(super) fn delete(&mut self, id: HeadersId, request: Digest, now: u64) -> RemovedHeaders {
+        let removed = self.remove(id, request, now) || self.has_removed(id, request, now);
+        if removed { RemovedHeaders::Removed } else { RemovedHeaders::Absent }
+    }
+
+    pub(super) fn reap(
         &mut self,
         id: HeadersId,
-        retention: Option<Duration>,
+        retention: Duration,
         request: Digest,
         now: u64,
-    ) -> RemovedHeaders {
+    ) -> Reaped {
         let Some(record) = self.by_id.get(&id) else {
-            let mine = self.removed.get(id, now).is_some_and(|left| left.removed_by == request);
-            return if mine { RemovedHeaders::Removed } else { RemovedHeaders::Absent };
+            let mine = self.has_removed(id, request, now);
+            return if mine { Reaped::Reaped } else { Reaped::Absent };
         };
-        if let Some(retention) = retention {
-            if record.status != HeadersStatus::Orphaned {
-                return RemovedHeaders::NotOrphaned;
-            }
-            match after(record.status_at, retention).saturating_sub(now) {
-                0 => {}
-                left => return RemovedHeaders::TooYoung { left: Duration::from_millis(left) },
-            }
+        if record.status != HeadersStatus::Orphaned {
+            return Reaped::NotOrphaned;
         }
+        let (age, retention) = (now - record.status_at, retention_ms(retention));
+        if age < retention {
+            return Reaped::TooYoung { remaining: Duration::from_millis(retention - age) };
+        }
+        self.remove(id, request, now);
+        Reaped::Reaped
+    }
+
+    /// Those of a shard that have been orphans for so long, with the time since when.
+    pub(in crate::store::memory) fn orphans_until(
+        &self,
+        shard: Shard,
+        until: u64,
+    ) -> impl Iterator<Item = (u64, Orphan)> {
+        let all = self.by_id.iter().filter(move |(id, _)| id.shard() == shard);
+        all.filter(move |(_, record)| {
+            record.status == HeadersStatus::Orphaned && record.status_at <= until
+        })
+        .map(|(id, record)| (record.status_at, Orphan::Headers { id: *id }))
+    }
+
+    fn has_removed(&mut self, id: HeadersId, request: Digest, now: u64) -> bool {
+        self.removed.get(id, now).is_some_and(|remains| remains.removed_by == request)
+    }
+
+    /// `false` if it is not there.
+    fn remove(&mut self, id: HeadersId, request: Digest, now: u64) -> bool {
+        let Some(record) = self.by_id.remove(&id) else { return false };
         let (binding, until) = (record.binding, after(now, GRACE));
         let client = (binding.shard, record.client);
         let remains =
@@ -122,10 +149,9 @@ impl HeaderRecords {
                 self.clients.remove(&client);
             }
         }
-        self.by_id.remove(&id);
         self.bindings.remove(&binding);
         self.removed.insert(id, remains, until, now);
         self.unbound.insert(binding, id, until, now);
-        RemovedHeaders::Removed
+        true
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     digest::Digest,
     store::{
         BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
-        HeadersStatus, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId,
+        HeadersStatus, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped,
         RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
         WithdrawnHeaders,
     },
@@ -54,7 +54,7 @@ impl HeadersStore for MemoryStore {
         request: Digest,
     ) -> Result<RemovedHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.headers.remove(id, None, request, now))
+        Ok(state.headers.delete(id, request, now))
     }
 
     async fn reap_headers(
@@ -62,9 +62,9 @@ impl HeadersStore for MemoryStore {
         id: HeadersId,
         retention: Duration,
         request: Digest,
-    ) -> Result<RemovedHeaders, StoreError> {
+    ) -> Result<Reaped, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.headers.remove(id, Some(retention), request, now))
+        Ok(state.headers.reap(id, retention, request, now))
     }
 
     async fn mark_headers(&self, mark: MarkHeaders<'_>) -> Result<MarkedHeaders, StoreError> {

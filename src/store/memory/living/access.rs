@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{super::MemoryStore, Connection, Connections, Was};
+use super::{
+    super::{MemoryStore, State},
+    Connection, Connections, Was,
+};
 use crate::{
     digest::Digest,
     store::{
@@ -45,14 +48,14 @@ impl AccessStore for MemoryStore {
 
     async fn list_orphans(&self, page: OrphanPage) -> Result<Vec<Orphan>, StoreError> {
         let (state, now) = self.enter();
-        let ids = state.connections.orphans_until(page.shard, page.retention, now);
+        let orphans = state.orphans_until(page.shard, page.retention, now);
         let limit = page.limit.clamp(1, 100).into();
-        Ok(ids.into_iter().skip(page.skip).take(limit).collect())
+        Ok(orphans.into_iter().skip(page.skip).take(limit).collect())
     }
 
     async fn count_orphans(&self, shard: Shard, retention: Duration) -> Result<u64, StoreError> {
         let (state, now) = self.enter();
-        Ok(state.connections.orphans_until(shard, retention, now).len() as u64)
+        Ok(state.orphans_until(shard, retention, now).len() as u64)
     }
 }
 
@@ -132,13 +135,24 @@ impl Connections {
         Reaped::Reaped
     }
 
+    fn orphans_until(&self, shard: Shard, until: u64) -> impl Iterator<Item = (u64, Orphan)> {
+        self.orphans.until(shard, until).map(|id| {
+            let found = self.by_id.get(id);
+            let owner = found.map(|connection| connection.owner);
+            let since = found.map_or(0, |connection| connection.status_at);
+            (since, Orphan::Connection { id: id.clone(), owner })
+        })
+    }
+}
+
+impl State {
+    /// Whatever they are, the oldest first.
     fn orphans_until(&self, shard: Shard, retention: Duration, now: u64) -> Vec<Orphan> {
         let Some(until) = now.checked_sub(retention_ms(retention)) else { return Vec::new() };
-        let orphan = |id: &ConnectionId| {
-            let owner = self.by_id.get(id).map(|connection| connection.owner);
-            Orphan::Connection { id: id.clone(), owner }
-        };
-        self.orphans.until(shard, until).map(orphan).collect()
+        let mut all: Vec<_> = self.connections.orphans_until(shard, until).collect();
+        all.extend(self.headers.orphans_until(shard, until));
+        all.sort_by_key(|orphan| orphan.0);
+        all.into_iter().map(|orphan| orphan.1).collect()
     }
 }
 

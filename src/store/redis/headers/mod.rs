@@ -12,9 +12,9 @@ use crate::{
     digest::Digest,
     store::{
         BindingName, ClaimedFlow, Ending, GRACE, HeadersId, HeadersPage, HeadersPlace,
-        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, RemovedHeaders,
+        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped, RemovedHeaders,
         RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders, WithdrawnHeaders,
-        millis,
+        millis, retention_ms,
     },
 };
 
@@ -36,7 +36,12 @@ impl HeadersStore for RedisStore {
         id: HeadersId,
         request: Digest,
     ) -> Result<RemovedHeaders, StoreError> {
-        remove(self, id, None, request).await
+        let reply = remove(self, id, None, request).await?;
+        match reply.word() {
+            "removed" => Ok(RemovedHeaders::Removed),
+            "absent" => Ok(RemovedHeaders::Absent),
+            _ => Err(reply.unknown_word()),
+        }
     }
 
     async fn reap_headers(
@@ -44,8 +49,17 @@ impl HeadersStore for RedisStore {
         id: HeadersId,
         retention: Duration,
         request: Digest,
-    ) -> Result<RemovedHeaders, StoreError> {
-        remove(self, id, Some(retention), request).await
+    ) -> Result<Reaped, StoreError> {
+        let reply = remove(self, id, Some(retention), request).await?;
+        match reply.word() {
+            "removed" => Ok(Reaped::Reaped),
+            "not_orphaned" => Ok(Reaped::NotOrphaned),
+            "too_young" => {
+                Ok(Reaped::TooYoung { remaining: Duration::from_millis(reply.part(0)?) })
+            }
+            "absent" => Ok(Reaped::Absent),
+            _ => Err(reply.unknown_word()),
+        }
     }
 
     async fn mark_headers(&self, mark: MarkHeaders<'_>) -> Result<MarkedHeaders, StoreError> {
@@ -214,25 +228,18 @@ async fn remove(
     id: HeadersId,
     retention: Option<Duration>,
     request: Digest,
-) -> Result<RemovedHeaders, StoreError> {
+) -> Result<Reply, StoreError> {
     let shard = id.shard();
     let keys = [store.keys.headers(id), store.keys.sealed(shard), store.keys.orphans(shard)];
     let (request, id) = (request.to_hex(), id.to_string());
     let argv = [
         text(&request),
         text(&id),
-        Arg::Optional(retention.map(millis)),
+        Arg::Optional(retention.map(retention_ms)),
         Arg::Number(millis(GRACE)),
     ];
     let (verb, keys) = (&scripts::HEADERS_REMOVE, [keys[0].as_str(), &keys[1], &keys[2]]);
-    let reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
-    Ok(match reply.word() {
-        "removed" => RemovedHeaders::Removed,
-        "not_orphaned" => RemovedHeaders::NotOrphaned,
-        "too_young" => RemovedHeaders::TooYoung { left: Duration::from_millis(reply.part(0)?) },
-        "absent" => RemovedHeaders::Absent,
-        _ => return Err(reply.unknown_word()),
-    })
+    store.run_script(verb, keys, argv, request.as_bytes()).await
 }
 
 /// Where a page begins, as a script takes it.

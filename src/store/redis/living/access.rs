@@ -13,9 +13,9 @@ use super::{
 use crate::{
     digest::Digest,
     store::{
-        AccessStore, Class, ConnectionId, GRACE, Orphan, OrphanPage, ReapConnection, Reaped,
-        RestoredConnection, Shard, StoreError, WithdrawConnection, WithdrawnConnection, millis,
-        retention_ms,
+        AccessStore, Class, ConnectionId, GRACE, HeadersId, Orphan, OrphanPage, ReapConnection,
+        Reaped, RestoredConnection, Shard, StoreError, WithdrawConnection, WithdrawnConnection,
+        millis, retention_ms,
     },
 };
 
@@ -100,17 +100,19 @@ impl AccessStore for RedisStore {
         let found = self.read(LIST, &command).await?;
         let members: Vec<Vec<u8>> =
             from_redis_value_ref(&found).map_err(|_| reply::unreadable(LIST))?;
-        let id = |member: &Vec<u8>| {
-            let id = str::from_utf8(member).ok()?.strip_prefix("conn:")?;
-            id.parse().ok().filter(|id: &ConnectionId| id.shard() == page.shard)
+        let mut orphans: Vec<_> = members.iter().map(|member| orphan(page.shard, member)).collect();
+        let connection = |orphan: &Orphan| match orphan {
+            Orphan::Connection { id, .. } => Some(id.clone()),
+            _ => None,
         };
-        let ids: Vec<Option<ConnectionId>> = members.iter().map(id).collect();
-        let mut owners = self.owners(ids.iter().flatten()).await?.into_iter();
-        let orphan = |id| match id {
-            Some(id) => Orphan::Connection { id, owner: owners.next().flatten() },
-            None => Orphan::Unknown,
-        };
-        Ok(ids.into_iter().map(orphan).collect())
+        let connections: Vec<_> = orphans.iter().filter_map(connection).collect();
+        let mut owners = self.owners(connections.iter()).await?.into_iter();
+        for orphan in &mut orphans {
+            if let Orphan::Connection { owner, .. } = orphan {
+                *owner = owners.next().flatten();
+            }
+        }
+        Ok(orphans)
     }
 
     async fn count_orphans(&self, shard: Shard, retention: Duration) -> Result<u64, StoreError> {
@@ -119,6 +121,23 @@ impl AccessStore for RedisStore {
         command.arg(self.keys.orphans(shard)).arg("-inf").arg(until);
         let count = self.read("count_orphans", &command).await?;
         from_redis_value_ref(&count).map_err(|_| reply::unreadable("count_orphans"))
+    }
+}
+
+/// What a member of the index stands for, as far as it says.
+fn orphan(shard: Shard, member: &[u8]) -> Orphan {
+    let parts = str::from_utf8(member).ok().and_then(|text| text.split_once(':'));
+    let is_here = |of: Shard| of == shard;
+    match parts {
+        Some(("conn", id)) => match id.parse::<ConnectionId>() {
+            Ok(id) if is_here(id.shard()) => Orphan::Connection { id, owner: None },
+            _ => Orphan::Unknown,
+        },
+        Some(("headers", id)) => match id.parse::<HeadersId>() {
+            Ok(id) if is_here(id.shard()) => Orphan::Headers { id },
+            _ => Orphan::Unknown,
+        },
+        _ => Orphan::Unknown,
     }
 }
 
