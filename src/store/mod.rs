@@ -275,6 +275,15 @@ pub trait TokenStore {
         age: Duration,
         cursor: Option<TokenCursor>,
     ) -> Result<TrimmedScope, StoreError>;
+
+    /// How many tokens of a scope's indexes in a shard ended at least `age` ago: what
+    /// [`trim_tokens`](Self::trim_tokens) would take off.
+    async fn count_ended(
+        &self,
+        scope: Digest,
+        shard: Shard,
+        age: Duration,
+    ) -> Result<u64, StoreError>;
 }
 
 /// What a store keeps of a duration: whole milliseconds, ten years at the most. A provider may name

@@ -196,6 +196,16 @@ impl TempTokens {
         self.foundation.store.trim_tokens(page, age, cursor).await
     }
 
+    /// How many [`trim_page`](Self::trim_page) would take off a shard, over all pages.
+    pub(crate) async fn count_ended(
+        &self,
+        scope: &str,
+        shard: Shard,
+        age: Duration,
+    ) -> Result<u64, StoreError> {
+        self.foundation.store.count_ended(self.scope_digest(scope), shard, age).await
+    }
+
     async fn trim_shard(
         &self,
         scope: Digest,

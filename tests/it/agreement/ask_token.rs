@@ -140,11 +140,13 @@ async fn trim(store: &dyn Store, at: usize, step: &TokenStep) -> Result<Answer, 
         unreachable!()
     };
     let mut page = page(scope, limit);
+    let before = store.count_ended(page.scope, page.shard, age).await?;
     if let Some(by) = by {
         page.request = digest(b'x', by + 16 * scope);
         let TrimmedScope { tokens, next } = store.trim_tokens(page, age, None).await?;
         let word = if next.is_some() { " and more" } else { "" };
-        return Ok(Answer::new(format!("trim {}{word}", tokens.min(1))).detail(tokens.to_string()));
+        return Ok(Answer::new(format!("trim {}{word}", tokens.min(1)))
+            .detail(format!("{tokens} of {before}")));
     }
     let (mut sum, mut cursor) = (0, None);
     for number in 0_u8.. {
@@ -170,7 +172,7 @@ async fn trim(store: &dyn Store, at: usize, step: &TokenStep) -> Result<Answer, 
             break;
         }
     }
-    Ok(Answer::new("trim whole").detail(sum.to_string()))
+    Ok(Answer::new("trim whole").detail(format!("{sum} of {before}")))
 }
 
 fn page(scope: u8, limit: u16) -> ScopePage {

@@ -5,8 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use vestibule::{
     Digest,
     store::{
-        DroppedScope, NewToken, PutToken, Revocation, ScopePage, StoreError, TokenCursor, TokenId,
-        TokenPage, TokenRow, TokenStore, TrimmedScope, Use,
+        DroppedScope, NewToken, PutToken, Revocation, ScopePage, Shard, StoreError, TokenCursor,
+        TokenId, TokenPage, TokenRow, TokenStore, TrimmedScope, Use,
     },
 };
 
@@ -32,10 +32,11 @@ pub(super) enum WrongToken {
     ListDropsAnEntry,
     TrimForgetsItsRetry,
     TrimIgnoresTheAge,
+    CountIgnoresTheAge,
 }
 
 impl WrongToken {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::MintForgetsItsRetry,
         Self::MintForgetsItsReceipt,
         Self::MintOverwrites,
@@ -53,6 +54,7 @@ impl WrongToken {
         Self::ListDropsAnEntry,
         Self::TrimForgetsItsRetry,
         Self::TrimIgnoresTheAge,
+        Self::CountIgnoresTheAge,
     ];
 }
 
@@ -192,5 +194,17 @@ impl TokenStore for WrongStore {
             age = Duration::ZERO;
         }
         self.inner.trim_tokens(page, age, cursor).await
+    }
+
+    async fn count_ended(
+        &self,
+        scope: Digest,
+        shard: Shard,
+        mut age: Duration,
+    ) -> Result<u64, StoreError> {
+        if self.errs(WrongToken::CountIgnoresTheAge) {
+            age = Duration::ZERO;
+        }
+        self.inner.count_ended(scope, shard, age).await
     }
 }

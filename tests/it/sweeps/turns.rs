@@ -121,6 +121,12 @@ async fn expired_tokens_are_taken_off_their_indexes_once() {
         // The pass before was one as well.
         assert_eq!(sweep.pass(&host.vestibule, &stop).await.recent, 256);
         host.pass(61).await;
+        let dry = Expired {
+            budget: vestibule::sweep::Budget { dry_run: true, ..sweep.budget },
+            ..sweep.clone()
+        };
+        let counted = dry.pass(&host.vestibule, &stop).await;
+        assert_eq!((counted.found, counted.done), (5, 0), "{counted:?}");
         let swept = sweep.pass(&host.vestibule, &stop).await;
         // Those of an index without any that lives are gone with it.
         assert_eq!((swept.found, swept.done, swept.errors), (5, 5, 0), "{swept:?}");

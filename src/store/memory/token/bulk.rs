@@ -107,6 +107,14 @@ impl Tokens {
         trimmed
     }
 
+    pub(super) fn count_ended(&mut self, place: (Shard, Digest), age: Duration, now: u64) -> u64 {
+        let ended = now.saturating_sub(millis(age));
+        let Some(scope) = self.scopes.get(place, now) else { return 0 };
+        let names: Vec<_> = scope.behind(None).map(|(_, name)| name).collect();
+        let past = |name| self.indexes.get(name, now).map_or(0, |index| index.until(ended).count());
+        names.into_iter().map(past).sum::<usize>() as u64
+    }
+
     /// Drops an index. Returns how many lived.
     fn end_index(&mut self, index: Digest, now: u64) -> u64 {
         let live = self.indexes.get(index, now).map_or(0, |index| index.count_live(now));

@@ -85,6 +85,16 @@ impl TokenStore for MemoryStore {
         let (mut state, now) = self.enter();
         Ok(state.tokens.trim(&page, age, cursor, now))
     }
+
+    async fn count_ended(
+        &self,
+        scope: Digest,
+        shard: Shard,
+        age: Duration,
+    ) -> Result<u64, StoreError> {
+        let (mut state, now) = self.enter();
+        Ok(state.tokens.count_ended((shard, scope), age, now))
+    }
 }
 
 #[derive(Default)]

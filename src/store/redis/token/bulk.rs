@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use redis::{Value, from_redis_value_ref};
+use redis::{Value, cmd, from_redis_value, from_redis_value_ref};
 
 use super::{
-    super::{RedisStore, scripts, scripts::Arg},
+    super::{RedisStore, reply, scripts, scripts::Arg},
     text,
 };
 use crate::{
@@ -113,6 +113,39 @@ pub(super) async fn trim(
             next: end(next).map(|from_ms| TokenCursor { after: digest(after), from_ms }),
         }),
         _ => Err(reply.unknown_word()),
+    }
+}
+
+pub(super) async fn count_ended(
+    store: &RedisStore,
+    scope: Digest,
+    shard: Shard,
+    age: Duration,
+) -> Result<u64, StoreError> {
+    const VERB: &str = "count_ended";
+    const PAGE: usize = 100;
+    store.keep_time().await?;
+    let ended = store.clock.now_ms().saturating_sub(millis(age));
+    let (scope, mut from, mut sum) = (store.keys.scope(shard, scope), 0, 0);
+    loop {
+        let mut names = cmd("ZRANGE");
+        names.arg(&scope).arg(from).arg(from + PAGE - 1);
+        let Value::Array(names) = store.read(VERB, &names).await? else {
+            return Err(reply::unreadable(VERB));
+        };
+        let mut counts = redis::pipe();
+        for index in names.iter().filter_map(digest) {
+            counts.cmd("ZCOUNT").arg(store.keys.tokens(shard, index)).arg("-inf").arg(ended);
+        }
+        if !counts.is_empty() {
+            let counts = store.read_all(VERB, &counts).await?;
+            let counts: Vec<u64> = from_redis_value(counts).map_err(|_| reply::unreadable(VERB))?;
+            sum += counts.iter().sum::<u64>();
+        }
+        if names.len() < PAGE {
+            return Ok(sum);
+        }
+        from += PAGE;
     }
 }
 

@@ -11,8 +11,8 @@ use super::{RedisStore, record, reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        DroppedScope, GRACE, NewToken, PutToken, Revocation, ScopePage, StoreError, TokenCursor,
-        TokenId, TokenPage, TokenRow, TokenStore, TrimmedScope, Use, millis,
+        DroppedScope, GRACE, NewToken, PutToken, Revocation, ScopePage, Shard, StoreError,
+        TokenCursor, TokenId, TokenPage, TokenRow, TokenStore, TrimmedScope, Use, millis,
     },
 };
 
@@ -67,6 +67,15 @@ impl TokenStore for RedisStore {
         cursor: Option<TokenCursor>,
     ) -> Result<TrimmedScope, StoreError> {
         bulk::trim(self, page, age, cursor).await
+    }
+
+    async fn count_ended(
+        &self,
+        scope: Digest,
+        shard: Shard,
+        age: Duration,
+    ) -> Result<u64, StoreError> {
+        bulk::count_ended(self, scope, shard, age).await
     }
 }
 
