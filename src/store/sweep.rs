@@ -32,8 +32,6 @@ pub enum SweepName {
     Orphans,
     /// Of what has expired, and is still in an index.
     Expired,
-    /// Of what is sealed by a retired key.
-    Reseal,
 }
 
 impl SweepName {
@@ -43,7 +41,6 @@ impl SweepName {
         match self {
             Self::Orphans => "orphans",
             Self::Expired => "expired",
-            Self::Reseal => "reseal",
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::{
 
 /// When a round is not over: past the lease of a replica that died in it.
 const SOON: Duration = Duration::from_secs(30);
-/// The first passes of workers that started together are spread over so much.
-const AT_START: Duration = Duration::from_secs(2);
+/// The first passes of workers that started together are spread over two fifths of it.
+const AT_START: Duration = Duration::from_secs(5);
 
 /// The sweeps that are driven here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
@@ -99,7 +99,8 @@ impl Sweeps {
             not_within: every.mul_f64(0.75),
             ..Budget::default()
         };
-        pause(jittered(AT_START.min(every)).mul_f64(0.5), stop).await;
+        // A fifth more or less, less four fifths.
+        pause(jittered(AT_START).saturating_sub(AT_START.mul_f64(0.8)), stop).await;
         while !stop.is_cancelled() {
             let swept = self.pass(sweep, budget, stop).await;
             let next = if swept.unfinished { SOON.min(every) } else { every };

@@ -338,7 +338,6 @@ mod tests {
             (keys.owner(id.shard(), digest), "vst:{c3}:owner:c3000102030405060708090a0b0c0d0e"),
             (keys.due(Shard::new(10)), "vst:{0a}:due"),
             (keys.orphans(Shard::new(10)), "vst:{0a}:orphans"),
-            (keys.sweep(Shard::new(10), SweepName::Reseal), "vst:{0a}:sweep:reseal"),
             (
                 keys.headers("c3ffffffffffffffffffffffffffffffff".parse().unwrap()),
                 "vst:{c3}:headers:c3ffffffffffffffffffffffffffffffff",
@@ -356,6 +355,7 @@ mod tests {
                 "vst:{c3}:claim:c3000102030405060708090a0b0c0d0ec3000102030405060708090a0b0c0d0e",
             ),
             (keys.sealed(Shard::new(10)), "vst:{0a}:sealed"),
+            (keys.sweep(Shard::new(10), SweepName::Expired), "vst:{0a}:sweep:expired"),
             (keys.places(connector), "vst:{c3}:places:github"),
             (keys.limit(connector), "vst:{c3}:limit:github"),
             (keys.pause(connector), "vst:{c3}:pause:github"),

@@ -13,8 +13,6 @@ pub struct SweepSettings {
     pub orphan_retention: Duration,
     /// Between two rounds of the sweep of what has expired. Default a minute.
     pub expired_every: Duration,
-    /// Between two rounds of the re-sealing sweep. Default a quarter of an hour.
-    pub reseal_every: Duration,
     /// What one pass sees to at the most. Default 10,000.
     pub limit: u64,
 }
@@ -32,7 +30,6 @@ pub(super) struct SweepsTable {
     orphans_every_s: Option<i64>,
     orphan_retention_days: Option<i64>,
     expired_every_s: Option<i64>,
-    reseal_every_s: Option<i64>,
     limit: Option<std::num::NonZeroU32>,
 }
 
@@ -47,7 +44,6 @@ impl SweepsTable {
             orphans_every: times(self.orphans_every_s, 24 * 3600, 1),
             orphan_retention: times(self.orphan_retention_days, 30, 24 * 3600),
             expired_every: times(self.expired_every_s, 60, 1),
-            reseal_every: times(self.reseal_every_s, 15 * 60, 1),
             limit: self.limit.map_or(10_000, |limit| limit.get().into()),
         }
     }
@@ -68,7 +64,6 @@ mod tests {
         assert_eq!(settings.orphans_every, Duration::from_secs(86_400));
         assert_eq!(settings.orphan_retention, Duration::from_secs(30 * 86_400));
         assert_eq!(settings.expired_every, Duration::from_secs(60));
-        assert_eq!(settings.reseal_every, Duration::from_secs(900));
     }
 
     /// H-10, T-9: zero and below switch off that sweep alone; longer than time is for ever.
@@ -80,7 +75,7 @@ mod tests {
             assert_eq!(settings.orphans_every, Duration::from_secs(86_400));
             let settings = read(&format!("expired_every_s = {off}"));
             assert_eq!(settings.expired_every, Duration::ZERO);
-            assert_eq!(settings.reseal_every, Duration::from_secs(900));
+            assert_eq!(settings.orphan_retention, Duration::from_secs(30 * 86_400));
         }
         let settings = read("orphan_retention_days = 9223372036854775807");
         assert_eq!(settings.orphan_retention, Duration::from_secs(u64::MAX));
