@@ -222,6 +222,7 @@ async fn put_pending(store: &RedisStore, id: PendingId) {
         ceiling: LIFE,
         subject: None,
         dedup: None,
+        extends: false,
         display: &[("kind", "form"), ("alias", "approve")],
         body: verbs::BODY,
     };
