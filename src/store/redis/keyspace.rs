@@ -133,6 +133,11 @@ impl Keyspace {
         format!("{}:{{{}}}:mark", self.prefix, tag)
     }
 
+    /// All of those, as a pattern.
+    pub(super) fn marks(&self) -> String {
+        self.everywhere("mark")
+    }
+
     /// Channel: the ids of connections whose credential is another now.
     #[must_use]
     pub fn changed(&self) -> String {

@@ -16,7 +16,8 @@ use crate::support::server::TestServer;
 
 const PASSWORD: &str = "of-a-role";
 const ROLES: [&str; 3] = ["library", "worker", "inspector"];
-/// What the client sends by itself, as a topology or a version asks for it.
+/// What the client sends by itself, as a topology or a version asks for it; and what is only sent where
+/// replicas confirm.
 const CLIENT: &[&str] = &[
     "asking",
     "auth",
@@ -28,6 +29,7 @@ const CLIENT: &[&str] = &[
     "script|load",
     "select",
     "unsubscribe",
+    "wait",
 ];
 
 /// Makes the three users by what the command prints.

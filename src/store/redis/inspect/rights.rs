@@ -90,6 +90,7 @@ const PLAIN: &[(&str, &[Role])] = {
         ("subscribe", &[L]),
         ("time", &[L, W, I]),
         ("unsubscribe", &[L]),
+        ("wait", &[L, W]),
         ("zcount", &[L, W, I]),
         ("zrangebyscore", &[L, W, I]),
         ("zrank", &[L]),
@@ -139,6 +140,7 @@ impl Rights {
         }
         let names = Keyspace::new(prefix.clone());
         rights.keys.insert(format!("~{}", names.meta()));
+        rights.keys.insert(format!("~{}", names.marks()));
         if role == Role::Library {
             rights.channels.insert(format!("&{prefix}:*"));
         }
