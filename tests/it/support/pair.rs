@@ -22,8 +22,9 @@ impl Pair {
         let link = Proxy::start(primary.port());
         let of = format!("127.0.0.1 {}", link.port());
         let replica = data_server().arg("--replicaof", &of).start().await;
-        until("the replica is in step", async || is_in_step(&replica).await).await;
-        Self { primary, replica, link: Some(link) }
+        let pair = Self { primary, replica, link: Some(link) };
+        pair.in_step().await;
+        pair
     }
 
     /// From now on the replica gets nothing.
@@ -34,7 +35,21 @@ impl Pair {
     /// Another link; returns when the replica is in step again.
     pub async fn mend(&self) {
         self.replica_of("127.0.0.1", &self.primary.port().to_string()).await;
-        until("the replica is in step again", async || is_in_step(&self.replica).await).await;
+        self.in_step().await;
+    }
+
+    /// The replica says so a moment before the primary counts it.
+    async fn in_step(&self) {
+        until("the replica is in step", async || is_in_step(&self.replica).await).await;
+        let mut raw = self.primary.raw().await;
+        until("the primary counts it", async || {
+            let mut both = redis::pipe();
+            both.cmd("SET").arg(&["in-step", "1", "PX", "1"]).ignore();
+            both.cmd("WAIT").arg(&["1", "100"]);
+            let (counted,): (u32,) = both.query_async(&mut raw).await.expect("it answers");
+            counted >= 1
+        })
+        .await;
     }
 
     /// The replica is the primary from now on.
