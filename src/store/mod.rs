@@ -21,11 +21,13 @@ mod connection_id;
 mod credential;
 mod device;
 mod error;
+pub(crate) mod event;
 mod headers;
 mod lifecycle;
 mod limit;
 pub mod memory;
 mod one_shot;
+mod outbox;
 mod pending;
 mod pending_id;
 pub mod redis;
@@ -54,6 +56,7 @@ pub use self::{
     credential::{Claim, CredentialRow, NewCredential, Stored},
     device::{AcquirePoll, DeviceStore, PollRelease, PollTurn, ReleasePoll},
     error::{Class, StoreError},
+    event::{Actor, Event, EventId, EventKind, InvalidEventId, NewEvent, Subject},
     headers::{
         BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
         HeadersStatus, HeadersStore, InvalidHeadersId, MarkHeaders, MarkedHeaders, NewHeaders,
@@ -69,6 +72,10 @@ pub use self::{
         Resumed,
     },
     one_shot::{Handed, Kind, NewRecord, Put, RecordName, Take},
+    outbox::{
+        EventStore, HISTORY_CAP, HistoryPage, OUTBOX_CAP, OutboxGroup, OutboxPage, OutboxRead,
+        ReadHistory, ReadOutbox, TrimmedOutbox,
+    },
     pending::{
         Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingPage,
         PendingRow, PutPending, Replaced,
@@ -104,6 +111,7 @@ pub trait Store:
     + LimitStore
     + SweepStore
     + HeadersStore
+    + EventStore
     + Send
     + Sync
     + Debug

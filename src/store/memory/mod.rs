@@ -7,6 +7,7 @@
 
 mod device;
 mod due;
+mod event;
 mod fading;
 mod headers;
 mod limit;
@@ -29,7 +30,7 @@ use std::{
 use async_trait::async_trait;
 
 use self::{
-    device::Polls, headers::HeaderRecords, limit::Providers, living::Connections,
+    device::Polls, event::Events, headers::HeaderRecords, limit::Providers, living::Connections,
     one_shot::OneShots, pending::Pendings, sweep::Turns, token::Tokens,
 };
 use crate::{
@@ -229,6 +230,7 @@ struct State {
     providers: Providers,
     turns: Turns,
     headers: HeaderRecords,
+    events: Events,
 }
 
 /// The wall clock once, then monotonic time: it never runs backwards.

@@ -246,6 +246,18 @@ impl Keyspace {
         format!("{}:{{{}}}:pause:{}", self.prefix, connector.shard, connector.slug)
     }
 
+    /// STREAM: what is to be told, until all who are told have acknowledged it.
+    #[must_use]
+    pub fn outbox(&self, shard: Shard) -> String {
+        format!("{}:{{{}}}:outbox", self.prefix, shard)
+    }
+
+    /// STREAM: what has happened, for people.
+    #[must_use]
+    pub fn history(&self, shard: Shard) -> String {
+        format!("{}:{{{}}}:history", self.prefix, shard)
+    }
+
     /// STRING: what a verb over several records answered, for its retries.
     #[must_use]
     pub fn receipt(&self, shard: Shard, request: Digest) -> String {
@@ -364,6 +376,8 @@ mod tests {
             (keys.places(connector), "vst:{c3}:places:github"),
             (keys.limit(connector), "vst:{c3}:limit:github"),
             (keys.pause(connector), "vst:{c3}:pause:github"),
+            (keys.outbox(Shard::new(10)), "vst:{0a}:outbox"),
+            (keys.history(Shard::new(10)), "vst:{0a}:history"),
             (
                 keys.receipt(Shard::new(255), digest),
                 "vst:{ff}:rcpt:c3000102030405060708090a0b0c0d0e",

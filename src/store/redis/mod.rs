@@ -13,6 +13,7 @@ mod breaker;
 mod clock;
 mod confirm;
 mod device;
+mod event;
 mod fault;
 mod handshake;
 mod headers;

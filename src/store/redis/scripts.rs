@@ -68,6 +68,11 @@ script!(CONNECTION_FAIL, "connection/fail", keys: 2, argv: 9);
 script!(CONNECTION_RETRY, "connection/retry", keys: 2, argv: 2);
 script!(SWEEP_BEGIN, "sweep/begin", keys: 1, argv: 4);
 script!(SWEEP_END, "sweep/end", keys: 1, argv: 5);
+script!(EVENT_APPEND, "event/append", keys: 3, argv: 12);
+script!(EVENT_OPEN, "event/open", keys: 1, argv: 2);
+script!(EVENT_CLOSE, "event/close", keys: 1, argv: 2);
+script!(EVENT_READ, "event/read", keys: 1, argv: 6);
+script!(EVENT_TRIM, "event/trim", keys: 1, argv: 2);
 }
 
 /// What these change is for good, and worth the replicas' word. The others keep order: what is undone

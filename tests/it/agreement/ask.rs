@@ -11,7 +11,7 @@ use vestibule::{
 };
 
 use super::{
-    ask_access, ask_device, ask_headers, ask_lifecycle, ask_limit,
+    ask_access, ask_device, ask_event, ask_headers, ask_lifecycle, ask_limit,
     ask_pending::{self, Rest},
     ask_token,
     step::{Step, apart},
@@ -90,6 +90,7 @@ pub(super) async fn ask(
         Step::Pending(step) => ask_pending::ask(store, at, step, rest).await,
         Step::Device(step) => ask_device::ask(store, step).await,
         Step::Limit(step) => ask_limit::ask(store, step).await,
+        Step::Event(step) => ask_event::ask(store, at, step).await,
         Step::Token(step) => ask_token::ask(store, at, step).await,
         Step::Headers(step) => ask_headers::ask(store, at, step).await,
         Step::Lifecycle(step) => ask_lifecycle::ask(store, step).await,

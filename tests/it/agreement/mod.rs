@@ -6,6 +6,7 @@
 mod ask;
 mod ask_access;
 mod ask_device;
+mod ask_event;
 mod ask_headers;
 mod ask_lifecycle;
 mod ask_limit;
@@ -17,6 +18,7 @@ mod side;
 mod step;
 mod step_access;
 mod step_device;
+mod step_event;
 mod step_headers;
 mod step_lifecycle;
 mod step_limit;
@@ -26,6 +28,7 @@ mod step_token;
 mod wrong;
 mod wrong_access;
 mod wrong_device;
+mod wrong_event;
 mod wrong_headers;
 mod wrong_lifecycle;
 mod wrong_limit;
@@ -43,7 +46,7 @@ use tokio::runtime::Runtime;
 pub(crate) use self::wrong_device::without_turns;
 use self::{
     outcomes::{
-        ACCESS_OUTCOMES, DEVICE_OUTCOMES, HEADERS_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES,
+        ACCESS_OUTCOMES, DEVICE_OUTCOMES, EVENT_OUTCOMES, HEADERS_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES,
         OUTCOMES, TOKEN_OUTCOMES,
     },
     play::play,
@@ -51,6 +54,7 @@ use self::{
     step::{Step, sequence},
     step_access::access_sequence,
     step_device::device_sequence,
+    step_event::event_sequence,
     step_headers::headers_sequence,
     step_lifecycle::lifecycle_sequence,
     step_limit::limit_sequence,
@@ -60,6 +64,7 @@ use self::{
     wrong::Wrong,
     wrong_access::WrongAccess,
     wrong_device::WrongDevice,
+    wrong_event::WrongEvent,
     wrong_headers::WrongHeaders,
     wrong_lifecycle::WrongLifecycle,
     wrong_limit::WrongLimit,
@@ -171,6 +176,13 @@ fn memory_and_redis_agree_on_caps_and_pauses() {
     run(64, limit_sequence());
 }
 
+/// outbox and history.
+#[test]
+fn memory_and_redis_agree_on_events() {
+    // A receiver is registered in all shards, so each sequence takes longer than others.
+    run(24, event_sequence());
+}
+
 /// A comparison that cannot fail proves nothing.
 #[test]
 fn a_store_that_is_wrong_is_found_out() {
@@ -227,6 +239,15 @@ fn a_store_that_gets_headers_wrong_is_found_out() {
     }
 }
 
+/// The same, of what is told.
+#[test]
+fn a_store_that_gets_events_wrong_is_found_out() {
+    for wrong in WrongEvent::ALL.map(Wrong::Event) {
+        compare(500, 1, event_sequence(), async || [Side::memory(), Side::wrong(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
+}
+
 /// Nor does one that misses outcomes, or one that fails by itself.
 #[test]
 fn a_right_store_is_not_and_every_outcome_comes_up() {
@@ -240,8 +261,9 @@ fn a_right_store_is_not_and_every_outcome_comes_up() {
     tally.extend(compare(64, 1, token_sequence(), right).unwrap());
     tally.extend(compare(64, 1, limit_sequence(), right).unwrap());
     tally.extend(compare(64, 1, headers_sequence(), right).unwrap());
+    tally.extend(compare(64, 1, event_sequence(), right).unwrap());
     let small = DEVICE_OUTCOMES.into_iter().chain(LIMIT_OUTCOMES).chain(LIFECYCLE_OUTCOMES);
-    let small = small.chain(ACCESS_OUTCOMES).chain(HEADERS_OUTCOMES);
+    let small = small.chain(ACCESS_OUTCOMES).chain(HEADERS_OUTCOMES).chain(EVENT_OUTCOMES);
     for outcome in OUTCOMES.into_iter().chain(TOKEN_OUTCOMES).chain(small) {
         assert!(tally.contains_key(outcome), "{outcome} never came up: {tally:#?}");
     }

@@ -233,3 +233,22 @@ pub(super) const LIFECYCLE_OUTCOMES: [&str; 13] = [
     "delete Deleted",
     "delete Absent",
 ];
+
+/// Of events.
+pub(super) const EVENT_OUTCOMES: [&str; 15] = [
+    "append",
+    "open",
+    "close",
+    "outbox nothing",
+    "outbox page",
+    "outbox held",
+    "outbox closed",
+    "ack 0",
+    "ack 1",
+    "ack 2",
+    "trim outbox nothing",
+    "trim outbox some",
+    "history page",
+    "history whole",
+    "trim history",
+];

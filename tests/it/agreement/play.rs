@@ -132,6 +132,7 @@ impl Game<'_> {
             | Step::Retry { id, .. } => *id,
             Step::Commit { of, .. } | Step::Fail { of, .. } => self.decided(of, 0).id,
             Step::Pending(step) => return step.shown_by().into_iter().map(Step::Pending).collect(),
+            Step::Event(step) => return step.shown_by().into_iter().map(Step::Event).collect(),
             Step::Token(step) => return step.shown_by().into_iter().map(Step::Token).collect(),
             Step::Headers(step) => return step.shown_by().into_iter().map(Step::Headers).collect(),
             Step::Limit(step) => return step.shown_by().into_iter().map(Step::Limit).collect(),

@@ -7,7 +7,7 @@ use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
 
 use super::{
-    step_access::AccessStep, step_device::DeviceStep, step_headers::HeadersStep,
+    step_access::AccessStep, step_device::DeviceStep, step_event::EventStep, step_headers::HeadersStep,
     step_lifecycle::LifecycleStep, step_limit::LimitStep, step_pending::PendingStep,
     step_token::TokenStep,
 };
@@ -79,6 +79,7 @@ pub(super) enum Step {
     Lifecycle(LifecycleStep),
     Access(AccessStep),
     Headers(HeadersStep),
+    Event(EventStep),
     /// Over all shards; asked at the end.
     Backlog,
     Wait(Duration),

@@ -18,6 +18,7 @@ use vestibule::{
 use super::{
     wrong_access::WrongAccess,
     wrong_device::{DeviceNotes, WrongDevice},
+    wrong_event::WrongEvent,
     wrong_headers::WrongHeaders,
     wrong_lifecycle::WrongLifecycle,
     wrong_limit::WrongLimit,
@@ -53,6 +54,7 @@ pub(super) enum Wrong {
     Lifecycle(WrongLifecycle),
     Access(WrongAccess),
     Headers(WrongHeaders),
+    Event(WrongEvent),
 }
 
 impl Wrong {

@@ -1,5 +1,7 @@
 //! Time that has passed: records are made older, nobody sleeps.
 
+mod stream;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use redis::{FromRedisValue, aio::MultiplexedConnection};
@@ -7,8 +9,8 @@ use redis::{FromRedisValue, aio::MultiplexedConnection};
 /// Makes every record under `prefix` older, as if nothing had happened for so long.
 ///
 /// It knows where absolute times are kept: in the heads of one-shot records and outcomes, in hash
-/// fields whose names end in `_at`, in scores, and in the keys' own lives. Nothing else must hold
-/// one; the scores of `sealed` are key ids.
+/// fields whose names end in `_at`, in scores, in the ids of streams and in `at` in their entries,
+/// and in the keys' own lives. Nothing else must hold one; the scores of `sealed` are key ids.
 pub async fn age(connection: &mut MultiplexedConnection, prefix: &str, by: Duration) {
     let by = i64::try_from(by.as_millis()).unwrap();
     for key in keys(connection, prefix).await {
@@ -18,6 +20,7 @@ pub async fn age(connection: &mut MultiplexedConnection, prefix: &str, by: Durat
             "hash" => redis.age_fields(by).await,
             "zset" if redis.kind() == Some("sealed") => {} // by key id
             "zset" => redis.age_scores(by).await,
+            "stream" => stream::age(redis.connection, &key, by).await,
             "none" => continue,
             other => panic!("{key}: nobody said how a {other} ages"),
         }
