@@ -36,7 +36,7 @@ local stream = named(redis.call('XINFO', 'STREAM', outbox))
 local holders = redis.call('XPENDING', outbox, group)[4] or {}
 for _, holder in ipairs(holders) do
   if holder[1] ~= consumer then
-    -- What has the lowest id was handed out last, or together with the rest.
+    -- Each round of pages begins with the lowest id, so that is as fresh as its holder.
     local first = redis.call('XPENDING', outbox, group, '-', '+', 1, holder[1])[1]
     if first and first[3] < idle then return {'held', request, idle - first[3]} end
   end

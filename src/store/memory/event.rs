@@ -204,11 +204,13 @@ impl Outbox {
     fn read(&mut self, read: &ReadOutbox<'_>, now: u64) -> OutboxRead {
         let Some(group) = self.groups.get_mut(read.group) else { return OutboxRead::Closed };
         let idle = millis(read.idle);
-        let others = group.held.values().filter(|held| held.by != read.consumer);
-        if let Some(latest) = others.map(|held| held.since).max()
-            && now < latest + idle
-        {
-            return OutboxRead::Held { remaining: Duration::from_millis(latest + idle - now) };
+        // By name, since when each holds the first of what it holds.
+        let mut others = BTreeMap::new();
+        for held in group.held.values().filter(|held| held.by != read.consumer) {
+            others.entry(&held.by).or_insert(held.since);
+        }
+        if let Some(since) = others.into_values().find(|since| now < since + idle) {
+            return OutboxRead::Held { remaining: Duration::from_millis(since + idle - now) };
         }
 
         let mut lost = self.gone.saturating_sub(group.read);

@@ -13,14 +13,23 @@ use redis::{FromRedisValue, aio::MultiplexedConnection};
 /// and in the keys' own lives. Nothing else must hold one; the scores of `sealed` are key ids.
 pub async fn age(connection: &mut MultiplexedConnection, prefix: &str, by: Duration) {
     let by = i64::try_from(by.as_millis()).unwrap();
-    for key in keys(connection, prefix).await {
-        let mut redis = Redis { connection, key: &key };
-        match redis.run::<String>("TYPE", &[]).await.as_str() {
+    let keys: Vec<String> = keys(connection, prefix).await.into_iter().collect();
+    let mut types = redis::pipe();
+    for key in &keys {
+        types.key_type(key);
+    }
+    let types: Vec<String> = types.query_async(connection).await.unwrap();
+    for (key, kind) in keys.iter().zip(types) {
+        let mut redis = Redis { connection, key };
+        match kind.as_str() {
             "string" => redis.age_head(by).await,
             "hash" => redis.age_fields(by).await,
             "zset" if redis.kind() == Some("sealed") => {} // by key id
             "zset" => redis.age_scores(by).await,
-            "stream" => stream::age(redis.connection, &key, by).await,
+            "stream" => {
+                stream::age(redis.connection, key, by).await;
+                continue;
+            }
             "none" => continue,
             other => panic!("{key}: nobody said how a {other} ages"),
         }
