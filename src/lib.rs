@@ -2,17 +2,21 @@
 //!
 //! # Layout of the crate
 //!
-//! Start at [`Vestibule`]. The features are [`pkce`], [`pending`], [`token`], [`headers`] and [`connection`]; the
-//! background duties are in [`sweep`]. They stand on two things that never see each other: the [`store`], a port with
+//! Start at [`Vestibule`]. The features are [`pkce`], [`pending`], [`token`], [`headers`] and [`connection`];
+//! what happened is told by [`event`], and the background duties are in [`sweep`]. They stand on two things
+//! that never see each other: the [`store`], a port with
 //! Redis and memory behind it, and the [`seal`].
 
 pub mod connection;
 pub mod device;
 mod digest;
+pub mod event;
 mod foundation;
 pub mod headers;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "exchange")]
+mod http_client;
 mod keys;
 mod operator;
 pub mod pending;

@@ -9,6 +9,7 @@ use crate::pending::{ClaimsNamespace, VerifyingKeys};
 use crate::{
     connection::{Connections, ConnectionsConfig},
     device::{DeviceConfig, DeviceSignIns},
+    event::Events,
     foundation::Foundation,
     headers::{HeaderCredentials, HeadersConfig},
     keys::Keys,
@@ -123,6 +124,12 @@ impl Vestibule {
     #[must_use]
     pub fn header_credentials(&self, config: HeadersConfig) -> HeaderCredentials {
         HeaderCredentials::new(self.foundation.clone(), config)
+    }
+
+    /// The history of events, and where delivery begins.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.foundation.clone())
     }
 
     /// Answers if the store can be reached.

@@ -17,9 +17,9 @@ use super::{
     TokenAnswer, TokenExchange, answer,
     http_wire::{Wire, basic, send},
 };
+use crate::http_client;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Exchanges tokens over HTTP.
 #[derive(Debug, Clone)]
@@ -50,22 +50,8 @@ impl HttpExchange {
     ///
     /// [`HttpExchangeError`] if the bundle cannot be read, before anything is sent.
     pub fn with_ca_pem(bundle: Option<&[u8]>) -> Result<Self, HttpExchangeError> {
-        let told = |error: reqwest::Error| HttpExchangeError(error.to_string());
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            // The library reads no environment: a proxy comes with a client of the host's.
-            .no_proxy();
-        if let Some(bundle) = bundle {
-            let certificates = reqwest::Certificate::from_pem_bundle(bundle).map_err(told)?;
-            if certificates.is_empty() {
-                return Err(HttpExchangeError("the CA bundle has no certificate".to_owned()));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        Ok(Self { client: builder.build().map_err(told)? })
+        let client = http_client::client(bundle, TIMEOUT).map_err(HttpExchangeError)?;
+        Ok(Self { client })
     }
 
     /// With a client of the host's (a proxy, say). It must not follow redirects or retry, and must

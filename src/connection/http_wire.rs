@@ -5,13 +5,14 @@ use std::time::Duration;
 use base64ct::{Base64, Encoding};
 use reqwest::{
     StatusCode,
-    header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, HeaderValue},
 };
 use url::{Url, form_urlencoded};
 
 use super::{
     ClientAuth, ClientSecret, Connector, ExchangeClass, ExchangeError, HttpExchange, Quirk,
 };
+use crate::http_client::retry_after;
 
 const CAP: usize = 1024 * 1024;
 
@@ -101,18 +102,6 @@ pub(super) async fn send(
     Ok(Answered { status, retry_after, body })
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date. That is reckoned from the answer's
-/// own `Date`: whose clock is right does not matter then.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let after = text("retry-after")?;
-    if let Ok(seconds) = after.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let now = httpdate::parse_http_date(text("date")?).ok()?;
-    httpdate::parse_http_date(after).ok()?.duration_since(now).ok()
-}
-
 /// Never the error's own text: it names the URL.
 fn lost(error: &reqwest::Error) -> Wire {
     if error.is_connect() {
@@ -123,33 +112,5 @@ fn lost(error: &reqwest::Error) -> Wire {
         Wire::Lost("no answer in time")
     } else {
         Wire::Lost("the connection broke")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pause_is_seconds_or_a_date() {
-        let date = "Sat, 21 Nov 2026 10:00:00 GMT";
-        for (after, seconds) in [
-            ("120", Some(120)),
-            (" 0 ", Some(0)),
-            ("Sat, 21 Nov 2026 10:01:30 GMT", Some(90)),
-            ("Saturday, 21-Nov-26 10:00:05 GMT", Some(5)),
-            ("Sat, 21 Nov 2026 09:59:59 GMT", None),
-            ("-1", None),
-            ("soon", None),
-            ("", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("date", HeaderValue::from_static(date));
-            headers.insert("retry-after", HeaderValue::from_static(after));
-            assert_eq!(retry_after(&headers), seconds.map(Duration::from_secs), "{after}");
-        }
-        let mut headers = HeaderMap::new();
-        headers.insert("retry-after", HeaderValue::from_static(date));
-        assert_eq!(retry_after(&headers), None, "nothing to reckon from");
     }
 }

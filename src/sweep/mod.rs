@@ -7,9 +7,11 @@
 mod expired;
 mod orphans;
 mod refresh_due;
+mod trim_events;
 mod turns;
 
 pub use expired::Expired;
 pub use orphans::Orphans;
 pub use refresh_due::{RefreshDue, RefreshDuePass};
+pub use trim_events::{TrimEvents, TrimEventsPass};
 pub use turns::{Budget, Swept};

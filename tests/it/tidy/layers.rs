@@ -10,6 +10,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("secret", &[]),
     ("wall_clock", &[]),
+    ("http_client", &[]),
     // The port and the sealing never see each other: the features join them.
     ("store", &[]),
     ("seal", &[]),
@@ -20,11 +21,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("token", &["foundation", "store", "seal"]),
     ("pkce", &["foundation", "store", "seal"]),
     ("headers", &["foundation", "store", "seal", "pending", "token"]),
-    ("connection", &["foundation", "store", "seal", "pkce"]),
+    ("connection", &["foundation", "store", "seal", "pkce", "http_client"]),
     ("device", &["foundation", "store", "seal", "pending", "connection"]),
+    ("event", &["foundation", "store", "http_client"]),
     // The edge: nothing below knows that there is HTTP.
     ("http", &["store", "pending", "token"]),
-    ("sweep", &["store", "pending", "token", "pkce", "headers", "connection"]),
+    ("sweep", &["store", "pending", "token", "pkce", "headers", "connection", "event"]),
     // What a host holds. The sweep stands beside it.
     (
         "vestibule",
@@ -40,6 +42,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "headers",
             "connection",
             "device",
+            "event",
         ],
     ),
 ];

@@ -1,0 +1,153 @@
+//! What a delivery waits for: its notifier, and records whose last event was refused.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use rand::RngExt as _;
+use tokio::time::Instant;
+
+use crate::store::{Event, EventId, Subject};
+
+/// However long a receiver wants to be left alone.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    notifier: Wait,
+    records: HashMap<Record, Wait>,
+    /// Told, but not acknowledged: the store was away just then.
+    told: HashSet<EventId>,
+}
+
+type Record = (Subject, String);
+
+/// So many failures in a row, and when the next try may be.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wait {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+/// How the pauses grow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pauses {
+    pub(super) first: Duration,
+    pub(super) longest: Duration,
+}
+
+impl Waiting {
+    /// How long the notifier is left alone, if it is.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.notifier.left()
+    }
+
+    /// Whether the notifier failed last: then one event shows whether it is back.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.notifier.failures > 0
+    }
+
+    pub(super) fn away(&mut self, retry_after: Option<Duration>, pauses: Pauses) -> Duration {
+        let least = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        // Those that were under way together are one failure.
+        if let Some(left) = self.pause() {
+            self.notifier.until = Some(Instant::now() + left.max(least));
+            return left.max(least);
+        }
+        self.notifier.fail(pauses, least)
+    }
+
+    pub(super) fn is_held_up(&self, event: &Event) -> bool {
+        self.records.get(&record(event)).is_some_and(|wait| wait.left().is_some())
+    }
+
+    /// How often in a row this event was refused now.
+    pub(super) fn refused(&mut self, event: &Event, pauses: Pauses) -> u32 {
+        let wait = self.records.entry(record(event)).or_default();
+        wait.fail(pauses, Duration::ZERO);
+        wait.failures
+    }
+
+    /// The event needs no more tries.
+    pub(super) fn is_over(&mut self, event: &Event) {
+        self.records.remove(&record(event));
+    }
+
+    pub(super) fn told(&mut self, event: &Event) {
+        self.notifier = Wait::default();
+        self.is_over(event);
+        self.told.insert(event.id);
+    }
+
+    pub(super) fn was_told(&self, id: EventId) -> bool {
+        self.told.contains(&id)
+    }
+
+    pub(super) fn acknowledged(&mut self, ids: &[EventId]) {
+        for id in ids {
+            self.told.remove(id);
+        }
+    }
+
+    /// Forgets what others have taken over: it was to be tried again long ago.
+    pub(super) fn tidy(&mut self, age: Duration) {
+        self.records.retain(|_, wait| wait.until.is_some_and(|until| until.elapsed() < age));
+        // An id is 24 bytes; what is so much was taken over too.
+        if self.told.len() > 100_000 {
+            self.told.clear();
+        }
+    }
+}
+
+impl Wait {
+    fn left(self) -> Option<Duration> {
+        let left = self.until?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn fail(&mut self, pauses: Pauses, least: Duration) -> Duration {
+        let doubled = pauses.first.saturating_mul(1 << self.failures.min(20)).min(pauses.longest);
+        self.failures = self.failures.saturating_add(1);
+        // Up to half less: replicas that failed together do not come back together.
+        let pause = doubled.mul_f64(1.0 - rand::rng().random_range(0.0..0.5)).max(least);
+        self.until = Some(Instant::now() + pause);
+        pause
+    }
+}
+
+fn record(event: &Event) -> Record {
+    (event.subject, event.subject_id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSES: Pauses =
+        Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_with_jitter_up_to_the_longest() {
+        let mut waiting = Waiting::default();
+        for nth in 0..12 {
+            let most = Duration::from_secs((1 << nth).min(300));
+            let pause = waiting.away(None, PAUSES);
+            assert!(
+                pause > most / 2 - Duration::from_millis(1) && pause <= most,
+                "{nth} {pause:?}"
+            );
+            assert!(waiting.away(None, PAUSES) <= pause, "those under way together count once");
+            tokio::time::advance(pause).await;
+            assert_eq!(waiting.pause(), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_is_heeded_within_an_hour() {
+        let mut waiting = Waiting::default();
+        let (minutes, days) = (Duration::from_secs(600), Duration::from_secs(600_000));
+        assert_eq!(waiting.away(Some(minutes), PAUSES), minutes);
+        assert_eq!(waiting.away(Some(days), PAUSES), LONGEST_RETRY_AFTER);
+    }
+}
