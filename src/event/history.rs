@@ -10,7 +10,10 @@ use futures_util::future::try_join_all;
 use crate::{
     digest::Digest,
     foundation::Foundation,
-    store::{ConnectionId, Event, EventId, EventKind, ReadHistory, Shard, StoreError, Subject},
+    store::{
+        ConnectionId, Event, EventId, EventKind, OutboxGroup, ReadHistory, Shard, StoreError,
+        Subject,
+    },
 };
 
 /// The most events that one list may have.
@@ -135,6 +138,16 @@ impl Events {
         }
         listed.damaged = tails.iter().map(|tail| tail.damaged).sum();
         Ok(listed)
+    }
+
+    /// Keeps nothing any more for a receiver that is no more: what it has not acknowledged holds up
+    /// the trimming of the outbox otherwise, up to its cap.
+    ///
+    /// # Errors
+    ///
+    /// As the store; it may be removed from some shards then.
+    pub async fn remove_receiver(&self, group: &OutboxGroup) -> Result<(), StoreError> {
+        self.foundation.store.close_outbox(group).await
     }
 
     pub(crate) fn foundation(&self) -> &Arc<Foundation> {

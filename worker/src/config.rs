@@ -4,6 +4,7 @@
 
 mod connectors;
 mod file_text;
+mod notify;
 mod sweeps;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -13,8 +14,12 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use vestibule::{Keys, connection::Registry, store::redis::RedisConfig};
 
-use self::{connectors::ConnectorEntry, sweeps::SweepsTable};
-pub use self::{file_text::FileText, sweeps::SweepSettings};
+use self::{connectors::ConnectorEntry, notify::NotifyEntry, sweeps::SweepsTable};
+pub use self::{
+    file_text::FileText,
+    notify::{NotifySettings, Receiver},
+    sweeps::SweepSettings,
+};
 
 /// Where things are: what every command that talks to Redis takes.
 #[derive(Debug, Clone, Default, Args)]
@@ -102,6 +107,8 @@ pub struct Settings {
     pub refresh_horizon: Option<Duration>,
     /// How the sweeps run.
     pub sweeps: SweepSettings,
+    /// Who is told of events.
+    pub notify: NotifySettings,
 }
 
 impl Settings {
@@ -120,6 +127,7 @@ impl Settings {
             journal_window: file.journal_window_s.map(Duration::from_secs),
             refresh_horizon: file.refresh_horizon_s.map(Duration::from_secs),
             sweeps: file.sweeps.settings(),
+            notify: file.notify.settings()?,
         })
     }
 }
@@ -160,6 +168,8 @@ struct ConfigFile {
     refresh_horizon_s: Option<u64>,
     #[serde(default)]
     sweeps: SweepsTable,
+    #[serde(default)]
+    notify: NotifyEntry,
     #[serde(default)]
     connectors: Vec<ConnectorEntry>,
 }

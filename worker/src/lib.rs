@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod keygen;
 pub mod logs;
+pub mod notify;
 pub mod provider;
 pub mod run;
 pub mod sweep;

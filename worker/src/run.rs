@@ -20,6 +20,7 @@ use crate::{
     admin::{self, Readiness},
     config::{Admin, Connect, RunOptions, Settings},
     logs,
+    notify::Notifying,
     sweeper::Sweeper,
     sweeps::Sweeps,
 };
@@ -107,6 +108,7 @@ async fn sweep(
     }
     config.journal_window = settings.journal_window.unwrap_or(config.journal_window);
     config.horizon = settings.refresh_horizon.unwrap_or(config.horizon);
+    let notifying = Notifying::new(&vestibule, settings.notify, &instance);
     let sweeper = Sweeper {
         connections: vestibule.connections(config),
         sweeps: Sweeps::new(&vestibule, settings.sweeps),
@@ -115,7 +117,7 @@ async fn sweep(
         interval: Duration::from_millis(options.interval_ms),
         readiness,
     };
-    sweeper.run(stop).await;
+    tokio::join!(sweeper.run(stop), notifying.run(stop));
     tracing::info!("stopped");
     Ok(())
 }

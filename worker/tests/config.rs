@@ -45,8 +45,16 @@ fn the_example_is_true() {
         .fold(EXAMPLE.to_owned(), |text, name| {
             text.replace(&format!("\"{name}\""), &format!("\"{IS_SET}\""))
         });
+    let secret = dir.path().join("webhook");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let text =
+        text.replace("secret_env = \"AUDIT_WEBHOOK_SECRET\"", &format!("secret_file = {secret:?}"));
     let settings = load(dir.path(), &text).unwrap();
 
+    let told: Vec<_> = settings.notify.receivers.iter().map(|it| it.group.as_str()).collect();
+    assert_eq!(told, ["log", "audit"]);
+    assert_eq!(settings.notify.receivers[0].kinds.len(), 2);
+    assert_eq!(settings.notify.history_age, Duration::from_secs(90 * 24 * 3600));
     let github = settings.registry.lookup("github").unwrap();
     assert_eq!(github.token_url.as_ref().unwrap().host_str(), Some("github.com"));
     assert_eq!(github.rate.unwrap().calls.get(), 5000);
@@ -62,7 +70,7 @@ fn the_example_is_true() {
     assert_eq!(settings.registry.lookup("weather").unwrap().auth, AuthType::ApiKey);
 }
 
-const TABLES: [&str; 2] = ["connectors", "sweeps"];
+const TABLES: [&str; 4] = ["connectors", "sweeps", "notify", "webhook"];
 
 /// The example leaves no key out: the parser is asked for all that it knows.
 #[test]
@@ -71,6 +79,8 @@ fn the_example_names_every_key() {
     for text in [
         "nonsense = 1\n",
         "[sweeps]\nnonsense = 1\n",
+        "[notify]\nnonsense = 1\n",
+        "[[notify.webhook]]\nnonsense = 1\n",
         "[[connectors]]\nslug = \"x\"\nnonsense = 1\n",
     ] {
         let said = fault(text);
@@ -81,16 +91,20 @@ fn the_example_names_every_key() {
             assert!(EXAMPLE.lines().any(is_there), "the example does not know {key}");
         }
     }
-    assert!(known >= 28, "{known}");
+    assert!(known >= 38, "{known}");
     // And what is commented out is true as well, one at a time.
     for line in EXAMPLE.lines().filter_map(|line| line.strip_prefix("# ")) {
         if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
             let entry = "[[connectors]]\nslug = \"x\"\nauth = \"oauth2\"\nclient_id = \"c\"\n\
                          authorize_url = \"https://p/a\"\ntoken_url = \"https://p/t\"\n";
             let of_connector = ["device_authorization_url", "client_secret_file", "issuer"];
-            let text = match of_connector.contains(&key) {
-                true => format!("redis = \"redis://h\"\n{entry}{line}\n"),
-                false => format!("redis = \"redis://h\"\n{line}\n"),
+            let webhook = "[[notify.webhook]]\nname = \"x\"\nurl = \"https://h\"\n";
+            let text = match key {
+                _ if of_connector.contains(&key) => {
+                    format!("redis = \"redis://h\"\n{entry}{line}\n")
+                }
+                "secret_file" | "ca_file" => format!("redis = \"redis://h\"\n{webhook}{line}\n"),
+                _ => format!("redis = \"redis://h\"\n{line}\n"),
             };
             let dir = tempfile::tempdir().unwrap();
             if let Err(error) = load(dir.path(), &text) {
@@ -140,6 +154,45 @@ fn what_is_wrong_is_named_without_its_value() {
         (
             one("auth = \"client_credentials\"\ntoken_url = \"https://p/t\"\nclient_id = \"c\""),
             vec!["connector x", "client_secret"],
+        ),
+    ] {
+        for name in names {
+            assert!(said.contains(name), "{name}: {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+/// The same of those who are told.
+#[test]
+fn a_receiver_that_is_wrong_is_named_without_its_value() {
+    let notify = |lines: &str| fault(&format!("redis = \"redis://h\"\n[notify]\n{lines}\n"));
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    fs::write(secret.path(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let secret = format!("secret_file = {:?}", secret.path());
+    let webhook = |lines: &str| notify(&format!("[[notify.webhook]]\nname = \"x\"\n{lines}"));
+    let url = "url = \"https://h\"";
+    for (said, names) in [
+        (notify("log = \"hunter2\""), vec!["`log` must be a boolean"]),
+        (notify("log_events = [\"hunter2\"]"), vec!["log_events needs log = true"]),
+        (
+            notify("log = true\nlog_events = [\"hunter2\"]"),
+            vec!["log_events", "one of", "needs_reauth"],
+        ),
+        (notify("log = true\nlog_events = []"), vec!["log_events", "at least one"]),
+        (notify("log = true\nremoved = [\"log\"]"), vec!["two receivers are named log"]),
+        (notify("removed = [\"HUNTER2\"]"), vec!["removed", "a-z"]),
+        (notify("history_days = 0"), vec!["history_days", "at least 1"]),
+        (webhook(url), vec!["webhook x", "secret_env or secret_file"]),
+        (webhook(&format!("{url}\nsecret_env = \"NOT_SET\"")), vec!["webhook x", "NOT_SET"]),
+        (webhook(&format!("{url}\nsecret_env = \"{IS_SET}\"")), vec!["webhook x", "base64"]),
+        (
+            webhook(&format!("url = \"https://u:hunter2@h\"\n{secret}")),
+            vec!["webhook x", "url", "without a user"],
+        ),
+        (
+            webhook(&format!("{url}\n{secret}\nevents = [\"hunter2\"]")),
+            vec!["webhook x", "events", "one of"],
         ),
     ] {
         for name in names {
