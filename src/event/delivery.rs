@@ -119,7 +119,14 @@ impl Delivery {
     async fn shards(&self) -> Result<VecDeque<Shard>, StoreError> {
         let opened = *lock(&self.opened);
         if opened.is_none_or(|at| at.elapsed() >= OPEN_EVERY) {
-            self.open().await?;
+            match self.open().await {
+                // One shard has something else in its place; the others are open.
+                Err(error) if error.class() == Class::Corrupt => {
+                    tracing::warn!(notifier = %self.group, %error, "a shard keeps no events");
+                    *lock(&self.opened) = Some(Instant::now());
+                }
+                opened => opened?,
+            }
         }
         let backlog = self.foundation.store.outbox_backlog().await?;
         let mut shards: VecDeque<_> = backlog.into_iter().map(|(shard, _)| shard).collect();

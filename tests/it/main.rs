@@ -31,6 +31,7 @@ mod limits;
 mod lineage;
 mod model;
 mod namespace;
+mod outbox;
 mod pending;
 mod pkce;
 mod prove_pendings;

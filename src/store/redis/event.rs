@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use redis::{Value, cmd, from_redis_value, from_redis_value_ref};
 
 use super::{
@@ -17,8 +17,8 @@ use crate::{
     RequestId,
     digest::Digest,
     store::{
-        Actor, Event, EventId, EventKind, EventStore, GRACE, HISTORY_CAP, HistoryPage, NewEvent,
-        OUTBOX_CAP, OutboxGroup, OutboxPage, OutboxRead, ReadHistory, ReadOutbox, Shard,
+        Actor, Class, Event, EventId, EventKind, EventStore, GRACE, HISTORY_CAP, HistoryPage,
+        NewEvent, OUTBOX_CAP, OutboxGroup, OutboxPage, OutboxRead, ReadHistory, ReadOutbox, Shard,
         StoreError, Subject, TrimmedOutbox,
         event::{DETAIL, line},
         millis,
@@ -176,23 +176,34 @@ impl RedisStore {
     async fn outbox_length(&self, shard: Shard) -> Result<(Shard, u64), StoreError> {
         let mut command = cmd("XLEN");
         command.arg(self.keys.outbox(shard));
-        let length = self.read("outbox_backlog", &command).await?;
-        Ok((shard, number("outbox_backlog", length)?))
+        match self.read("outbox_backlog", &command).await {
+            Ok(length) => Ok((shard, number("outbox_backlog", length)?)),
+            // Not empty, so that whoever reads this shard is told, and the others' readers are not.
+            Err(error) if error.class() == Class::Corrupt => Ok((shard, 1)),
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// Asks all, some of them at once; stops at the first error.
+/// Asks all, some of them at once. One that is damaged stops nothing, and is told in the end.
 async fn in_turns<T, F>(asked: impl Iterator<Item = F>) -> Result<Vec<T>, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     let mut asked: VecDeque<F> = asked.collect();
     let mut answers = Vec::with_capacity(asked.len());
+    let mut damaged = None;
     while !asked.is_empty() {
         let some = asked.drain(..AT_ONCE.min(asked.len()));
-        answers.extend(try_join_all(some).await?);
+        for answer in join_all(some).await {
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(error) if error.class() == Class::Corrupt => damaged = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
     }
-    Ok(answers)
+    damaged.map_or(Ok(answers), Err)
 }
 
 fn stream_id(id: EventId) -> String {

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{children::Parent, server::TestServer};
 use crate::properties::{
-    connections, crashes, devices, journal, limits, pendings, pkce, sweeps, sweeps::cycles, tokens,
+    connections, crashes, deliveries, devices, journal, limits, pendings, pkce, sweeps,
+    sweeps::cycles, tokens,
 };
 
 /// Plays `role`; the process ends when this returns.
@@ -21,6 +22,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "sweep" => limits::sweeper(args, parent).await,
         "reap" => sweeps::reaper(args, parent).await,
         "cycle" => cycles::cycler(args, parent).await,
+        "deliver" => deliveries::deliverer(args, parent).await,
         "die-at-the-journal" => journal::victim(args, parent).await,
         "die-in-a-refresh" => crashes::victim(args, parent).await,
         _ => panic!("there is no role {role}"),

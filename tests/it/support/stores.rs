@@ -27,8 +27,17 @@ pub async fn store(server: &TestServer, prefix: &str) -> Arc<RedisStore> {
 
 /// A store at a URL: of a proxy, a Cluster, a Sentinel.
 pub async fn store_at(url: &str, prefix: &str) -> Result<Arc<RedisStore>, StoreError> {
+    store_with(url, prefix, &naming_key()).await
+}
+
+/// A store under this naming key.
+pub async fn store_with(
+    url: &str,
+    prefix: &str,
+    naming: &NamingKey,
+) -> Result<Arc<RedisStore>, StoreError> {
     let config = RedisConfig::new(url)?.with_prefix(prefix)?;
-    Ok(Arc::new(RedisStore::connect(config, &naming_key()).await?))
+    Ok(Arc::new(RedisStore::connect(config, naming).await?))
 }
 
 /// A prefix that no other test has: tests that share a server see only their own records.

@@ -14,6 +14,7 @@
 
 pub mod connections;
 pub mod crashes;
+pub mod deliveries;
 pub mod devices;
 pub mod failover;
 pub mod fleet;
