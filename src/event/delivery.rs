@@ -223,17 +223,19 @@ impl Delivery {
     async fn tell(&self, event: &Event, pass: &mut DeliveryPass) -> bool {
         let pauses = Pauses { first: self.config.first_pause, longest: self.config.longest_pause };
         let told = timeout(self.config.timeout, self.notifier.notify(event)).await;
+        let late =
+            || NotifyError::Away { reason: "no answer in time".to_owned(), retry_after: None };
+        let (notifier, id) = (&self.group, event.id);
         let mut waiting = self.waiting();
-        match told {
-            Ok(Ok(())) => {
+        match told.unwrap_or_else(|_| Err(late())) {
+            Ok(()) => {
                 waiting.told(event);
                 pass.delivered += 1;
                 true
             }
-            Ok(Err(NotifyError::Refused { reason })) => {
+            Err(NotifyError::Refused { reason }) => {
                 let tries = waiting.refused(event, pauses);
                 let over = tries >= self.config.tries;
-                let (notifier, id) = (&self.group, event.id);
                 if over {
                     waiting.is_over(event);
                     pass.given_up += 1;
@@ -244,28 +246,13 @@ impl Delivery {
                 }
                 over
             }
-            Ok(Err(NotifyError::Away { reason, retry_after })) => {
-                self.leave_alone(&mut waiting, &reason, retry_after, pauses, pass);
-                false
-            }
-            Err(_) => {
-                self.leave_alone(&mut waiting, "no answer in time", None, pauses, pass);
+            Err(NotifyError::Away { reason, retry_after }) => {
+                let pause = waiting.away(retry_after, pauses);
+                pass.away = Some(pause);
+                tracing::warn!(%notifier, reason, ?pause, "a notifier is away: events wait");
                 false
             }
         }
-    }
-
-    fn leave_alone(
-        &self,
-        waiting: &mut Waiting,
-        reason: &str,
-        retry_after: Option<Duration>,
-        pauses: Pauses,
-        pass: &mut DeliveryPass,
-    ) {
-        let pause = waiting.away(retry_after, pauses);
-        pass.away = Some(pause);
-        tracing::warn!(notifier = %self.group, reason, ?pause, "a notifier is away: events wait");
     }
 
     async fn acknowledge(&self, shard: Shard, ids: &[EventId]) -> Result<(), StoreError> {

@@ -13,7 +13,9 @@ async fn a_refused_event_holds_up_its_record_only() {
     let scene = Scene::new().await;
     let of_one = |event: &Event| event.subject_id.ends_with("01");
     let receiver = Receiver::failing(move |event, _| of_one(event).then(refused));
-    let delivery = scene.delivery("one", receiver.clone());
+    let config = DeliveryConfig { first_pause: Duration::from_millis(500), ..brisk() };
+    let config = DeliveryConfig { longest_pause: Duration::from_millis(500), ..config };
+    let delivery = scene.delivery_with("one", receiver.clone(), config);
     delivery.open().await.unwrap();
     // 1 and 8 share a shard.
     for nth in 0..3 {

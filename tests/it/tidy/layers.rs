@@ -59,7 +59,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("xsalsa20poly1305", &["src/seal/", "src/digest.rs"]),
     ("blake3", &["src/seal/", "src/digest.rs"]),
     ("oauth2", &["src/connection/http_exchange.rs"]),
-    ("reqwest", &["src/connection/http_exchange.rs", "src/connection/http_wire.rs"]),
+    (
+        "reqwest",
+        &[
+            "src/connection/http_exchange.rs",
+            "src/connection/http_wire.rs",
+            "src/event/webhook.rs",
+            "src/http_client.rs",
+        ],
+    ),
     ("jsonwebtoken", &["src/pending/claims/"]),
 ];
 
