@@ -79,9 +79,10 @@ impl EventStore for RedisStore {
     async fn trim_history(&self, shard: Shard, age: Duration) -> Result<u64, StoreError> {
         self.keep_time().await?;
         let oldest = self.clock.now_ms().saturating_sub(millis(age));
+        let key = self.keys.history(shard);
         let mut command = cmd("XTRIM");
-        command.arg(self.keys.history(shard)).arg("MINID").arg(oldest);
-        number("trim_history", self.write("trim_history", &command).await?)
+        command.arg(&key).arg("MINID").arg(oldest);
+        number("trim_history", self.write("trim_history", &key, &command).await?)
     }
 
     async fn open_outbox(&self, group: &OutboxGroup) -> Result<(), StoreError> {
@@ -139,12 +140,13 @@ impl EventStore for RedisStore {
         if ids.is_empty() {
             return Ok(0);
         }
+        let key = self.keys.outbox(shard);
         let mut command = cmd("XACK");
-        command.arg(self.keys.outbox(shard)).arg(group.as_str());
+        command.arg(&key).arg(group.as_str());
         for id in ids {
             command.arg(stream_id(*id));
         }
-        number("ack_outbox", self.write("ack_outbox", &command).await?)
+        number("ack_outbox", self.write("ack_outbox", &key, &command).await?)
     }
 
     async fn trim_outbox(&self, shard: Shard) -> Result<TrimmedOutbox, StoreError> {

@@ -77,7 +77,7 @@ script!(EVENT_TRIM, "event/trim", keys: 1, argv: 2);
 
 /// What these change is for good, and worth the replicas' word. The others keep order: what is undone
 /// of them costs a call, or a wait.
-const LASTING: [&str; 18] = [
+const LASTING: [&str; 23] = [
     "pkce/take",
     "pending/put",
     "pending/replace",
@@ -96,6 +96,11 @@ const LASTING: [&str; 18] = [
     "connection/withdraw",
     "connection/restore",
     "connection/reap",
+    "headers/upsert",
+    "headers/remove",
+    "headers/mark",
+    "headers/withdraw",
+    "headers/restore",
 ];
 
 /// One script with its hash, which is made once.

@@ -46,8 +46,8 @@ use tokio::runtime::Runtime;
 pub(crate) use self::wrong_device::without_turns;
 use self::{
     outcomes::{
-        ACCESS_OUTCOMES, DEVICE_OUTCOMES, EVENT_OUTCOMES, HEADERS_OUTCOMES, LIFECYCLE_OUTCOMES, LIMIT_OUTCOMES,
-        OUTCOMES, TOKEN_OUTCOMES,
+        ACCESS_OUTCOMES, DEVICE_OUTCOMES, EVENT_OUTCOMES, HEADERS_OUTCOMES, LIFECYCLE_OUTCOMES,
+        LIMIT_OUTCOMES, OUTCOMES, TOKEN_OUTCOMES,
     },
     play::play,
     side::Side,

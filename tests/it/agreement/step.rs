@@ -7,9 +7,9 @@ use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
 
 use super::{
-    step_access::AccessStep, step_device::DeviceStep, step_event::EventStep, step_headers::HeadersStep,
-    step_lifecycle::LifecycleStep, step_limit::LimitStep, step_pending::PendingStep,
-    step_token::TokenStep,
+    step_access::AccessStep, step_device::DeviceStep, step_event::EventStep,
+    step_headers::HeadersStep, step_lifecycle::LifecycleStep, step_limit::LimitStep,
+    step_pending::PendingStep, step_token::TokenStep,
 };
 
 /// One thing to do. Numbers choose from pools.
