@@ -115,10 +115,8 @@ impl Connections {
 
     fn reap(&mut self, reap: &ReapConnection<'_>, now: u64) -> Reaped {
         let Some(connection) = self.by_id.get(reap.id) else {
-            return match self.has_deleted(reap.id, reap.request, now) {
-                true => Reaped::Reaped,
-                false => Reaped::Absent,
-            };
+            let mine = self.has_deleted(reap.id, reap.request, now);
+            return if mine { Reaped::Reaped } else { Reaped::Absent };
         };
         // What was stored since is none of this request's.
         if connection.receipts.deleted == Some(reap.request) {
