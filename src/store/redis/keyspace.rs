@@ -132,12 +132,6 @@ impl Keyspace {
         let tag = key.split(['{', '}']).nth(1).unwrap_or("00");
         format!("{}:{{{}}}:mark", self.prefix, tag)
     }
-
-    /// All of those, as a pattern.
-    pub(super) fn marks(&self) -> String {
-        self.everywhere("mark")
-    }
-
     /// Channel: the ids of connections whose credential is another now.
     #[must_use]
     pub fn changed(&self) -> String {

@@ -7,7 +7,7 @@ use super::{
     rust::Rust,
 };
 
-const KEYSPACE: &str = "src/store/redis/keyspace.rs";
+pub const KEYSPACE: &str = "src/store/redis/keyspace.rs";
 const DOCUMENT: &str = "docs/keyspace.md";
 
 #[test]
@@ -67,7 +67,7 @@ fn the_document_tells_every_key() {
 }
 
 /// Each golden name stands for a pattern: of `vst:{c3}:conn:c3ff…`, `vst:{xx}:conn:`.
-fn patterns(keyspace: &File) -> BTreeSet<String> {
+pub fn patterns(keyspace: &File) -> BTreeSet<String> {
     let strings = Rust::read(&keyspace.text).strings.into_iter();
     let golden = strings.map(|(_, text)| text).filter(|text| text.starts_with("vst:"));
     golden.map(|name| pattern(&name)).collect()

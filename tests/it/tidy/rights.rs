@@ -5,7 +5,10 @@ use vestibule::{
     store::redis::Prefix,
 };
 
-use super::files::{File, expect_no_fault, library};
+use super::{
+    files::{File, expect_no_fault, library},
+    keys::{KEYSPACE, patterns},
+};
 
 #[test]
 fn whatever_is_sent_is_allowed() {
@@ -58,4 +61,21 @@ fn sent(file: &File) -> Vec<&str> {
         first.bytes().all(|b| b.is_ascii_uppercase()).then_some(first)
     });
     named("cmd(\"").chain(named("command(\"")).chain(built).collect()
+}
+
+/// Whatever has a name has a rule: of `vst:{xx}:conn:`, `~vst:{??}:conn:*`.
+#[test]
+fn every_key_is_allowed() {
+    let keyspace = patterns(&File::read(KEYSPACE));
+    assert!(keyspace.len() > 15, "{keyspace:?}");
+    let rights = Rights::of(Role::Library, &Prefix::default());
+    let unruled = |pattern: &str| {
+        let glob = pattern.replace("{xx}", "{??}");
+        let glob = if glob.ends_with(':') { glob + "*" } else { glob };
+        let is_channel = !pattern.contains('{') && rights.channels.contains("&vst:*");
+        !is_channel && !rights.keys.contains(&format!("~{glob}"))
+    };
+    let missing = keyspace.iter().filter(|pattern| unruled(pattern));
+    expect_no_fault(missing.map(|pattern| format!("the library may not touch {pattern}")));
+    assert!(unruled("vst:{xx}:novelty:"));
 }

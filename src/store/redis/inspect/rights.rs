@@ -139,8 +139,9 @@ impl Rights {
             return rights;
         }
         let names = Keyspace::new(prefix.clone());
+        // What no script touches: the handshake's key, and that of the confirmed level.
         rights.keys.insert(format!("~{}", names.meta()));
-        rights.keys.insert(format!("~{}", names.marks()));
+        rights.keys.insert(format!("~{}", names.everywhere("mark")));
         if role == Role::Library {
             rights.channels.insert(format!("&{prefix}:*"));
         }
