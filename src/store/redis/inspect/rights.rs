@@ -45,7 +45,7 @@ impl Role {
         match self {
             Self::Library => true,
             Self::Worker => {
-                let is_of_sweeps = script == "token/trim"
+                let is_of_sweeps = ["headers/remove", "token/trim"].contains(&script)
                     || ["connection/", "limit/", "sweep/"].iter().any(|it| script.starts_with(it));
                 is_of_sweeps && !OF_OWNERS.contains(&script)
             }
