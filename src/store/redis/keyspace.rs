@@ -132,6 +132,7 @@ impl Keyspace {
         let tag = key.split(['{', '}']).nth(1).unwrap_or("00");
         format!("{}:{{{}}}:mark", self.prefix, tag)
     }
+
     /// Channel: the ids of connections whose credential is another now.
     #[must_use]
     pub fn changed(&self) -> String {

@@ -46,7 +46,9 @@ impl Role {
             Self::Library => true,
             Self::Worker => {
                 let is_of_sweeps = ["headers/remove", "token/trim"].contains(&script)
-                    || ["connection/", "limit/", "sweep/"].iter().any(|it| script.starts_with(it));
+                    || ["connection/", "event/", "limit/", "sweep/"]
+                        .iter()
+                        .any(|it| script.starts_with(it));
                 is_of_sweeps && !OF_OWNERS.contains(&script)
             }
             Self::Inspector => false,
@@ -91,6 +93,10 @@ const PLAIN: &[(&str, &[Role])] = {
         ("time", &[L, W, I]),
         ("unsubscribe", &[L]),
         ("wait", &[L, W]),
+        ("xack", &[L, W]),
+        ("xlen", &[L, W]),
+        ("xrevrange", &[L, W]),
+        ("xtrim", &[L, W]),
         ("zcount", &[L, W, I]),
         ("zrangebyscore", &[L, W, I]),
         ("zrank", &[L]),
