@@ -9,5 +9,5 @@
 -- Why Lua: only its own claim is taken back.
 local claim, request = KEYS[1], ARGV[1]
 
-if redis.call('GET', claim) == request then redis.call('DEL', claim) end
+if redis.call('GET', claim) == request then redis.call('UNLINK', claim) end
 return {'released', request}

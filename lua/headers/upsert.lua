@@ -97,7 +97,7 @@ if flow ~= binding then
   redis.call('SETRANGE', flow, 3, 'completed' .. value:sub(13, 40) .. ' ' .. at)
   redis.call('SETRANGE', flow, offset + 16, taker)
   redis.call('PEXPIRE', flow, grace)
-  redis.call('DEL', claim)
+  redis.call('UNLINK', claim)
   redis.call('ZREM', flows, flow_id)
   redis.call('SET', outcome, 'v1 completed ' .. at .. ' ' .. by .. '\n' .. answer,
     'PX', math.max(grace, math.min(left, longest)))

@@ -26,6 +26,7 @@ mod headers;
 mod lifecycle;
 mod limit;
 pub mod memory;
+mod millis;
 mod one_shot;
 mod outbox;
 mod pending;
@@ -41,6 +42,7 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 pub(crate) use self::access::retention_ms;
+pub(crate) use self::millis::millis;
 pub(crate) use self::pending::instance;
 pub use self::{
     access::{
@@ -292,11 +294,4 @@ pub trait TokenStore {
         shard: Shard,
         age: Duration,
     ) -> Result<u64, StoreError>;
-}
-
-/// What a store keeps of a duration: whole milliseconds, ten years at the most. A provider may name
-/// any number; one that overflows a score must not make a record unreadable.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    u64::try_from(duration.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
 }

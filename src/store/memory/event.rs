@@ -221,12 +221,11 @@ impl Outbox {
         let find = |id: &EventId| self.entries.binary_search_by_key(id, |event| event.id).ok();
         let mut events = Vec::new();
         for id in &again {
-            match find(id) {
-                Some(at) => events.push(self.entries[at].clone()),
-                None => {
-                    group.held.remove(id);
-                    lost += 1;
-                }
+            if let Some(at) = find(id) {
+                events.push(self.entries[at].clone());
+            } else {
+                group.held.remove(id);
+                lost += 1;
             }
         }
         let from =

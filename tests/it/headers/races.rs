@@ -99,7 +99,11 @@ async fn whatever_races_a_store_leaves_it_whole() {
             race(&host, |number, all| async move {
                 match number % 4 {
                     0 => drop(all.upsert(&key_of(round), &bearer("again")).await.unwrap()),
-                    1 if number == 1 => drop(all.delete(id).await.unwrap()),
+                    // And stores it again: it may be the last of all.
+                    1 if number == 1 => {
+                        all.delete(id).await.unwrap();
+                        all.upsert(&key_of(round), &bearer("anew")).await.unwrap();
+                    }
                     1 => drop(all.restore_access(&key_of(round)).await.unwrap()),
                     2 => drop(all.withdraw_access(&key_of(round), "x").await.unwrap()),
                     _ => drop(all.mark_needs_update("weather", "x").await.unwrap()),

@@ -49,7 +49,7 @@ async fn an_answer_in_flight_is_kept_by_the_orphan() {
         let owner = verbs::owner_of(&id);
         let restored = store.restore_connection(owner, &id, verbs::request()).await.unwrap();
         assert_eq!(restored, RestoredConnection::Restored);
-        assert_eq!(verbs::claim(store, id.shard()).await.unwrap(), [id.clone()]);
+        assert_eq!(verbs::claim(store, id.shard()).await.unwrap(), std::slice::from_ref(&id));
         let begin = verbs::begin(store, &id, verbs::request()).await.unwrap();
         let Begin::Begun(begun) = begin else { panic!("{begin:?}") };
         assert_eq!(begun.secret, verbs::NEW_SECRET);

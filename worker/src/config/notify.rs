@@ -80,8 +80,10 @@ impl NotifyEntry {
         let mut names: Vec<_> = receivers.iter().map(|receiver| &receiver.group).collect();
         names.extend(&removed);
         names.sort();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            bail!("notify: two receivers are named {}: give each its own name", twice[0]);
+        if let Some([twice, _]) =
+            names.windows(2).find(|pair| matches!(pair, [one, other] if one == other))
+        {
+            bail!("notify: two receivers are named {twice}: give each its own name");
         }
         let days = self.history_days.unwrap_or(HISTORY_DAYS);
         if days == 0 {

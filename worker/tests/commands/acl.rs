@@ -1,14 +1,22 @@
 //! Row 21: the users that `acl` makes can do what they must, and nothing else.
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use redis::{Value, aio::MultiplexedConnection};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 use vestibule::{
-    Vestibule,
+    RequestId, Vestibule,
+    event::{
+        Actor, Delivery, DeliveryConfig, EventKind, Filter, LogNotifier, OutboxGroup, Subject,
+    },
     pending::{Completion, Namespace, Pendings, PendingsConfig, Spec, Waited},
-    store::redis::{Confirmation, RedisConfig},
+    store::{
+        EventStore, NewEvent, Shard,
+        redis::{Confirmation, RedisConfig, RedisStore},
+    },
+    sweep::TrimEvents,
 };
 
 use super::scene::{CANARY, Scene, said, worker};
@@ -130,6 +138,33 @@ async fn confirm(scene: &Scene) {
     pendings.create(&Namespace::default(), &Spec::new("form", Form)).await.unwrap();
 }
 
+/// What happens is told, listed and forgotten.
+async fn tell(scene: &Scene) {
+    let config = RedisConfig::new(&scene.redis).unwrap().with_prefix(&*scene.prefix).unwrap();
+    let store = RedisStore::connect(config.clone(), &scene.keys.naming).await.unwrap();
+    let vestibule = Vestibule::connect(config, &scene.keys).await.unwrap();
+    let (events, group) = (vestibule.events(), OutboxGroup::new("log").unwrap());
+    let config = DeliveryConfig::default();
+    let delivery = Delivery::new(&events, group, Arc::new(LogNotifier), "acl", config);
+    delivery.open().await.unwrap();
+    let event = NewEvent {
+        kind: EventKind::NeedsReauth,
+        subject: Subject::Connection,
+        subject_id: "00ffffffffffffffffffffffffffffffff",
+        name: "demo",
+        owner: None,
+        actor: Actor::BackgroundRefresh,
+        idp_host: "",
+        detail: "",
+    };
+    store.append_event(Shard::new(0), event, RequestId::random().digest()).await.unwrap();
+    let stop = CancellationToken::new();
+    assert_eq!(delivery.pass(&stop).await.delivered, 1);
+    assert_eq!(events.list(&Filter::newest(10)).await.unwrap().events.len(), 1);
+    let trim = TrimEvents { history_age: Some(Duration::from_secs(3600)) };
+    assert_eq!(trim.pass(&events, &stop).await.errors, 0);
+}
+
 /// A library, a worker and a person do all that they do under their own users: not one refusal, and
 /// no right that nobody needs.
 #[tokio::test]
@@ -156,6 +191,7 @@ async fn the_roles_can_do_what_they_must() {
     let cluster = scene.redis.replacen("redis://", "redis-cluster://", 1);
     wait(&cluster, &scene).await;
     confirm(&scene).await;
+    tell(&scene).await;
     assert_eq!(refusals(&mut raw).await, "");
     expect_exact(&mut raw, "library").await;
 
@@ -189,6 +225,7 @@ async fn the_roles_can_do_what_they_must() {
     };
     tokio::time::timeout(Duration::from_secs(20), refreshed).await.expect("refreshed");
     running.kill().await.unwrap();
+    tell(&scene).await;
     assert_eq!(refusals(&mut raw).await, "");
     expect_exact(&mut raw, "worker").await;
     // What a worker may not look at is no fault.

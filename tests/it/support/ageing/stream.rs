@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use redis::{Value, aio::MultiplexedConnection, cmd, from_redis_value};
 
 type Named = HashMap<String, Value>;
+/// An entry's id, and its fields.
+type Entry = (String, Vec<(String, Vec<u8>)>);
 
 pub(super) async fn age(connection: &mut MultiplexedConnection, key: &str, by: i64) {
     let whole: Named = cmd("XINFO").arg("STREAM").arg(key).query_async(connection).await.unwrap();
@@ -13,7 +15,7 @@ pub(super) async fn age(connection: &mut MultiplexedConnection, key: &str, by: i
     if added == 0 {
         return;
     }
-    let entries: Vec<(String, Vec<(String, Vec<u8>)>)> =
+    let entries: Vec<Entry> =
         cmd("XRANGE").arg(key).arg("-").arg("+").query_async(connection).await.unwrap();
     let groups: Vec<Named> =
         cmd("XINFO").arg("GROUPS").arg(key).query_async(connection).await.unwrap();
