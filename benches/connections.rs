@@ -100,6 +100,7 @@ pub fn answer() -> TokenAnswer {
         refresh_token: Some(RefreshToken::new("r".repeat(100))),
         expires_in: Some(Duration::from_secs(3600)),
         scope: Some("repo user".to_owned()),
+        refresh_expires_in: None,
     }
 }
 

@@ -20,7 +20,7 @@ use vestibule::{
         AccessToken, CodeGrant, Connections, ConnectionsConfig, Connector, ExchangeError,
         RefreshToken, Registry, TokenAnswer, TokenExchange,
     },
-    store::{Attempt, Begin, Claim, Commit, ConnectionId, NewCredential, Shard, Store},
+    store::{Actor, Attempt, Begin, By, Claim, Commit, ConnectionId, NewCredential, Shard, Store},
     sweep::RefreshDue,
 };
 
@@ -37,6 +37,7 @@ use crate::{
 const CAP: usize = 256;
 const ANSWERS_IN: Duration = Duration::from_millis(20);
 const HOUR: Duration = Duration::from_secs(3600);
+const BY: By<'_> = By { actor: Actor::BackgroundRefresh, idp_host: "idp.example" };
 
 /// Claim, begin and commit of one credential; against taking an element off a plain list and
 /// acknowledging it, which keeps neither a lease nor a secret.
@@ -51,9 +52,12 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
             owner,
             connector: "github",
             secret: &[7; 364],
+            sealed_by: 1,
             refresh_token: Some(owner),
             expires_in: Some(HOUR),
+            refresh_expires_in: None,
             next_in: Some(Duration::ZERO),
+            by: BY,
         };
         store.store_credential(new).await.unwrap();
         let push = cmd("LPUSH").arg("queue").arg(&[7_u8; 364][..]).to_owned();
@@ -73,6 +77,8 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
                 instance: "bench",
                 forgiven: HOUR,
                 settled: HOUR,
+                lifetime: None,
+                by: BY,
             };
             let Begin::Begun(begun) = store.begin(attempt).await.unwrap() else { return };
             let commit = Commit {
@@ -82,11 +88,14 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
                 grant: begun.grant,
                 presented: begun.refresh_token,
                 secret: &[8; 364],
+                sealed_by: 1,
                 refresh_token: Some(begun.refresh_token),
                 expires_in: Some(HOUR),
+                refresh_expires_in: None,
                 // Due again at once: none runs out.
                 next_in: Some(Duration::ZERO),
                 answered_ago: Duration::ZERO,
+                by: BY,
             };
             store.commit(commit).await.unwrap();
         }
@@ -177,6 +186,7 @@ async fn store_due(
                 access_token: AccessToken::new("a".repeat(200)),
                 refresh_token: Some(RefreshToken::new(number.to_string())),
                 expires_in: Some(due_in(number)),
+                refresh_expires_in: None,
                 scope: None,
             };
             async move {
@@ -233,6 +243,7 @@ impl TokenExchange for Slow {
             access_token: AccessToken::new("b".repeat(200)),
             refresh_token: Some(RefreshToken::new("the next")),
             expires_in: Some(24 * HOUR),
+            refresh_expires_in: None,
             scope: None,
         })
     }

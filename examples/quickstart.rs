@@ -110,5 +110,6 @@ fn answer(number: u32, life: Duration) -> TokenAnswer {
         refresh_token: Some(RefreshToken::new(format!("refresh-{number}"))),
         expires_in: Some(life),
         scope: None,
+        refresh_expires_in: None,
     }
 }

@@ -1,12 +1,17 @@
 //! What every feature stands on: a store, a seal, and the key that names things.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 use crate::{
-    digest::{NamingKey, Peppers},
+    digest::{Digest, NamingKey, Peppers},
     seal::Seal,
-    store::Store,
+    store::{NewEvent, Shard, Store},
 };
+
+/// So long an event that comes with no change may hold up its verb.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Shared by all features of one process.
 #[derive(Debug)]
@@ -15,4 +20,20 @@ pub(crate) struct Foundation {
     pub(crate) seal: Seal,
     pub(crate) naming: NamingKey,
     pub(crate) peppers: Peppers,
+}
+
+impl Foundation {
+    /// Tells an event that comes with no change of a record. What it tells of has happened, so a
+    /// failure is only counted; with the same request it is told once.
+    pub(crate) async fn tell(&self, shard: Shard, event: NewEvent<'_>, request: Digest) {
+        let told = timeout(TOLD_WITHIN, self.store.append_event(shard, event, request)).await;
+        let error = match told {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "not in time".to_owned(),
+        };
+        let kind = event.kind.as_str();
+        metrics::counter!("vestibule_untold_total", "event" => kind).increment(1);
+        tracing::debug!(event = kind, error, "an event is not told");
+    }
 }

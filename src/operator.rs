@@ -6,15 +6,17 @@ use crate::{
     digest::{Digest, RequestId},
     foundation::Foundation,
     store::{
-        ConnectionId, ConnectorName, Ending, Finish, Finished, PendingId, Resumed, Retry,
-        Revocation, Revoke, RevokedConnection, Shard, StoreError, TokenId,
+        Actor, By, ConnectionId, ConnectorName, Ending, Finish, Finished, PendingId, Resumed,
+        Retry, Revocation, Revoke, RevokedConnection, Shard, StoreError, TokenId,
     },
 };
 
 /// How long the outcome of a pending is kept that an operator cancels.
 const OUTCOME: Duration = Duration::from_secs(3600);
 /// Who did it, in outcomes.
-const ACTOR: &str = "operator";
+const ACTOR: &str = BY.actor.as_str();
+/// Who did it, in events. No registry is asked for the host of a provider.
+const BY: By<'_> = By { actor: Actor::Operator, idp_host: "" };
 
 /// The verbs of an operator, who needs neither an owner's name nor a registry of connectors. For a
 /// command line; a host's handlers use the features, which ask whose a record is.
@@ -67,7 +69,7 @@ impl Operator {
         };
         let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
         let (request, owner) = (RequestId::random().digest(), row.owner);
-        let revoke = Revoke { id, request, owner, reason: &reason };
+        let revoke = Revoke { id, request, owner, reason: &reason, by: BY };
         let outcome = store.revoke_connection(revoke).await?;
         tracing::info!(connection = %id, actor = ACTOR, ?outcome, "revoke");
         Ok(outcome)
@@ -83,7 +85,8 @@ impl Operator {
 
     /// Makes a connection due at once that backs off after failures, or was given up.
     pub async fn retry(&self, id: &ConnectionId) -> Result<Retry, StoreError> {
-        let outcome = self.foundation.store.retry(id, RequestId::random().digest()).await?;
+        let request = RequestId::random().digest();
+        let outcome = self.foundation.store.retry(id, request, Actor::Operator).await?;
         tracing::info!(connection = %id, actor = ACTOR, ?outcome, "retry");
         Ok(outcome)
     }
@@ -93,7 +96,7 @@ impl Operator {
         let digest = self.foundation.naming.digest("connector", &[connector.as_bytes()]);
         let name = ConnectorName { shard: Shard::new(digest.as_bytes()[0]), slug: connector };
         let request = RequestId::random().digest();
-        let outcome = self.foundation.store.resume_connector(name, request).await?;
+        let outcome = self.foundation.store.resume_connector(name, request, BY).await?;
         tracing::info!(connector, actor = ACTOR, ?outcome, "resume");
         Ok(outcome)
     }

@@ -5,6 +5,9 @@
 -- KEYS[2]  owned     ZSET  {xx}:owner:<digest of owner>, ids by creation
 -- KEYS[3]  due       ZSET  {xx}:due, ids by next_at
 -- KEYS[4]  orphans   ZSET  {xx}:orphans, members by when they became orphans
+-- KEYS[5]  sealed    ZSET  {xx}:sealed, what is sealed by the key that sealed it
+-- KEYS[6]  outbox    STREAM  {xx}:outbox
+-- KEYS[7]  history   STREAM  {xx}:history
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  id        the connection
 -- ARGV[3]  owner     32 hex, digest of the owner, as it was listed
@@ -19,15 +22,18 @@
 --
 -- Why Lua: it may have been given back since it was listed, and must survive then. What is left
 -- of it is what a deletion leaves.
-local conn, owned, due, orphans = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local conn, owned, due, orphans, sealed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local request, id, owner = ARGV[1], ARGV[2], ARGV[3]
 local retention, grace, member = tonumber(ARGV[4]), ARGV[5], 'conn:' .. ARGV[2]
+-- include: event/note
 
 local was = redis.call('HMGET', conn, 'owner', 'status', 'status_at', 'grant', 'deleted', 'stored',
-  'revoked', 'fence', 'withdrawn', 'restored')
+  'revoked', 'fence', 'withdrawn', 'restored', 'connector')
 redis.call('ZSCORE', owned, id)
 redis.call('ZSCORE', due, id)
 redis.call('ZSCORE', orphans, member)
+redis.call('ZSCORE', sealed, member)
+local note = teller(KEYS[6], KEYS[7], 'system:sweep', '')
 if was[5] == request then
   -- In case the first call could not: without an owner these are receipts alone.
   if not was[1] and redis.call('PTTL', conn) == -1 then redis.call('PEXPIRE', conn, grace) end
@@ -54,12 +60,14 @@ if now - since < retention then
   redis.call('ZADD', orphans, was[3], member)
   return {'too_young', request, since + retention - now}
 end
+must_be_allowed('HSET', conn, 'deleted', request)
 redis.call('ZREM', owned, id)
 redis.call('ZREM', due, id)
 redis.call('ZREM', orphans, member)
+redis.call('ZREM', sealed, member, 'alt:' .. id)
 redis.call('UNLINK', conn)
-local left = {'deleted', request, 'deleted_at', string.format('%d', now), 'last_grant',
-  (tonumber(was[4]) or 0) + 1}
+local stamp = string.format('%d', now)
+local left = {'deleted', request, 'deleted_at', stamp, 'last_grant', (tonumber(was[4]) or 0) + 1}
 for at, field in ipairs({'stored', 'revoked', 'fence', 'withdrawn', 'restored'}) do
   if was[at + 5] then
     left[#left + 1] = field
@@ -67,5 +75,6 @@ for at, field in ipairs({'stored', 'revoked', 'fence', 'withdrawn', 'restored'})
   end
 end
 redis.call('HSET', conn, unpack(left)) -- at most 16
+note('reaped', {'connection', id, was[11] or '', owner}, stamp, words('since', was[3]))
 redis.call('PEXPIRE', conn, grace)
 return {'reaped', request}

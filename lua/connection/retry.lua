@@ -3,8 +3,11 @@
 --
 -- KEYS[1]  conn      HASH  {xx}:conn:<id>
 -- KEYS[2]  due       ZSET  {xx}:due, ids by next_at
+-- KEYS[3]  outbox    STREAM  {xx}:outbox
+-- KEYS[4]  history   STREAM  {xx}:history
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  id        the connection
+-- ARGV[3]  actor     who retries it, for the events
 --
 -- Returns  {"retried", request}           due now; also on a retry with the same request id
 --          {"not_failing", request}       nothing to mend
@@ -15,9 +18,12 @@
 -- Not allow-oom: on a full Redis nothing new starts.
 local conn, due = KEYS[1], KEYS[2]
 local request, id = ARGV[1], ARGV[2]
+-- include: event/note
 
-local was = redis.call('HMGET', conn, 'status', 'attempts', 'retried', 'lease_ends_at')
+local was = redis.call('HMGET', conn, 'status', 'attempts', 'retried', 'lease_ends_at', 'owner',
+  'connector')
 redis.call('ZSCORE', due, id)
+local note = teller(KEYS[3], KEYS[4], ARGV[3], '')
 if not was[1] then return {'absent', request} end
 if was[3] == request then return {'retried', request} end
 if was[1] ~= 'active' and was[1] ~= 'exhausted' then return {'inactive', request, was[1]} end
@@ -30,5 +36,9 @@ local stamp = string.format('%d', now)
 if (tonumber(was[4]) or 0) <= now then redis.call('ZADD', due, stamp, id) end
 redis.call('HSET', conn, 'status', 'active', 'status_at', stamp, 'attempts', 0, 'next_at', stamp,
   'retried', request, 'updated_at', stamp)
+if was[1] == 'exhausted' then
+  note('recovered', {'connection', id, was[6] or '', was[5] or ''}, stamp,
+    words('from', 'exhausted', 'reason', 'retried'))
+end
 redis.call('HDEL', conn, 'reason', 'failing_at')
 return {'retried', request}

@@ -4,6 +4,8 @@
 -- KEYS[1]  conn      HASH  {xx}:conn:<id>
 -- KEYS[2]  due       ZSET  {xx}:due, ids by next_at
 -- KEYS[3]  orphans   ZSET  {xx}:orphans, members by when they became orphans
+-- KEYS[4]  outbox    STREAM  {xx}:outbox
+-- KEYS[5]  history   STREAM  {xx}:history
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  id        the connection
 -- ARGV[3]  owner     32 hex, digest of the owner
@@ -18,10 +20,13 @@
 -- Why Lua: what it was is remembered in the step that makes it an orphan, and two indexes follow.
 local conn, due, orphans = KEYS[1], KEYS[2], KEYS[3]
 local request, id, owner, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- include: event/note
 
-local was = redis.call('HMGET', conn, 'owner', 'status', 'reason', 'status_at', 'withdrawn')
+local was = redis.call('HMGET', conn, 'owner', 'status', 'reason', 'status_at', 'withdrawn',
+  'connector')
 redis.call('ZSCORE', due, id)
 redis.call('ZSCORE', orphans, 'conn:' .. id)
+local note = teller(KEYS[4], KEYS[5], 'operator', '')
 if not was[1] and was[2] then return {'corrupt', request} end
 if was[1] ~= owner then return {'absent', request} end
 -- What came since is none of this request's.
@@ -45,4 +50,6 @@ redis.call('ZREM', due, id)
 redis.call('HSET', conn, 'status', 'orphaned', 'status_at', stamp, 'was', was[2],
   'was_reason', was[3] or '', 'reason', reason, 'updated_at', stamp,
   'withdrawn', request .. ' ' .. (was[5] or ''):sub(1, 98))
+note('orphaned', {'connection', id, was[6] or '', owner}, stamp,
+  words('from', was[2], 'reason', reason))
 return {'withdrawn', request}

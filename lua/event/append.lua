@@ -13,28 +13,19 @@
 -- ARGV[7]   actor     by whom, a word
 -- ARGV[8]   host      of the provider; empty for none
 -- ARGV[9]   detail    word=value pairs, sanitised, at most 400 characters
--- ARGV[10]  kept      events that an outbox keeps at the most, about
--- ARGV[11]  told      events that a history keeps at the most, about
--- ARGV[12]  grace     ms a receipt lives
+-- ARGV[10]  grace     ms a receipt lives
 --
 -- Returns  {"told", request}   also on a retry
 --
 -- Why Lua: both streams and the receipt come together, and a retry tells nothing twice.
-local outbox, history, receipt = KEYS[1], KEYS[2], KEYS[3]
-local request, kept, told, grace = ARGV[1], ARGV[10], ARGV[11], ARGV[12]
+local outbox, history, receipt, request, grace = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[10]
+-- include: event/note
 
-redis.call('XLEN', outbox)
-redis.call('XLEN', history)
+local note = teller(outbox, history, ARGV[7], ARGV[8])
 if redis.call('GET', receipt) then return {'told', request} end
+must_be_allowed('SET', receipt, '1', 'PX', grace)
 local time = redis.call('TIME')
-local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
-local fields = {'type', ARGV[2], 'kind', ARGV[3], 'id', ARGV[4], 'name', ARGV[5], 'owner', ARGV[6],
-  'actor', ARGV[7], 'host', ARGV[8], 'at', now, 'detail', ARGV[9]}
-local id = redis.call('XADD', history, 'MAXLEN', '~', told, '*', unpack(fields))
--- The same id in both, unless the history was removed while the clock jumped back.
-local same = redis.pcall('XADD', outbox, 'NOMKSTREAM', 'MAXLEN', '~', kept, id, unpack(fields))
-if type(same) == 'table' and same.err then
-  redis.call('XADD', outbox, 'NOMKSTREAM', 'MAXLEN', '~', kept, '*', unpack(fields))
-end
-redis.call('SET', receipt, id, 'PX', grace)
+local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+note(ARGV[2], {ARGV[3], ARGV[4], ARGV[5], ARGV[6]}, stamp, ARGV[9])
+redis.call('SET', receipt, '1', 'PX', grace)
 return {'told', request}

@@ -58,6 +58,10 @@ struct Fields {
     access_token: Value,
     refresh_token: Value,
     expires_in: Value,
+    // As GitHub and LinkedIn call it, as Keycloak does, and as Intuit does.
+    refresh_token_expires_in: Value,
+    refresh_expires_in: Value,
+    x_refresh_token_expires_in: Value,
     scope: Value,
     error: Value,
 }
@@ -65,7 +69,18 @@ struct Fields {
 impl Default for Fields {
     fn default() -> Self {
         let [access_token, refresh_token, expires_in, scope, error] = [const { Value::Null }; 5];
-        Self { access_token, refresh_token, expires_in, scope, error }
+        let [refresh_token_expires_in, refresh_expires_in, x_refresh_token_expires_in] =
+            [const { Value::Null }; 3];
+        Self {
+            access_token,
+            refresh_token,
+            expires_in,
+            refresh_token_expires_in,
+            refresh_expires_in,
+            x_refresh_token_expires_in,
+            scope,
+            error,
+        }
     }
 }
 
@@ -111,6 +126,15 @@ impl Fields {
         }
         if let Some(seconds) = seconds(&self.expires_in) {
             tokens.insert("expires_in".to_owned(), seconds.into());
+        }
+        let lives = [
+            &self.refresh_token_expires_in,
+            &self.refresh_expires_in,
+            &self.x_refresh_token_expires_in,
+        ];
+        // Nothing is what Keycloak says of a token without an end.
+        if let Some(seconds) = lives.into_iter().find_map(seconds).filter(|seconds| *seconds > 0) {
+            tokens.insert("refresh_token_expires_in".to_owned(), seconds.into());
         }
         if let Some(scope) = scope(&self.scope) {
             tokens.insert("scope".to_owned(), scope.into());
@@ -195,6 +219,25 @@ mod tests {
             let answer = read(&format!(r#"{{"access_token":"a","expires_in":{life}}}"#)).unwrap();
             assert_eq!(answer.get("expires_in").and_then(Value::as_u64), seconds, "{life}");
         }
+    }
+
+    /// C-9: by whichever name; nothing, and what is no number, is undisclosed, which is not never.
+    #[test]
+    fn the_life_of_a_refresh_token_has_three_names() {
+        let read = |fields: &str| {
+            let answer = read(&format!(r#"{{"access_token":"a",{fields}}}"#)).unwrap();
+            answer.get("refresh_token_expires_in").and_then(Value::as_u64)
+        };
+        for name in ["refresh_token_expires_in", "refresh_expires_in", "x_refresh_token_expires_in"]
+        {
+            assert_eq!(read(&format!(r#""{name}":8726400"#)), Some(8_726_400), "{name}");
+            assert_eq!(read(&format!(r#""{name}":"1800""#)), Some(1800), "{name}");
+            for undisclosed in ["0", "-1", "null", "\"never\"", "{}"] {
+                assert_eq!(read(&format!(r#""{name}":{undisclosed}"#)), None, "{undisclosed}");
+            }
+        }
+        let form = tokens_in(b"access_token=a&refresh_token_expires_in=60").unwrap();
+        assert!(String::from_utf8(form).unwrap().contains(r#""refresh_token_expires_in":60"#));
     }
 
     #[test]

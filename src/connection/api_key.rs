@@ -2,6 +2,7 @@
 
 use super::{
     ApiKey, ApiSecret, AuthType, ConnectionError, Connections, CredentialSecret, PATIENCE, settle,
+    storing::Lives,
 };
 use crate::store::{ConnectionId, Status};
 
@@ -48,7 +49,8 @@ impl Connections {
             return Err(ConnectionError::InvalidKey { why });
         }
         let secret = CredentialSecret::from_key(api_key, api_secret);
-        let new = self.inner.prepare_secret(owner, connector, id, &secret, None).await?;
+        let new =
+            self.inner.prepare_secret(owner, connector, id, &secret, Lives::default()).await?;
         self.inner.store(&new).await
     }
 

@@ -10,7 +10,7 @@ use super::{
     ConnectionError, Connections, Connector, ExchangeClass, ExchangeError, Inner, Refreshed,
     limits::HeldPlace,
 };
-use crate::store::Class;
+use crate::store::{Actor, By, Class};
 
 /// How long a person's call waits for a place at the most.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,6 +45,7 @@ impl Inner {
         call: impl Future<Output = Result<T, ExchangeError>>,
         refusal: fn(&T) -> Option<&str>,
     ) -> Result<Result<T, ExchangeError>, ConnectionError> {
+        let by = By { actor: Actor::Owner, idp_host: connector.idp_host() };
         let place = self.place_within(connector, patience).await?;
         let answer = call.await;
         let refused = match &answer {
@@ -55,10 +56,10 @@ impl Inner {
         };
         let accepted = refused.as_ref().is_none_or(|error| error.class == ExchangeClass::Rejected);
         if let Some(error) = &refused {
-            self.pause_for(&connector.slug, None, error).await;
+            self.pause_for(&connector.slug, None, error, by).await;
         }
         if let Some(place) = place {
-            place.leave(true, accepted).await;
+            place.leave(true, accepted, by).await;
         }
         Ok(answer)
     }

@@ -36,6 +36,9 @@ pub struct Connector {
     pub issuer: Option<String>,
     /// How long before its end a token is refreshed. Default 5 min; at most a day.
     pub refresh_lead: Duration,
+    /// For so long after a sign-in the provider refreshes its grant, however often; then the user
+    /// must sign in again. `None`, the default, if that is not known. More than an hour.
+    pub max_lifetime: Option<Duration>,
     /// How much life a token must have left to be served. Default 30 s; at most `refresh_lead`.
     pub serve_margin: Duration,
     /// What it does about a refresh token that is presented twice.
@@ -191,6 +194,12 @@ impl Connector {
         Ok(self)
     }
 
+    /// The host that is asked for tokens, for events; empty if there is none.
+    #[must_use]
+    pub fn idp_host(&self) -> &str {
+        self.token_url.as_ref().and_then(Url::host_str).unwrap_or_default()
+    }
+
     fn bare(slug: String, auth: AuthType) -> Self {
         Self {
             slug,
@@ -204,6 +213,7 @@ impl Connector {
             scopes: Vec::new(),
             issuer: None,
             refresh_lead: Duration::from_secs(300),
+            max_lifetime: None,
             serve_margin: Duration::from_secs(30),
             replay: ReplayPolicy::Strict,
             rate: None,

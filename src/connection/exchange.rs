@@ -61,6 +61,9 @@ pub struct TokenAnswer {
     pub refresh_token: Option<RefreshToken>,
     /// How long the access token lives; `None` if undisclosed.
     pub expires_in: Option<Duration>,
+    /// How long the refresh token lives; `None` if undisclosed, and so is zero: some say it for
+    /// what has no end.
+    pub refresh_expires_in: Option<Duration>,
     /// The scopes that were granted, if said.
     pub scope: Option<String>,
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use oauth2::{
-    AsyncHttpClient, AuthType, HttpRequest, HttpResponse, RequestTokenError, TokenResponse,
-    TokenUrl,
-    basic::{BasicClient, BasicErrorResponse, BasicTokenResponse},
+    AsyncHttpClient, AuthType, HttpRequest, HttpResponse, RequestTokenError, StandardTokenResponse,
+    TokenResponse, TokenUrl,
+    basic::{BasicErrorResponse, BasicTokenType},
 };
 use reqwest::header::AUTHORIZATION;
+use serde::{Deserialize, Serialize};
 
 use super::{
     AccessToken, ClientAuth, CodeGrant, Connector, ExchangeClass, ExchangeError, RefreshToken,
@@ -32,7 +33,17 @@ pub struct HttpExchange {
 #[error("the HTTP client could not be made: {0}; is the CA bundle PEM?")]
 pub struct HttpExchangeError(String);
 
-type Heard = Result<BasicTokenResponse, RequestTokenError<ExchangeError, BasicErrorResponse>>;
+/// What the RFC does not know, in the form that `answer` brings it into.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Extra {
+    /// Seconds.
+    refresh_token_expires_in: Option<u64>,
+}
+
+impl oauth2::ExtraTokenFields for Extra {}
+
+type Answer = StandardTokenResponse<Extra, BasicTokenType>;
+type Heard = Result<Answer, RequestTokenError<ExchangeError, BasicErrorResponse>>;
 
 impl HttpExchange {
     /// Trusts the public roots.
@@ -116,7 +127,7 @@ impl HttpExchange {
 
 type Client = oauth2::Client<
     BasicErrorResponse,
-    BasicTokenResponse,
+    Answer,
     oauth2::basic::BasicTokenIntrospectionResponse,
     oauth2::StandardRevocableToken,
     oauth2::basic::BasicRevocationErrorResponse,
@@ -132,7 +143,7 @@ fn oauth2_client(connector: &Connector) -> Result<Client, ExchangeError> {
         let what = "the connector has no token endpoint";
         return Err(ExchangeError::new(ExchangeClass::Config, what));
     };
-    let client = BasicClient::new(oauth2::ClientId::new(connector.client_id.clone()))
+    let client = oauth2::Client::new(oauth2::ClientId::new(connector.client_id.clone()))
         .set_token_uri(TokenUrl::from_url(token_url.clone()))
         .set_auth_type(match connector.client_auth {
             ClientAuth::Basic => AuthType::BasicAuth,
@@ -161,7 +172,7 @@ pub(crate) fn tokens_in(body: &[u8]) -> Option<TokenAnswer> {
     serde_json::from_slice(&plain).ok().map(|answer| read(&answer))
 }
 
-fn read(answer: &BasicTokenResponse) -> TokenAnswer {
+fn read(answer: &Answer) -> TokenAnswer {
     let scopes = answer
         .scopes()
         .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
@@ -169,6 +180,7 @@ fn read(answer: &BasicTokenResponse) -> TokenAnswer {
         access_token: AccessToken::new(answer.access_token().secret()),
         refresh_token: answer.refresh_token().map(|token| RefreshToken::new(token.secret())),
         expires_in: answer.expires_in(),
+        refresh_expires_in: answer.extra_fields().refresh_token_expires_in.map(Duration::from_secs),
         scope: scopes,
     }
 }

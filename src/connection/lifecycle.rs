@@ -8,8 +8,8 @@ use super::{ConnectionError, Connections, Inner, exchange::sanitised};
 use crate::{
     digest::{Digest, RequestId},
     store::{
-        ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
-        DeletedConnection, NewConnection, Revoke, RevokedConnection, Status,
+        Actor, By, ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow,
+        CreatedConnection, DeletedConnection, NewConnection, Revoke, RevokedConnection, Status,
     },
 };
 
@@ -145,7 +145,8 @@ impl Connections {
     ) -> Result<RevokedConnection, ConnectionError> {
         let (owner, request) = (self.inner.owner(owner)?, request.digest());
         let reason = &sanitised(reason);
-        let revoke = Revoke { id, request, owner, reason };
+        let by = By { actor: Actor::Owner, idp_host: "" };
+        let revoke = Revoke { id, request, owner, reason, by };
         match self.foundation().store.revoke_connection(revoke).await? {
             RevokedConnection::Absent => Err(ConnectionError::NotFound),
             outcome => {
@@ -185,7 +186,8 @@ impl Connections {
     ) -> Result<DeletedConnection, ConnectionError> {
         let owner = self.inner.owner(owner)?;
         let store = &self.foundation().store;
-        let outcome = store.delete_connection(owner, id, request.digest()).await?;
+        let by = By { actor: Actor::Owner, idp_host: "" };
+        let outcome = store.delete_connection(owner, id, request.digest(), by).await?;
         if outcome == DeletedConnection::Deleted {
             tracing::info!(connection = %id, "connection deleted");
         }

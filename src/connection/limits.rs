@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use super::{
     ConnectionError, Connections, Connector, ExchangeClass, ExchangeError, Inner, Refreshed,
-    ReplayPolicy, refresh::Ended, schedule, settle::persist,
+    refresh::Ended, schedule, settle::persist, telling::by,
 };
 use crate::{
     digest::{Digest, RequestId},
     store::{
-        Caps, ConnectionId, ConnectorName, Pause, PauseRow, Paused, Release, Reserve, Reserved,
-        Resumed, Shard, StoreError,
+        Actor, By, Caps, ConnectionId, ConnectorName, Pause, PauseRow, Paused, Release, Reserve,
+        Reserved, Resumed, Shard, StoreError,
     },
 };
 
@@ -52,7 +52,8 @@ impl Connections {
     /// [`ConnectionError::UnknownConnector`], or a failure of the store.
     pub async fn resume(&self, connector: &str) -> Result<Resumed, ConnectionError> {
         let connector = self.inner.config.registry.lookup(connector)?;
-        Ok(self.inner.resume(connector).await?)
+        let by = By { actor: Actor::Operator, idp_host: connector.idp_host() };
+        Ok(self.inner.resume(connector, by).await?)
     }
 }
 
@@ -65,7 +66,7 @@ impl Inner {
         connector: Option<&Connector>,
     ) -> Result<Ended, ConnectionError> {
         let Some(connector) = connector else {
-            return self.begin_once(id, owner, ReplayPolicy::Strict).await;
+            return self.begin_once(id, owner, None).await;
         };
         // Only the worker, which serves all owners, has the patience to stand in line.
         let lease = connector.replay.patience() + SPARE;
@@ -73,10 +74,10 @@ impl Inner {
             Ok(place) => place,
             Err(told) => return Ok(Ended::Unbegun(told)),
         };
-        let begun = self.begin_once(id, owner, connector.replay).await;
+        let begun = self.begin_once(id, owner, Some(connector)).await;
         let ended = begun.as_ref().ok();
         let made = ended.is_some_and(|ended| !matches!(ended, Ended::Unbegun(_)));
-        place.leave(made, ended.is_some_and(accepts_the_host)).await;
+        place.leave(made, ended.is_some_and(accepts_the_host), by(owner, Some(connector))).await;
         begun
     }
 
@@ -112,6 +113,7 @@ impl Inner {
         connector: &str,
         id: Option<&ConnectionId>,
         error: &ExchangeError,
+        by: By<'_>,
     ) -> Option<Duration> {
         let connector = self.config.registry.lookup(connector).ok()?;
         let host = match error.class {
@@ -132,6 +134,7 @@ impl Inner {
             reason: &error.reason,
             first: FIRST_PAUSE,
             longest: LONGEST_PAUSE,
+            by,
         };
         match persist(|| self.foundation.store.pause_connector(pause)).await {
             Ok(Paused::Paused { remaining }) => {
@@ -163,10 +166,10 @@ impl Inner {
         }
     }
 
-    async fn resume(&self, connector: &Connector) -> Result<Resumed, StoreError> {
+    async fn resume(&self, connector: &Connector, by: By<'_>) -> Result<Resumed, StoreError> {
         let request = RequestId::random().digest();
         let resumed =
-            self.foundation.store.resume_connector(self.name_of(connector), request).await?;
+            self.foundation.store.resume_connector(self.name_of(connector), request, by).await?;
         if resumed == Resumed::Resumed {
             metrics::counter!("vestibule_connector_resumed_total",
                 "connector" => connector.slug.clone())
@@ -199,12 +202,12 @@ pub(super) struct HeldPlace<'a> {
 
 impl HeldPlace<'_> {
     /// The call is over, or was never made; and if it shows that, the provider accepts the host.
-    pub(super) async fn leave(self, made: bool, accepted: bool) {
+    pub(super) async fn leave(self, made: bool, accepted: bool, by: By<'_>) {
         let Self { inner, connector, holder, probe, entered } = self;
         inner.under_way.leave(&connector.slug, entered);
         if accepted {
             inner.under_way.fits(&connector.slug);
-            if probe && let Err(error) = inner.resume(connector).await {
+            if probe && let Err(error) = inner.resume(connector, by).await {
                 tracing::warn!(connector = connector.slug, %error,
                     "a pause is not ended: the next refresh will");
             }

@@ -45,6 +45,7 @@ mod secret;
 mod settle;
 mod sign_in;
 mod storing;
+mod telling;
 mod under_way;
 mod vend;
 
@@ -93,7 +94,7 @@ use crate::{
     digest::RequestId,
     foundation::Foundation,
     pkce::PkceStates,
-    store::{self, ConnectionId, Retry, StoreError},
+    store::{self, Actor, ConnectionId, Retry, StoreError},
 };
 
 /// What connections need besides the store.
@@ -270,7 +271,8 @@ impl Connections {
     ///
     /// A failure of the store.
     pub async fn retry(&self, id: &ConnectionId) -> Result<Retry, StoreError> {
-        self.inner.foundation.store.retry(id, RequestId::random().digest()).await
+        let request = RequestId::random().digest();
+        self.inner.foundation.store.retry(id, request, Actor::Operator).await
     }
 
     /// Commits what the [journal](ConnectionsConfig::journal) holds of exchanges whose process died,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionError, Connections, Connector, CredentialSecret, TokenAnswer};
+use super::{
+    ConnectionError, Connections, Connector, CredentialSecret, TokenAnswer, storing::Lives,
+};
 use crate::{
     digest::Digest,
     store::{ConnectionId, millis},
@@ -20,6 +22,8 @@ pub(crate) struct Obtained {
     connection: String,
     secret: CredentialSecret,
     expires_in_ms: Option<u64>,
+    #[serde(default)]
+    refresh_expires_in_ms: Option<u64>,
 }
 
 impl Obtained {
@@ -29,12 +33,14 @@ impl Obtained {
         connector: &str,
         answer: &TokenAnswer,
     ) -> Self {
+        let lives = Lives::of(answer);
         Self {
             owner: owner.to_owned(),
             connector: connector.to_owned(),
             connection: place.to_string(),
             secret: CredentialSecret::from_answer(answer, None),
-            expires_in_ms: answer.expires_in.map(millis),
+            expires_in_ms: lives.access.map(millis),
+            refresh_expires_in_ms: lives.refresh.map(millis),
         }
     }
 
@@ -90,8 +96,11 @@ impl Connections {
         age: Duration,
     ) -> Result<(), ConnectionError> {
         let (place, connector) = (obtained.place()?, self.connector(&obtained.connector)?);
-        let life = obtained.expires_in_ms.map(Duration::from_millis);
-        let left = life.map(|life| life.saturating_sub(age));
+        let lives = Lives {
+            access: obtained.expires_in_ms.map(Duration::from_millis),
+            refresh: obtained.refresh_expires_in_ms.map(Duration::from_millis),
+        };
+        let left = lives.after(age);
         let Obtained { owner, secret, .. } = obtained;
         let new = self.inner.prepare_secret(owner, connector, Some(&place), secret, left).await?;
         let new = new.requested_as(self.obtained_by(sign_in, &place));

@@ -6,11 +6,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     AccessToken, AuthType, ConnectionError, Connector, CredentialSecret, ExchangeClass,
-    ExchangeError, Inner, ReplayPolicy, TokenAnswer,
+    ExchangeError, Inner, ReplayPolicy, TokenAnswer, telling::by,
 };
 use crate::{
     digest::{Digest, RequestId},
-    store::{Attempt, Begin, Begun, ConnectionId, Renewal, Status},
+    store::{Attempt, Begin, Begun, By, ConnectionId, Renewal, Status},
 };
 
 /// How often a lease is renewed: three times within itself.
@@ -123,8 +123,10 @@ impl Inner {
         &self,
         id: &ConnectionId,
         owner: Option<Digest>,
-        replay: ReplayPolicy,
+        connector: Option<&Connector>,
     ) -> Result<Ended, ConnectionError> {
+        let replay = connector.map_or(ReplayPolicy::Strict, |connector| connector.replay);
+        let by = by(owner, connector);
         let holder = RequestId::random().digest();
         // Before the lease is asked for: it ends no sooner than is reckoned with here.
         let asked_at = Instant::now();
@@ -137,11 +139,13 @@ impl Inner {
             instance: &self.config.instance,
             forgiven: replay.forgiven(),
             settled: lease + self.config.journal_window,
+            lifetime: connector.and_then(|connector| connector.max_lifetime),
+            by,
         };
         Ok(Ended::Unbegun(match self.foundation.store.begin(attempt).await? {
             Begin::Begun(begun) => {
                 let exchange =
-                    Exchange { inner: self, id, holder, asked_at, replay, begun: &begun };
+                    Exchange { inner: self, id, holder, asked_at, replay, by, begun: &begun };
                 return Ok(exchange.run().await);
             }
             Begin::Held { remaining } => Refreshed::Held { remaining },
@@ -174,6 +178,8 @@ pub(super) struct Exchange<'a> {
     /// When the lease was asked for.
     pub(super) asked_at: Instant,
     pub(super) replay: ReplayPolicy,
+    /// Who wants it.
+    pub(super) by: By<'a>,
     holder: Digest,
 }
 

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{AuthType, ClientAuth, ConnectionError, Connector, Quirk};
 
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The connectors that are known: frozen once made. Clones are handles to the same.
@@ -188,6 +189,12 @@ fn range_fault(connector: &Connector) -> Fault {
     if connector.refresh_lead > DAY {
         return Some(("refresh_lead", "is at most a day"));
     }
+    if connector.max_lifetime.is_some() && connector.auth != AuthType::OAuth2 {
+        return Some(("max_lifetime", "has no meaning for this auth: leave it out"));
+    }
+    if connector.max_lifetime.is_some_and(|most| most <= HOUR) {
+        return Some(("max_lifetime", "is more than an hour; leave it out if it is not known"));
+    }
     if connector.serve_margin > connector.refresh_lead {
         return Some(("serve_margin", "is at most refresh_lead, or nothing is served while warm"));
     }
@@ -267,7 +274,7 @@ mod tests {
         let url = || Url::parse("https://p.example/t").unwrap();
         let host = Connector::client_credentials("p", url(), "c", ClientSecret::new("s")).unwrap();
         let user = connector("p", "https://p.example/t").unwrap();
-        let cases: [(&Connector, Spoil, &str); 17] = [
+        let cases: [(&Connector, Spoil, &str); 20] = [
             (&user, |c| c.authorize_url = None, "authorize_url"),
             (&user, |c| c.token_url = None, "token_url"),
             (&user, |c| c.client_id.clear(), "client_id"),
@@ -277,6 +284,9 @@ mod tests {
             (&user, |c| c.scopes = vec![String::new()], "scopes"),
             (&user, |c| c.refresh_lead = DAY * 2, "refresh_lead"),
             (&user, |c| c.serve_margin = Duration::from_secs(301), "serve_margin"),
+            (&user, |c| c.max_lifetime = Some(HOUR), "max_lifetime"),
+            (&user, |c| c.max_lifetime = Some(HOUR * 2), ""),
+            (&host, |c| c.max_lifetime = Some(DAY), "max_lifetime"),
             (&user, |c| c.device_authorization_url = c.token_url.clone(), ""),
             (&user, |c| c.slug = "P".into(), "slug"),
             (&host, |c| c.client_secret = None, "client_secret"),

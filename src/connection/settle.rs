@@ -6,15 +6,16 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Refreshed,
+    ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner, Refreshed,
     TokenAnswer,
     journal::Entry,
     limits::spread_out,
     refresh::{Ended, Exchange},
     schedule,
+    storing::Lives,
 };
 use crate::{
-    digest::RequestId,
+    digest::{Digest, RequestId},
     store::{Class, CommitOutcome, Fail, FailOutcome, FailureKind, StoreError, millis},
 };
 
@@ -42,10 +43,10 @@ impl Exchange<'_> {
         answer: TokenAnswer,
         started: Instant,
     ) -> Refreshed {
-        let next = |life| schedule::next_refresh(life, connector.refresh_lead, self.id);
         let secret = CredentialSecret::from_answer(&answer, Some(before));
-        let renewed_with = self.inner.renewed_with(&connector.slug, &secret);
-        let refreshable = renewed_with.and(answer.expires_in);
+        let refreshable = self.inner.renewed_with(&connector.slug, &secret).is_some();
+        let (lives, since) = (self.lives(&answer, started), self.begun.signed_in_for);
+        let next_in = Inner::next_in(connector, refreshable, lives, since, self.id);
         let entry = Entry {
             connection: self.id.to_string(),
             owner: *self.begun.owner.as_bytes(),
@@ -56,20 +57,22 @@ impl Exchange<'_> {
             presented: *self.begun.refresh_token.as_bytes(),
             secret,
             began_at_ms: self.inner.foundation.store.now_ms() - millis(started.elapsed()),
-            expires_in_ms: answer.expires_in.map(millis),
-            next_in_ms: refreshable.map(next).map(millis),
+            expires_in_ms: lives.access.map(millis),
+            refresh_expires_in_ms: lives.refresh.map(millis),
+            next_in_ms: next_in.map(millis),
         };
         self.journal(&entry).await;
         let sealed = match entry.seal_secret(self.inner).await {
             Ok(Some(sealed)) => sealed,
-            Ok(None) => return self.unpersisted(answer),
+            Ok(None) => return self.unpersisted(answer, entry.name()).await,
             Err(error) => {
                 tracing::error!(connection = %self.id, %error, "a refreshed credential is not sealed");
-                return self.unpersisted(answer);
+                return self.unpersisted(answer, entry.name()).await;
             }
         };
         let store = &self.inner.foundation.store;
-        let decided = persist(|| store.commit(entry.commit(&sealed, started.elapsed()))).await;
+        let decided =
+            persist(|| store.commit(entry.commit(&sealed, started.elapsed(), self.by))).await;
         if decided.is_ok()
             && let Err(error) = self.inner.config.journal.decided(entry.name()).await
         {
@@ -112,8 +115,20 @@ impl Exchange<'_> {
                 tracing::error!(connection = %self.id, %error,
                     rotated = answer.refresh_token.is_some(),
                     "refresh_rotation_persistence_failed: Redis did not take the new token");
-                self.unpersisted(answer)
+                self.unpersisted(answer, entry.name()).await
             }
+        }
+    }
+
+    /// How long what was answered lives, from when the exchange began. A refresh token that was left
+    /// out is the one that was presented, with the end that it had.
+    fn lives(&self, answer: &TokenAnswer, started: Instant) -> Lives {
+        let said = Lives::of(answer);
+        let asked_before = started.duration_since(self.asked_at);
+        let had = self.begun.refresh_expires_in.map(|left| left.saturating_sub(asked_before));
+        match answer.refresh_token {
+            Some(_) => said,
+            None => Lives { refresh: had.or(said.refresh), ..said },
         }
     }
 
@@ -135,7 +150,12 @@ impl Exchange<'_> {
     }
 
     /// The caller at least gets the token.
-    fn unpersisted(&self, answer: TokenAnswer) -> Refreshed {
+    async fn unpersisted(&self, answer: TokenAnswer, commit: Digest) -> Refreshed {
+        // What was not rotated is asked for again.
+        if answer.refresh_token.is_some() {
+            let told = (self.begun.connector.as_str(), self.begun.owner, commit);
+            self.inner.tell_unpersisted(self.id, told, self.by, None).await;
+        }
         metrics::counter!("vestibule_refresh_unpersisted_total",
             "connector" => self.begun.connector.clone())
         .increment(1);
@@ -146,7 +166,8 @@ impl Exchange<'_> {
     pub(super) async fn fail(&self, error: ExchangeError) -> Ended {
         let forgiving = self.undecided_for() < self.replay.forgiven();
         let undecided_before = self.begun.undecided_since.is_some();
-        let paused = self.inner.pause_for(&self.begun.connector, Some(self.id), &error).await;
+        let paused =
+            self.inner.pause_for(&self.begun.connector, Some(self.id), &error, self.by).await;
         let (kind, reason) = match error.class {
             // The provider may refuse the second presentation of a token that it rotated for a
             // crashed replica: inside its grace that is not the last word.
@@ -192,6 +213,7 @@ impl Exchange<'_> {
                 reason,
                 backoff,
                 horizon,
+                by: self.by,
             })
         })
         .await;

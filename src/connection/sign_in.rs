@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     AuthorizationCode, CodeGrant, ConnectionError, ExchangeError, Inner, PATIENCE, SignInError,
-    settle,
+    settle, telling::Began,
 };
 use crate::{
     digest::RequestId,
@@ -110,7 +110,7 @@ pub struct Finished {
 
 impl Inner {
     pub(super) async fn start(&self, sign_in: SignIn<'_>) -> Result<Started, SignInError> {
-        self.owner(sign_in.owner)?;
+        let owner = self.owner(sign_in.owner)?;
         let connector = self.config.registry.lookup(sign_in.connector)?;
         let Some(mut authorize_url) = connector.authorize_url.clone() else {
             return Err(ConnectionError::other_auth(connector).into());
@@ -140,6 +140,9 @@ impl Inner {
         record.reauthorises =
             sign_in.reauthorises.map(|id| id.as_str().to_owned()).unwrap_or_default();
         self.pkce.put(&state, &record).await?;
+        let (name, reauthorises) = (self.pkce.name(&state), &*record.reauthorises);
+        let began = Began { connector: sign_in.connector, owner, reauthorises };
+        self.tell_started((name.shard, &name.digest.to_hex()), began).await;
 
         {
             let mut query = authorize_url.query_pairs_mut();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ConnectionError, Connector, CredentialSecret, Inner, TokenAnswer, schedule};
 use crate::{
     digest::{Digest, RequestId},
-    store::{ConnectionId, NewCredential, Stored},
+    store::{Actor, By, ConnectionId, NewCredential, Stored},
 };
 
 /// Sealed, named, and with a request id: storing it again is the same.
@@ -15,9 +15,34 @@ pub(super) struct Prepared {
     owner: Digest,
     connector: String,
     sealed: Vec<u8>,
+    sealed_by: u32,
     refresh_token: Option<Digest>,
-    expires_in: Option<Duration>,
+    lives: Lives,
     next_in: Option<Duration>,
+    idp_host: String,
+}
+
+/// How long what was given lives; `None` where that is undisclosed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lives {
+    pub(super) access: Option<Duration>,
+    pub(super) refresh: Option<Duration>,
+}
+
+impl Lives {
+    /// As a provider said it.
+    pub(super) fn of(answer: &TokenAnswer) -> Self {
+        Self {
+            access: answer.expires_in,
+            refresh: answer.refresh_expires_in.filter(|it| !it.is_zero()),
+        }
+    }
+
+    /// So much later.
+    pub(super) fn after(self, ago: Duration) -> Self {
+        let left = |life: Duration| life.saturating_sub(ago);
+        Self { access: self.access.map(left), refresh: self.refresh.map(left) }
+    }
 }
 
 impl Prepared {
@@ -40,7 +65,7 @@ impl Inner {
             return Err(ConnectionError::other_auth(connector));
         }
         let secret = CredentialSecret::from_answer(answer, None);
-        self.prepare_secret(owner, connector, id, &secret, answer.expires_in).await
+        self.prepare_secret(owner, connector, id, &secret, Lives::of(answer)).await
     }
 
     pub(super) async fn prepare_secret(
@@ -49,7 +74,7 @@ impl Inner {
         connector: &Connector,
         id: Option<&ConnectionId>,
         secret: &CredentialSecret,
-        expires_in: Option<Duration>,
+        lives: Lives,
     ) -> Result<Prepared, ConnectionError> {
         let owner = self.owner(owner)?;
         let id = id.cloned().unwrap_or_else(|| ConnectionId::random(owner));
@@ -60,18 +85,37 @@ impl Inner {
         let place = Self::place(&id, owner, &connector.slug);
         let sealed = self.foundation.seal.seal_long(self.binding(&place), secret).await?;
         let refresh_token = self.renewed_with(&connector.slug, secret);
-        let next = |life| schedule::next_refresh(life, connector.refresh_lead, &id);
-        let next_in = refresh_token.and(expires_in).map(next);
+        let next_in = Self::next_in(connector, refresh_token.is_some(), lives, None, &id);
         Ok(Prepared {
             request: RequestId::random().digest(),
             owner,
             connector: connector.slug.clone(),
             sealed,
+            sealed_by: self.foundation.seal.sealed_by().number(),
             refresh_token,
-            expires_in,
+            lives,
             next_in,
+            idp_host: connector.idp_host().to_owned(),
             id,
         })
+    }
+
+    /// When what was given is to be refreshed, so long after its owner signed in; without anything
+    /// to refresh it with, it is looked at when it ends.
+    pub(super) fn next_in(
+        connector: &Connector,
+        refreshable: bool,
+        lives: Lives,
+        signed_in_for: Option<Duration>,
+        id: &ConnectionId,
+    ) -> Option<Duration> {
+        if !refreshable {
+            return lives.access;
+        }
+        let signed_in_for = signed_in_for.unwrap_or_default();
+        let rest = connector.max_lifetime.map(|most| most.saturating_sub(signed_in_for));
+        let deadline = lives.refresh.into_iter().chain(rest).min();
+        schedule::next_due(lives.access, connector.refresh_lead, deadline, id)
     }
 
     pub(super) async fn store(&self, new: &Prepared) -> Result<ConnectionId, ConnectionError> {
@@ -81,9 +125,12 @@ impl Inner {
             owner: new.owner,
             connector: &new.connector,
             secret: &new.sealed,
+            sealed_by: new.sealed_by,
             refresh_token: new.refresh_token,
-            expires_in: new.expires_in,
+            expires_in: new.lives.access,
+            refresh_expires_in: new.lives.refresh,
             next_in: new.next_in,
+            by: By { actor: Actor::Owner, idp_host: &new.idp_host },
         };
         match self.foundation.store.store_credential(credential).await? {
             Stored::Stored { grant } => {

@@ -202,6 +202,7 @@ impl DeviceSignIns {
             if !created.joined {
                 let (id, prompt) = (created.id, spec.data.prompt);
                 let expires_in = created.expires_in;
+                inner.connections.tell_started(id, owner, connector, reauthorises).await?;
                 return Ok(StartedDevice { id, joined: false, prompt, expires_in });
             }
             if let Some(found) = inner.pendings.get(created.id).await? {

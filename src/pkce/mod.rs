@@ -21,7 +21,10 @@ use crate::{
     digest::RequestId,
     foundation::Foundation,
     seal::{Binding, Seal, SealError},
-    store::{Handed, Kind, NewRecord, Put, RecordName, StoreError, Take},
+    store::{
+        Actor, EventKind, Handed, Kind, NewEvent, NewRecord, Put, RecordName, StoreError, Subject,
+        Take,
+    },
 };
 
 /// How long a state lives: a person has ten minutes to sign in.
@@ -117,6 +120,7 @@ impl PkceStates {
             Ok(Take::Taken(handed)) => return self.open(&name, &handed),
             Ok(Take::AlreadyTaken { at_ms }) => {
                 tracing::warn!(record = %name.digest, at_ms, "a PKCE state was presented again");
+                self.tell_replay(&name).await;
                 NotFound::Replayed { at_ms }
             }
             Ok(Take::Expired) => NotFound::Expired,
@@ -145,7 +149,24 @@ impl PkceStates {
         }
     }
 
-    fn name(&self, state: &OauthState) -> RecordName {
+    /// Once a minute, however often it is presented.
+    async fn tell_replay(&self, name: &RecordName) {
+        let event = NewEvent {
+            kind: EventKind::ReplayRefused,
+            subject: Subject::State,
+            subject_id: &name.digest.to_hex(),
+            name: name.kind.as_str(),
+            owner: None,
+            actor: Actor::Owner,
+            idp_host: "",
+            detail: "",
+        };
+        let request = self.foundation.naming.digest("replay", &[name.digest.as_bytes()]);
+        self.foundation.tell(name.shard, event, request).await;
+    }
+
+    /// Where the record of a state is.
+    pub(crate) fn name(&self, state: &OauthState) -> RecordName {
         let digest = self.foundation.naming.digest("pkce", &[state.secret().as_bytes()]);
         RecordName::alone(Kind::Pkce, digest)
     }

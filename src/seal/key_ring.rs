@@ -13,7 +13,27 @@ use super::{Binding, DataKey, SealError, Sealer, envelope};
 pub struct KeyId([u8; 4]);
 
 impl KeyId {
-    pub(super) const NONE: Self = Self([0; 4]);
+    /// Of what no key sealed.
+    pub const NONE: Self = Self([0; 4]);
+
+    /// Its number, by which stores find what it sealed.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        u32::from_be_bytes(self.0)
+    }
+
+    /// From the name that a sealer gives its key: a ring's is the id itself.
+    pub(super) fn named(name: &str) -> Self {
+        let digits = name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        let id = digits.then(|| u32::from_str_radix(name, 16).ok()).flatten();
+        id.map_or_else(
+            || {
+                let [a, b, c, d, ..] = *blake3::hash(name.as_bytes()).as_bytes();
+                Self([a, b, c, d])
+            },
+            |number| Self(number.to_be_bytes()),
+        )
+    }
 
     pub(super) fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(bytes)
@@ -26,7 +46,7 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+        write!(f, "{:08x}", self.number())
     }
 }
 

@@ -215,6 +215,13 @@ impl Seal {
         Ok(codec::decode(&plain)?)
     }
 
+    /// Names the key that seals long-lived secrets now; [`KeyId::NONE`] for the passthrough. A
+    /// [`Sealer`] that names its keys otherwise than a ring is told apart by a digest of the name.
+    #[must_use]
+    pub fn sealed_by(&self) -> KeyId {
+        self.sealer.as_ref().map_or(KeyId::NONE, |sealer| KeyId::named(&sealer.key_id()))
+    }
+
     /// The id of the ring's key that a short-lived body names, readable or not: for the log line
     /// of a body that does not open.
     #[must_use]

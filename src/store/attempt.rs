@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{ConnectionId, Status};
+use super::{By, ConnectionId, Status};
 use crate::digest::Digest;
 
 /// An exchange that wants to start.
@@ -27,6 +27,10 @@ pub struct Attempt<'a> {
     /// So long after it no journal can decide the first presentation any more: past this, one more
     /// try is all that is left. Not longer than `forgiven`, and nobody waits for a journal.
     pub settled: Duration,
+    /// For so long after its sign-in the provider refreshes a grant; `None` for no end.
+    pub lifetime: Option<Duration>,
+    /// Who wants it.
+    pub by: By<'a>,
 }
 
 /// What became of a begin.
@@ -54,7 +58,8 @@ pub enum Begin {
     },
     /// It has no refresh token.
     NotRefreshable,
-    /// It is not active.
+    /// It is not active; perhaps only since this call found that its access token is dead, and that it
+    /// has no refresh token, or one that is past its end. Then it needs its owner.
     Inactive(Status),
     /// There is no such connection, or it is another owner's.
     Absent,
@@ -96,6 +101,10 @@ pub struct Begun {
     /// Since when an earlier attempt with the same refresh token is undecided: its holder died,
     /// or lost the answer. The replay policy says what may be done.
     pub undecided_since: Option<Duration>,
+    /// How long the refresh token still lives; `None` if undisclosed.
+    pub refresh_expires_in: Option<Duration>,
+    /// How long ago the grant was signed in to; `None` if that is not on record.
+    pub signed_in_for: Option<Duration>,
 }
 
 impl fmt::Debug for Begun {
@@ -135,16 +144,22 @@ pub struct Commit<'a> {
     pub presented: Digest,
     /// The new sealed secret.
     pub secret: &'a [u8],
+    /// The number of the key that sealed it.
+    pub sealed_by: u32,
     /// The digest of the refresh token in it.
     pub refresh_token: Option<Digest>,
     /// How long the access token still lives; `None` if undisclosed.
     pub expires_in: Option<Duration>,
+    /// How long the refresh token still lives; `None` if undisclosed.
+    pub refresh_expires_in: Option<Duration>,
     /// When it is to be refreshed next; `None` for never.
     pub next_in: Option<Duration>,
     /// How long ago the exchange began that brought the answer: of two answers to one refresh
     /// token that of the later exchange is current. Its beginning, because a holder that was
     /// paused cannot tell when the answer came.
     pub answered_ago: Duration,
+    /// Who refreshed it.
+    pub by: By<'a>,
 }
 
 /// What became of a commit.
@@ -192,93 +207,6 @@ impl CommitOutcome {
             Self::Superseded => "superseded",
             Self::Refused => "refused",
             Self::Gone => "gone",
-        }
-    }
-}
-
-/// What a failed exchange means for the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// The provider decided, and may decide otherwise later: back off.
-    Transient,
-    /// The answer was lost after the request was sent: the attempt stays on record.
-    Undecided,
-    /// The refresh token is dead.
-    NeedsReauth,
-    /// The host itself was refused, whatever it presented: nothing is counted against the
-    /// credential, which is looked at again after the backoff, or by whoever begins before.
-    Host,
-}
-
-impl FailureKind {
-    /// The word that stands for it in scripts.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Transient => "transient",
-            Self::Undecided => "undecided",
-            Self::NeedsReauth => "needs_reauth",
-            Self::Host => "host",
-        }
-    }
-}
-
-/// A failed exchange, to be recorded.
-#[derive(Debug, Clone)]
-pub struct Fail<'a> {
-    /// The connection.
-    pub id: &'a ConnectionId,
-    /// The digest of the request id.
-    pub request: Digest,
-    /// The fence of the attempt.
-    pub fence: u64,
-    /// The grant that the attempt began under.
-    pub grant: u64,
-    /// The digest of the refresh token that was presented.
-    pub presented: Digest,
-    /// What it means.
-    pub kind: FailureKind,
-    /// Why, sanitised: at most 200 printable characters, no URL, no secret.
-    pub reason: &'a str,
-    /// When to try again, unless it needs re-authorisation.
-    pub backoff: Duration,
-    /// It is given up when it has failed for so long; `None` for never.
-    pub horizon: Option<Duration>,
-}
-
-/// What became of a fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailOutcome {
-    /// Recorded; also on a retry with the same request id.
-    Recorded {
-        /// Failed attempts in a row, this one included.
-        attempts: u32,
-    },
-    /// The refresh token is dead, but a sibling of its secret was kept: that is current now, and
-    /// due at once.
-    Switched {
-        /// Failed attempts in a row, this one included.
-        attempts: u32,
-    },
-    /// It has failed for as long as the horizon, and is given up until somebody retries it.
-    Exhausted {
-        /// Failed attempts in a row, this one included.
-        attempts: u32,
-    },
-    /// A newer attempt, grant or secret judges. Nothing was written.
-    Stale,
-    /// The connection is gone. Nothing was written.
-    Gone,
-}
-
-impl FailOutcome {
-    /// Whether a failure of this kind has left another credential than before, or none.
-    pub(super) fn is_a_change(self, kind: FailureKind) -> bool {
-        match self {
-            Self::Recorded { .. } => kind == FailureKind::NeedsReauth,
-            Self::Switched { .. } | Self::Exhausted { .. } => true,
-            Self::Stale | Self::Gone => false,
         }
     }
 }

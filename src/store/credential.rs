@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{ConnectionId, Shard, Status};
+use super::{By, ConnectionId, Shard, Status};
 use crate::digest::Digest;
 
 /// A credential to be stored, after a sign-in or a re-authorisation.
@@ -18,12 +18,18 @@ pub struct NewCredential<'a> {
     pub connector: &'a str,
     /// The sealed secret.
     pub secret: &'a [u8],
+    /// The number of the key that sealed it: what an older key sealed is found by it.
+    pub sealed_by: u32,
     /// The digest of the refresh token in it; `None` if there is none.
     pub refresh_token: Option<Digest>,
     /// How long the access token lives; `None` if undisclosed.
     pub expires_in: Option<Duration>,
+    /// How long the refresh token lives; `None` if undisclosed, which is not never.
+    pub refresh_expires_in: Option<Duration>,
     /// When it is to be refreshed; `None` for never.
     pub next_in: Option<Duration>,
+    /// Who stores it.
+    pub by: By<'a>,
 }
 
 /// What became of storing a credential.

@@ -34,9 +34,10 @@ pub enum EventKind {
     TokenDeletedRevoked,
     /// A connection was deleted.
     TokenDeletedAdmin,
-    /// A connection needs its owner: only a new sign-in helps.
+    /// A connection needs its owner: only a new sign-in helps; or it was given up after failing for
+    /// too long, and its detail says `reason=exhausted`: then a retry by hand helps as well.
     NeedsReauth,
-    /// A connection that needed its owner, or was given up, works again.
+    /// A connection that needed its owner, or was given up, works again, or is tried again by hand.
     Recovered,
     /// A provider does not accept the host: nobody asks it for a while.
     ConnectorPaused,

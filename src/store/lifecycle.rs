@@ -9,7 +9,7 @@ use std::sync::Weak;
 
 use async_trait::async_trait;
 
-use super::{ConnectionId, Keeper, Status, StoreError};
+use super::{By, ConnectionId, Keeper, Status, StoreError};
 use crate::digest::Digest;
 
 /// The part of the port that a connection's owner needs. The rules and errors are [`Store`](super::Store)'s;
@@ -46,6 +46,7 @@ pub trait LifecycleStore {
         owner: Digest,
         id: &ConnectionId,
         request: Digest,
+        by: By<'_>,
     ) -> Result<DeletedConnection, StoreError>;
 
     /// Tells a keeper of every credential that changes, until it is dropped. The first call starts
@@ -96,7 +97,11 @@ pub struct ConnectionRow {
     pub ver: u64,
     /// When the access token runs out; `None` if undisclosed, or there is none.
     pub expires_at_ms: Option<u64>,
-    /// When it is to be refreshed, or tried again; `None` for never.
+    /// When the refresh token runs out; `None` if undisclosed, or there is none.
+    pub refresh_expires_at_ms: Option<u64>,
+    /// When its owner signed in last, or what was obtained elsewhere was stored.
+    pub authenticated_at_ms: Option<u64>,
+    /// When it is to be refreshed, tried again, or looked at, since it ends; `None` for never.
     pub next_at_ms: Option<u64>,
     /// Failed attempts in a row.
     pub attempts: u32,
@@ -139,6 +144,8 @@ pub struct Revoke<'a> {
     pub owner: Digest,
     /// Why, for people: sanitised, at most 200 characters.
     pub reason: &'a str,
+    /// Who revokes it.
+    pub by: By<'a>,
 }
 
 /// What became of revoking a connection.

@@ -19,7 +19,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Shard, StoreError, millis};
+use super::{By, Shard, StoreError, millis};
 use crate::digest::Digest;
 
 /// The part of the port that caps and pauses of providers need. The rules and errors are
@@ -40,6 +40,7 @@ pub trait LimitStore {
         &self,
         connector: ConnectorName<'_>,
         request: Digest,
+        by: By<'_>,
     ) -> Result<Resumed, StoreError>;
 
     /// Reads a pause, for people; `None` if the provider is not paused.
@@ -178,6 +179,8 @@ pub struct Pause<'a> {
     pub first: Duration,
     /// For how long at the most, within a day.
     pub longest: Duration,
+    /// Whose call it was that failed.
+    pub by: By<'a>,
 }
 
 impl Pause<'_> {

@@ -22,6 +22,7 @@ mod credential;
 mod device;
 mod error;
 pub(crate) mod event;
+mod failure;
 mod headers;
 mod lifecycle;
 mod limit;
@@ -32,8 +33,10 @@ mod outbox;
 mod pending;
 mod pending_id;
 pub mod redis;
+mod sealed;
 mod shard;
 mod sweep;
+pub(crate) mod telling;
 mod token;
 mod wake;
 
@@ -49,16 +52,14 @@ pub use self::{
         AccessStore, Orphan, OrphanPage, ReapConnection, Reaped, RestoredConnection,
         WithdrawConnection, WithdrawnConnection,
     },
-    attempt::{
-        Attempt, Begin, Begun, Commit, CommitOutcome, Fail, FailOutcome, FailureKind, Renewal,
-        Retry,
-    },
+    attempt::{Attempt, Begin, Begun, Commit, CommitOutcome, Renewal, Retry},
     changes::Keeper,
     connection_id::{ConnectionId, InvalidConnectionId, Status},
     credential::{Claim, CredentialRow, NewCredential, Stored},
     device::{AcquirePoll, DeviceStore, PollRelease, PollTurn, ReleasePoll},
     error::{Class, StoreError},
     event::{Actor, Event, EventId, EventKind, InvalidEventId, NewEvent, Subject},
+    failure::{Fail, FailOutcome, FailureKind},
     headers::{
         BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
         HeadersStatus, HeadersStore, InvalidHeadersId, MarkHeaders, MarkedHeaders, NewHeaders,
@@ -83,8 +84,10 @@ pub use self::{
         PendingRow, PutPending, Replaced,
     },
     pending_id::{InvalidPendingId, PendingId},
+    sealed::{SealedName, SealedRecord, SealedStore},
     shard::Shard,
     sweep::{BeginTurn, EndTurn, SweepName, SweepStore, Turn, TurnEnd},
+    telling::By,
     token::{
         DroppedScope, InvalidTokenId, ListedToken, MintReceipt, NewToken, PutToken, Revocation,
         ScopePage, TokenCursor, TokenId, TokenPage, TokenRow, TrimmedScope, Use,
@@ -114,6 +117,7 @@ pub trait Store:
     + SweepStore
     + HeadersStore
     + EventStore
+    + SealedStore
     + Send
     + Sync
     + Debug
@@ -172,7 +176,12 @@ pub trait Store:
     async fn fail(&self, fail: Fail<'_>) -> Result<FailOutcome, StoreError>;
 
     /// Tries a connection again at once that backs off, or was given up.
-    async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError>;
+    async fn retry(
+        &self,
+        id: &ConnectionId,
+        request: Digest,
+        actor: Actor,
+    ) -> Result<Retry, StoreError>;
 
     /// How many credentials are refresh-due now, over all shards. A bounded fan-out, not atomic.
     async fn due_backlog(&self) -> Result<u64, StoreError>;

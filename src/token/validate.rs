@@ -6,7 +6,7 @@ use super::{NotFound, Scope, TempTokens, TokenError, record::Body, text};
 use crate::{
     digest::RequestId,
     seal::{Seal, SealError},
-    store::{TokenId, TokenRow, Use},
+    store::{Actor, EventKind, NewEvent, Subject, TokenId, TokenRow, Use},
 };
 
 /// A token that is good for the request that it came with.
@@ -148,7 +148,13 @@ impl TempTokens {
             return Err(TokenError::NotFound(NotFound::OtherSubject));
         }
         let uses_left = match body.max_uses {
-            Some(limit) => Some(self.count(request, id, limit).await?),
+            Some(limit) => {
+                let counted = self.count(request, id, limit).await;
+                if let Err(TokenError::NotFound(NotFound::UsedUp)) = counted {
+                    self.tell_replay(id, &body.scope).await;
+                }
+                Some(counted?)
+            }
             None => None,
         };
         Ok(ValidatedToken {
@@ -184,6 +190,22 @@ impl TempTokens {
             Use::Expired => Err(TokenError::Expired),
             Use::Absent => Err(TokenError::NotFound(NotFound::Absent)),
         }
+    }
+
+    /// Once a minute, however often it is presented.
+    async fn tell_replay(&self, id: TokenId, scope: &str) {
+        let event = NewEvent {
+            kind: EventKind::ReplayRefused,
+            subject: Subject::State,
+            subject_id: &id.to_string(),
+            name: scope,
+            owner: None,
+            actor: Actor::Owner,
+            idp_host: "",
+            detail: "",
+        };
+        let request = self.foundation.naming.digest("replay", &[id.to_string().as_bytes()]);
+        self.foundation.tell(id.shard(), event, request).await;
     }
 
     fn open(&self, id: TokenId, sealed: &[u8]) -> Result<Body, TokenError> {

@@ -137,6 +137,7 @@ fn answer() -> TokenAnswer {
         refresh_token: Some(RefreshToken::new(format!("{CANARY}-refresh"))),
         expires_in: Some(Duration::from_secs(3600)),
         scope: None,
+        refresh_expires_in: None,
     }
 }
 

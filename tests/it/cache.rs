@@ -60,6 +60,7 @@ fn answer(access_token: &str) -> TokenAnswer {
         refresh_token: Some(RefreshToken::new(format!("to renew {access_token}"))),
         expires_in: Some(Duration::from_secs(3600)),
         scope: None,
+        refresh_expires_in: None,
     }
 }
 

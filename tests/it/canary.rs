@@ -355,6 +355,7 @@ impl Host {
             refresh_token: Some(RefreshToken::new(self.refresh.text())),
             expires_in: Some(Duration::from_secs(3600)),
             scope: None,
+            refresh_expires_in: None,
         };
         watched.see(&answer);
         ids.extend(watched.outcome(connections.store(&person, "demo", None, &answer).await));

@@ -159,6 +159,7 @@ impl Counter {
             refresh_token: None,
             expires_in: Some(HOUR),
             scope: None,
+            refresh_expires_in: None,
         }
     }
 }

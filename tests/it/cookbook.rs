@@ -130,7 +130,8 @@ async fn populate(store: &RedisStore) {
     let reserve = Reserve { connector: github, holder, lease: LIFE, caps, in_line: false };
     store.reserve(reserve).await.unwrap();
     let reason = "invalid_client";
-    let pause = Pause { connector: github, request: request(), reason, first: LIFE, longest: LIFE };
+    let (connector, first, longest) = (github, LIFE, LIFE);
+    let pause = Pause { connector, request: request(), reason, first, longest, by: verbs::BY };
     store.pause_connector(pause).await.unwrap();
 
     let (waited, ended) = (pending("eeff"), pending("0000"));
@@ -175,9 +176,12 @@ async fn store_credential(store: &RedisStore, id: &ConnectionId) {
         owner: owner_of(id),
         connector: "github",
         secret: verbs::SECRET,
+        sealed_by: 1,
         refresh_token: Some(Digest::NONE),
         expires_in: Some(LIFE),
+        refresh_expires_in: None,
         next_in: Some(Duration::ZERO),
+        by: verbs::BY,
     };
     store.store_credential(credential).await.unwrap();
 }
@@ -191,6 +195,8 @@ async fn begin(store: &RedisStore, end: &str, instance: &str) -> vestibule::stor
         instance,
         forgiven: LIFE,
         settled: LIFE,
+        lifetime: None,
+        by: verbs::BY,
     };
     match store.begin(attempt).await.unwrap() {
         vestibule::store::Begin::Begun(begun) => begun,
@@ -210,6 +216,7 @@ async fn fail(store: &RedisStore, end: &str, kind: FailureKind, reason: &str) {
         reason,
         backoff: Duration::from_secs(30),
         horizon: None,
+        by: verbs::BY,
     };
     store.fail(fail).await.unwrap();
 }

@@ -230,6 +230,7 @@ impl Moody {
             refresh_token: Some(RefreshToken::new(format!("refresh-{number}"))),
             expires_in: Some(Duration::from_secs(1800)),
             scope: None,
+            refresh_expires_in: None,
         }
     }
 }

@@ -78,6 +78,7 @@ async fn a_new_grant_is_not_overwritten_by_a_replay() {
         refresh_token: Some(RefreshToken::new("of the new grant")),
         expires_in: Some(Duration::from_secs(300)),
         scope: None,
+        refresh_expires_in: None,
     };
     replica.store(&owner, "demo", Some(&id), &granted).await.unwrap();
     let pass = replica.replay_journal().await.unwrap();

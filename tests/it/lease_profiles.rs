@@ -185,6 +185,8 @@ impl Scene {
             instance: "test",
             forgiven,
             settled: lease + Duration::from_secs(60),
+            lifetime: None,
+            by: crate::support::verbs::BY,
         };
         self.store.begin(attempt).await.unwrap()
     }
@@ -196,6 +198,7 @@ fn answer(number: u32) -> TokenAnswer {
         refresh_token: Some(RefreshToken::new(format!("refresh-{number}"))),
         expires_in: Some(Duration::from_secs(300)),
         scope: None,
+        refresh_expires_in: None,
     }
 }
 

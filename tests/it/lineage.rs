@@ -63,6 +63,9 @@ impl Side {
             refresh_token: Some(token),
             expires_in: Some(HOUR),
             next_in: Some(HOUR),
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.store.store_credential(new).await.unwrap()
     }
@@ -83,6 +86,8 @@ impl Side {
             instance: "t",
             forgiven: HOUR,
             settled: HOUR,
+            lifetime: None,
+            by: crate::support::verbs::BY,
         };
         self.store.begin(attempt).await.unwrap()
     }
@@ -113,6 +118,9 @@ impl Side {
             expires_in: Some(HOUR),
             next_in: Some(HOUR),
             answered_ago: Duration::from_millis(ago),
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.store.commit(commit).await.unwrap()
     }
@@ -128,6 +136,7 @@ impl Side {
             reason: "because",
             backoff: Duration::from_secs(60),
             horizon: None,
+            by: crate::support::verbs::BY,
         };
         self.store.fail(fail).await.unwrap()
     }
@@ -331,6 +340,9 @@ async fn a_decided_attempt_cannot_fail_again() {
             expires_in: Some(HOUR),
             next_in: Some(HOUR),
             answered_ago: Duration::ZERO,
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         side.store.commit(commit).await.unwrap();
         let late = side.fail(&good, fresh(), FailureKind::NeedsReauth).await;
@@ -401,6 +413,9 @@ async fn absurd_durations_do_not_break_a_record() {
                 expires_in: Some(life),
                 next_in: Some(Duration::ZERO),
                 answered_ago: ago,
+                sealed_by: 0,
+                refresh_expires_in: None,
+                by: crate::support::verbs::BY,
             };
             side.store.commit(commit).await.unwrap();
             let row = side.store.read_credential(&side.id).await.unwrap().unwrap();

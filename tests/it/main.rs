@@ -18,6 +18,8 @@ mod connectors;
 mod cookbook;
 mod device;
 mod docs;
+mod due_rules;
+mod events;
 mod examples;
 mod faults;
 mod giving_up;

@@ -67,6 +67,7 @@ impl Scene {
             refresh_token: Some(RefreshToken::new("r1")),
             expires_in: Some(HOUR),
             scope: None,
+            refresh_expires_in: None,
         };
         let id = self.connections.store("alice", "demo", None, &answer).await.unwrap();
         let mut raw = server::shared().await.raw().await;

@@ -140,6 +140,7 @@ fn what_is_wrong_is_named_without_its_value() {
         (user("refresh_lead_s = \"hunter2\""), vec!["`refresh_lead_s` must be u64"]),
         (user("refresh_lead_s = 90000"), vec!["connector x", "refresh_lead", "a day"]),
         (user("serve_margin_s = 999"), vec!["connector x", "serve_margin"]),
+        (user("max_lifetime_s = 3600"), vec!["connector x", "max_lifetime", "an hour"]),
         (user("rate = { calls = 0, per_s = 1 }"), vec!["`rate` must be", "nonzero"]),
         (user("rate = { calls = 1, per_s = 0 }"), vec!["connector x", "rate"]),
         (user("concurrency = 0"), vec!["`concurrency` must be", "nonzero"]),

@@ -9,7 +9,7 @@ use crate::{
     connection::{CredentialSecret, Inner},
     digest::Digest,
     seal::{Binding, SealError},
-    store::{Commit, ConnectionId, millis},
+    store::{By, Commit, ConnectionId, millis},
 };
 
 /// An answer of a provider that Redis has not decided about.
@@ -25,9 +25,11 @@ pub(in crate::connection) struct Entry {
     /// The digest of the refresh token that was presented: the base of the secret.
     pub(in crate::connection) presented: [u8; 16],
     pub(in crate::connection) secret: CredentialSecret,
-    /// When the exchange began, by the clock of the store; the two below count from it.
+    /// When the exchange began, by the clock of the store; the three below count from it.
     pub(in crate::connection) began_at_ms: u64,
     pub(in crate::connection) expires_in_ms: Option<u64>,
+    #[serde(default)]
+    pub(in crate::connection) refresh_expires_in_ms: Option<u64>,
     pub(in crate::connection) next_in_ms: Option<u64>,
 }
 
@@ -35,12 +37,28 @@ pub(in crate::connection) struct Entry {
 pub(in crate::connection) struct Sealed {
     id: ConnectionId,
     secret: Vec<u8>,
+    key: u32,
     refresh_token: Option<Digest>,
+}
+
+impl Sealed {
+    pub(in crate::connection) fn id(&self) -> &ConnectionId {
+        &self.id
+    }
 }
 
 impl Entry {
     pub(in crate::connection) fn name(&self) -> Digest {
         digest(&self.request)
+    }
+
+    /// Whether the refresh token that was presented is of no more use.
+    pub(in crate::connection) fn rotates(&self, sealed: &Sealed) -> bool {
+        sealed.refresh_token != Some(digest(&self.presented))
+    }
+
+    pub(in crate::connection) fn owner(&self) -> Digest {
+        digest(&self.owner)
     }
 
     /// As the journal keeps it.
@@ -69,7 +87,8 @@ impl Entry {
         let place = Inner::place(&id, digest(&self.owner), &self.connector);
         let secret = inner.foundation.seal.seal_long(inner.binding(&place), &self.secret).await?;
         let refresh_token = inner.renewed_with(&self.connector, &self.secret);
-        Ok(Some(Sealed { id, secret, refresh_token }))
+        let key = inner.foundation.seal.sealed_by().number();
+        Ok(Some(Sealed { id, secret, key, refresh_token }))
     }
 
     /// The commit, so long after the exchange began. Its beginning, because a process that was
@@ -78,6 +97,7 @@ impl Entry {
         &self,
         sealed: &'a Sealed,
         elapsed: Duration,
+        by: By<'a>,
     ) -> Commit<'a> {
         let left = |ms: u64| Duration::from_millis(ms.saturating_sub(millis(elapsed)));
         Commit {
@@ -87,10 +107,13 @@ impl Entry {
             grant: self.grant,
             presented: digest(&self.presented),
             secret: &sealed.secret,
+            sealed_by: sealed.key,
             refresh_token: sealed.refresh_token,
             expires_in: self.expires_in_ms.map(left),
+            refresh_expires_in: self.refresh_expires_in_ms.map(left),
             next_in: self.next_in_ms.map(left),
             answered_ago: elapsed,
+            by,
         }
     }
 }

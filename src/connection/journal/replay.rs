@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Entry, JournalEntry, JournalError};
 use crate::{
-    connection::Inner,
+    connection::{Connector, Inner},
     seal::SealError,
-    store::{Class, CommitOutcome},
+    store::{Actor, By, Class, CommitOutcome},
 };
 
 /// How many entries one pass takes.
@@ -94,8 +94,16 @@ impl Inner {
         // Calibrates the clock, if this process has not talked to the store yet.
         store.ping().await?;
         let elapsed = Duration::from_millis(store.now_ms().saturating_sub(entry.began_at_ms));
-        match store.commit(entry.commit(&sealed, elapsed)).await {
+        let connector = self.config.registry.lookup(&entry.connector).ok();
+        let idp_host = connector.map_or("", Connector::idp_host);
+        let by = By { actor: Actor::Journal, idp_host };
+        match store.commit(entry.commit(&sealed, elapsed, by)).await {
             Ok(outcome) => {
+                let saved = matches!(outcome, CommitOutcome::Committed { .. } | CommitOutcome::Alt);
+                if saved && entry.rotates(&sealed) {
+                    let told = (entry.connector.as_str(), entry.owner(), entry.name());
+                    self.tell_unpersisted(sealed.id(), told, by, Some(elapsed)).await;
+                }
                 tracing::info!(
                     connection = entry.connection,
                     outcome = outcome.as_str(),

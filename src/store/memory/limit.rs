@@ -4,12 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 
-use super::MemoryStore;
+use super::{MemoryStore, State, event::Events};
 use crate::{
     digest::Digest,
     store::{
-        ConnectorName, GRACE, LimitStore, Pause, PauseRow, Paused, Release, Reserve, Reserved,
-        Resumed, StoreError, millis,
+        By, ConnectorName, EventKind, GRACE, LimitStore, NewEvent, Pause, PauseRow, Paused,
+        Release, Reserve, Reserved, Resumed, StoreError, Subject, millis, telling::words,
     },
 };
 
@@ -27,16 +27,19 @@ impl LimitStore for MemoryStore {
 
     async fn pause_connector(&self, pause: Pause<'_>) -> Result<Paused, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.providers.get(pause.connector).pause(&pause, now))
+        let State { providers, events, .. } = &mut *state;
+        Ok(providers.get(pause.connector).pause(&pause, events, now))
     }
 
     async fn resume_connector(
         &self,
         connector: ConnectorName<'_>,
         request: Digest,
+        by: By<'_>,
     ) -> Result<Resumed, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.providers.get(connector).resume(request, now))
+        let State { providers, events, .. } = &mut *state;
+        Ok(providers.get(connector).resume(connector, request, by, events, now))
     }
 
     async fn read_pause(
@@ -148,7 +151,7 @@ impl Provider {
         }
     }
 
-    fn pause(&mut self, pause: &Pause<'_>, now: u64) -> Paused {
+    fn pause(&mut self, pause: &Pause<'_>, events: &mut Events, now: u64) -> Paused {
         let (first, longest) = pause.spans_ms();
         let was = self.paused(now).map(|paused| (paused.times, paused.since));
         if let Some(paused) = self.pause.as_ref().filter(|paused| paused.until > now) {
@@ -170,17 +173,32 @@ impl Provider {
             probe: None,
         });
         self.resumed = None;
+        if times == 1 {
+            let said =
+                [("until", Some((now + life).to_string())), ("reason", Some(pause.reason.into()))];
+            let kind = EventKind::ConnectorPaused;
+            tell(events, kind, pause.connector, pause.by, &words(&said), now);
+        }
         let remaining = Duration::from_millis(life);
         if times > 1 { Paused::Again { remaining } } else { Paused::Paused { remaining } }
     }
 
-    fn resume(&mut self, request: Digest, now: u64) -> Resumed {
+    fn resume(
+        &mut self,
+        connector: ConnectorName<'_>,
+        request: Digest,
+        by: By<'_>,
+        events: &mut Events,
+        now: u64,
+    ) -> Resumed {
         if self.resumed.is_some_and(|(by, until)| by == request && until > now) {
             return Resumed::Resumed;
         }
-        if self.paused(now).is_none() {
+        let Some(reason) = self.paused(now).map(|paused| paused.reason.clone()) else {
             return Resumed::Running;
-        }
+        };
+        let kind = EventKind::ConnectorResumed;
+        tell(events, kind, connector, by, &words(&[("reason", Some(reason))]), now);
         self.pause = None;
         self.resumed = Some((request, now + millis(GRACE)));
         Resumed::Resumed
@@ -191,4 +209,26 @@ impl Provider {
         self.pause.take_if(|paused| paused.until + millis(Pause::KEPT) <= now);
         self.pause.as_ref()
     }
+}
+
+/// The event that the script writes with its change.
+fn tell(
+    events: &mut Events,
+    kind: EventKind,
+    connector: ConnectorName<'_>,
+    by: By<'_>,
+    detail: &str,
+    now: u64,
+) {
+    let event = NewEvent {
+        kind,
+        subject: Subject::Connector,
+        subject_id: connector.slug,
+        name: connector.slug,
+        owner: None,
+        actor: by.actor,
+        idp_host: by.idp_host,
+        detail,
+    };
+    events.note(connector.shard, &event, now);
 }

@@ -30,13 +30,20 @@ use std::{
 use async_trait::async_trait;
 
 use self::{
-    device::Polls, event::Events, headers::HeaderRecords, limit::Providers, living::Connections,
-    one_shot::OneShots, pending::Pendings, sweep::Turns, token::Tokens,
+    device::Polls,
+    event::Events,
+    headers::HeaderRecords,
+    limit::Providers,
+    living::{Connections, Telling},
+    one_shot::OneShots,
+    pending::Pendings,
+    sweep::Turns,
+    token::Tokens,
 };
 use crate::{
     digest::Digest,
     store::{
-        Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
+        Actor, Attempt, Begin, By, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
         FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError,
         Stored, Take, WakeHub,
         changes::{ChangeHub, Hearing},
@@ -143,7 +150,10 @@ impl Store for MemoryStore {
 
     async fn store_credential(&self, credential: NewCredential<'_>) -> Result<Stored, StoreError> {
         let (mut state, now) = self.enter();
-        let stored = state.connections.store(&credential, now);
+        let stored = {
+            let (connections, telling) = state.telling(credential.by, now);
+            connections.store(&credential, telling)
+        };
         drop(state);
         if matches!(stored, Stored::Stored { .. }) {
             self.changes.tell(credential.id);
@@ -176,7 +186,16 @@ impl Store for MemoryStore {
 
     async fn begin(&self, attempt: Attempt<'_>) -> Result<Begin, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.begin(&attempt, now))
+        let begin = {
+            let (connections, telling) = state.telling(attempt.by, now);
+            connections.begin(&attempt, telling)
+        };
+        drop(state);
+        // Perhaps only since now.
+        if matches!(begin, Begin::Inactive(_)) {
+            self.changes.tell(attempt.id);
+        }
+        Ok(begin)
     }
 
     async fn renew(
@@ -191,7 +210,10 @@ impl Store for MemoryStore {
 
     async fn commit(&self, commit: Commit<'_>) -> Result<CommitOutcome, StoreError> {
         let (mut state, now) = self.enter();
-        let outcome = state.connections.commit(&commit, now);
+        let outcome = {
+            let (connections, telling) = state.telling(commit.by, now);
+            connections.commit(&commit, telling)
+        };
         drop(state);
         if matches!(outcome, CommitOutcome::Committed { .. }) {
             self.changes.tell(commit.id);
@@ -201,7 +223,10 @@ impl Store for MemoryStore {
 
     async fn fail(&self, fail: Fail<'_>) -> Result<FailOutcome, StoreError> {
         let (mut state, now) = self.enter();
-        let outcome = state.connections.fail(&fail, now);
+        let outcome = {
+            let (connections, telling) = state.telling(fail.by, now);
+            connections.fail(&fail, telling)
+        };
         drop(state);
         if outcome.is_a_change(fail.kind) {
             self.changes.tell(fail.id);
@@ -209,9 +234,15 @@ impl Store for MemoryStore {
         Ok(outcome)
     }
 
-    async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError> {
+    async fn retry(
+        &self,
+        id: &ConnectionId,
+        request: Digest,
+        actor: Actor,
+    ) -> Result<Retry, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.retry(id, request, now))
+        let (connections, telling) = state.telling(By { actor, idp_host: "" }, now);
+        Ok(connections.retry(id, request, telling))
     }
 
     async fn due_backlog(&self) -> Result<u64, StoreError> {
@@ -231,6 +262,13 @@ struct State {
     turns: Turns,
     headers: HeaderRecords,
     events: Events,
+}
+
+impl State {
+    /// The connections, and where their verbs tell what they changed.
+    fn telling<'a>(&'a mut self, by: By<'a>, now: u64) -> (&'a mut Connections, Telling<'a>) {
+        (&mut self.connections, Telling { events: &mut self.events, by, now })
+    }
 }
 
 /// The wall clock once, then monotonic time: it never runs backwards.

@@ -17,9 +17,9 @@ use crate::{
     RequestId,
     digest::Digest,
     store::{
-        Actor, Class, Event, EventId, EventKind, EventStore, GRACE, HISTORY_CAP, HistoryPage,
-        NewEvent, OUTBOX_CAP, OutboxGroup, OutboxPage, OutboxRead, ReadHistory, ReadOutbox, Shard,
-        StoreError, Subject, TrimmedOutbox,
+        Actor, Class, Event, EventId, EventKind, EventStore, GRACE, HistoryPage, NewEvent,
+        OutboxGroup, OutboxPage, OutboxRead, ReadHistory, ReadOutbox, Shard, StoreError, Subject,
+        TrimmedOutbox,
         event::{DETAIL, line},
         millis,
     },
@@ -52,8 +52,6 @@ impl EventStore for RedisStore {
             text(event.actor.as_str()),
             text(event.idp_host),
             text(&detail),
-            Arg::Number(OUTBOX_CAP),
-            Arg::Number(HISTORY_CAP),
             Arg::Number(millis(GRACE)),
         ];
         let keys = [&*keys[0], &*keys[1], &*keys[2]];

@@ -205,7 +205,7 @@ impl Keyspace {
         format!("{}:{{{}}}:claim:{}", self.prefix, id.shard(), id)
     }
 
-    /// ZSET: records by the key that sealed them.
+    /// ZSET: what is sealed, by the number of the key that sealed it.
     #[must_use]
     pub fn sealed(&self, shard: Shard) -> String {
         format!("{}:{{{}}}:sealed", self.prefix, shard)

@@ -9,7 +9,7 @@ use super::{RedisStore, reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        ConnectorName, GRACE, LimitStore, Pause, PauseRow, Paused, Release, Reserve, Reserved,
+        By, ConnectorName, GRACE, LimitStore, Pause, PauseRow, Paused, Release, Reserve, Reserved,
         Resumed, StoreError, millis,
     },
 };
@@ -60,7 +60,7 @@ impl LimitStore for RedisStore {
     }
 
     async fn pause_connector(&self, pause: Pause<'_>) -> Result<Paused, StoreError> {
-        let key = self.keys.pause(pause.connector);
+        let keys = self.pause_keys(pause.connector);
         let request = pause.request.to_hex();
         let (first, longest) = pause.spans_ms();
         let argv = [
@@ -69,9 +69,12 @@ impl LimitStore for RedisStore {
             Arg::Number(first),
             Arg::Number(longest),
             Arg::Number(millis(Pause::KEPT)),
+            Arg::Bytes(pause.connector.slug.as_bytes()),
+            Arg::Bytes(pause.by.actor.as_str().as_bytes()),
+            Arg::Bytes(pause.by.idp_host.as_bytes()),
         ];
-        let verb = &scripts::LIMIT_PAUSE;
-        let reply = self.run_script(verb, [&key], argv, request.as_bytes()).await?;
+        let (verb, keys) = (&scripts::LIMIT_PAUSE, [&*keys[0], &*keys[1], &*keys[2]]);
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         let remaining = Duration::from_millis(reply.part(0)?);
         match reply.word() {
             "paused" => Ok(Paused::Paused { remaining }),
@@ -85,11 +88,18 @@ impl LimitStore for RedisStore {
         &self,
         connector: ConnectorName<'_>,
         request: Digest,
+        by: By<'_>,
     ) -> Result<Resumed, StoreError> {
-        let (key, request) = (self.keys.pause(connector), request.to_hex());
-        let argv = [Arg::Bytes(request.as_bytes()), Arg::Number(millis(GRACE))];
-        let verb = &scripts::LIMIT_RESUME;
-        let reply = self.run_script(verb, [&key], argv, request.as_bytes()).await?;
+        let (keys, request) = (self.pause_keys(connector), request.to_hex());
+        let argv = [
+            Arg::Bytes(request.as_bytes()),
+            Arg::Number(millis(GRACE)),
+            Arg::Bytes(connector.slug.as_bytes()),
+            Arg::Bytes(by.actor.as_str().as_bytes()),
+            Arg::Bytes(by.idp_host.as_bytes()),
+        ];
+        let (verb, keys) = (&scripts::LIMIT_RESUME, [&*keys[0], &*keys[1], &*keys[2]]);
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "resumed" => Ok(Resumed::Resumed),
             "running" => Ok(Resumed::Running),
@@ -123,5 +133,10 @@ impl LimitStore for RedisStore {
 impl RedisStore {
     fn limit_keys(&self, connector: ConnectorName<'_>) -> [String; 3] {
         [self.keys.places(connector), self.keys.limit(connector), self.keys.pause(connector)]
+    }
+
+    fn pause_keys(&self, connector: ConnectorName<'_>) -> [String; 3] {
+        let shard = connector.shard;
+        [self.keys.pause(connector), self.keys.outbox(shard), self.keys.history(shard)]
     }
 }

@@ -28,6 +28,7 @@ mod pending;
 mod record;
 mod reply;
 mod scripts;
+mod sealed;
 mod session;
 mod sweep;
 mod token;
@@ -59,7 +60,7 @@ pub use self::{
 use crate::{
     digest::{Digest, NamingKey},
     store::{
-        Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
+        Actor, Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
         FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError,
         Stored, Take, changes::ChangeHub,
     },
@@ -230,8 +231,13 @@ impl Store for RedisStore {
         living::fail(self, fail).await
     }
 
-    async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError> {
-        living::retry(self, id, request).await
+    async fn retry(
+        &self,
+        id: &ConnectionId,
+        request: Digest,
+        actor: Actor,
+    ) -> Result<Retry, StoreError> {
+        living::retry(self, id, request, actor).await
     }
 
     async fn due_backlog(&self) -> Result<u64, StoreError> {

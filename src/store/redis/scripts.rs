@@ -10,13 +10,34 @@ macro_rules! declare {
         $(pub(super) static $name: LazyLock<Verb<$keys, $argv>> = LazyLock::new(|| Verb {
             name: $file,
             lasts: LASTING.contains(&$file),
-            script: Script::new(include_str!(concat!("../../../lua/", $file, ".lua"))),
+            script: Script::new(&whole(include_str!(concat!("../../../lua/", $file, ".lua")))),
         });)*
 
-        /// All of them by file, with their texts: what they call is what a user must be allowed.
-        pub(super) const TEXTS: &[(&str, &str)] =
-            &[$(($file, include_str!(concat!("../../../lua/", $file, ".lua")))),*];
+        /// All of them by file, with their whole texts: what they call is what a user must be allowed.
+        pub(super) static TEXTS: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
+            vec![$(($file, whole(include_str!(concat!("../../../lua/", $file, ".lua"))))),*]
+        });
     };
+}
+
+/// Declares the parts that scripts include: Redis knows no others' functions.
+macro_rules! parts {
+    ($($file:literal),+) => {
+        const PARTS: &[(&str, &str)] =
+            &[$(($file, include_str!(concat!("../../../lua/", $file, ".lua")))),+];
+    };
+}
+
+parts!("connection/record", "event/note");
+
+/// A script with its parts: each takes the place of the line that includes it.
+fn whole(script: &str) -> String {
+    let part = |line: &str| {
+        let name = line.strip_prefix("-- include: ")?;
+        PARTS.iter().find(|(part, _)| *part == name).map(|(_, text)| text.trim_end().to_owned())
+    };
+    let lines = script.lines().map(|line| part(line).unwrap_or_else(|| line.to_owned()) + "\n");
+    lines.collect()
 }
 
 declare! {
@@ -32,8 +53,8 @@ script!(DEVICE_ACQUIRE, "device/acquire", keys: 2, argv: 5);
 script!(DEVICE_RELEASE, "device/release", keys: 1, argv: 4);
 script!(LIMIT_RESERVE, "limit/reserve", keys: 3, argv: 7);
 script!(LIMIT_RELEASE, "limit/release", keys: 3, argv: 3);
-script!(LIMIT_PAUSE, "limit/pause", keys: 1, argv: 5);
-script!(LIMIT_RESUME, "limit/resume", keys: 1, argv: 2);
+script!(LIMIT_PAUSE, "limit/pause", keys: 3, argv: 8);
+script!(LIMIT_RESUME, "limit/resume", keys: 3, argv: 5);
 script!(HEADERS_UPSERT, "headers/upsert", keys: 9, argv: 16);
 script!(HEADERS_GET, "headers/get", keys: 1, argv: 1);
 script!(HEADERS_LIST, "headers/list", keys: 1, argv: 4);
@@ -50,25 +71,25 @@ script!(TOKEN_DROP, "token/drop", keys: 3, argv: 3);
 script!(TOKEN_DROP_SCOPE, "token/drop_scope", keys: 2, argv: 3);
 script!(TOKEN_LIST, "token/list", keys: 1, argv: 4);
 script!(TOKEN_TRIM, "token/trim", keys: 2, argv: 6);
-script!(CONNECTION_STORE, "connection/store", keys: 4, argv: 8);
+script!(CONNECTION_STORE, "connection/store", keys: 7, argv: 12);
 script!(CONNECTION_CREATE, "connection/create", keys: 2, argv: 5);
 script!(CONNECTION_LIST, "connection/list", keys: 1, argv: 4);
 script!(CONNECTION_UNLIST, "connection/unlist", keys: 2, argv: 2);
-script!(CONNECTION_REVOKE, "connection/revoke", keys: 3, argv: 4);
-script!(CONNECTION_DELETE, "connection/delete", keys: 4, argv: 4);
-script!(CONNECTION_WITHDRAW, "connection/withdraw", keys: 3, argv: 4);
-script!(CONNECTION_RESTORE, "connection/restore", keys: 3, argv: 3);
-script!(CONNECTION_REAP, "connection/reap", keys: 4, argv: 5);
+script!(CONNECTION_REVOKE, "connection/revoke", keys: 6, argv: 6);
+script!(CONNECTION_DELETE, "connection/delete", keys: 7, argv: 6);
+script!(CONNECTION_WITHDRAW, "connection/withdraw", keys: 5, argv: 4);
+script!(CONNECTION_RESTORE, "connection/restore", keys: 5, argv: 3);
+script!(CONNECTION_REAP, "connection/reap", keys: 7, argv: 5);
 script!(CONNECTION_CLAIM, "connection/claim", keys: 2, argv: 4);
 script!(CONNECTION_GIVE_BACK, "connection/give_back", keys: 2, argv: 3);
-script!(CONNECTION_BEGIN, "connection/begin", keys: 2, argv: 7);
+script!(CONNECTION_BEGIN, "connection/begin", keys: 4, argv: 10);
 script!(CONNECTION_RENEW, "connection/renew", keys: 2, argv: 3);
-script!(CONNECTION_COMMIT, "connection/commit", keys: 2, argv: 10);
-script!(CONNECTION_FAIL, "connection/fail", keys: 2, argv: 9);
-script!(CONNECTION_RETRY, "connection/retry", keys: 2, argv: 2);
+script!(CONNECTION_COMMIT, "connection/commit", keys: 5, argv: 14);
+script!(CONNECTION_FAIL, "connection/fail", keys: 5, argv: 11);
+script!(CONNECTION_RETRY, "connection/retry", keys: 4, argv: 3);
 script!(SWEEP_BEGIN, "sweep/begin", keys: 1, argv: 4);
 script!(SWEEP_END, "sweep/end", keys: 1, argv: 5);
-script!(EVENT_APPEND, "event/append", keys: 3, argv: 12);
+script!(EVENT_APPEND, "event/append", keys: 3, argv: 10);
 script!(EVENT_OPEN, "event/open", keys: 1, argv: 2);
 script!(EVENT_CLOSE, "event/close", keys: 1, argv: 2);
 script!(EVENT_READ, "event/read", keys: 1, argv: 6);
@@ -150,10 +171,10 @@ impl ToRedisArgs for Arg<'_> {
 
 /// The commands that a script calls.
 pub(super) fn called(text: &str) -> impl Iterator<Item = &str> {
-    let calls = text.split("redis.").skip(1);
-    let calls = calls
-        .filter_map(|rest| rest.strip_prefix("call('").or_else(|| rest.strip_prefix("pcall('")));
-    calls.filter_map(|rest| rest.split('\'').next())
+    let calls = |before: &'static str| {
+        text.split(before).skip(1).filter_map(|rest| rest.split('\'').next())
+    };
+    calls("redis.call('").chain(calls("redis.pcall('"))
 }
 
 /// The kinds of key that a script touches, as patterns: those that its header declares, and those
@@ -179,6 +200,22 @@ pub(super) fn kinds(text: &str) -> impl Iterator<Item = String> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{HISTORY_CAP, OUTBOX_CAP};
+
+    #[test]
+    fn a_part_takes_the_place_of_its_line() {
+        let script = whole("#!lua\n-- include: event/note\nreturn 1\n");
+        assert!(script.starts_with("#!lua\n-- note: ") && script.ends_with("\nreturn 1\n"));
+        assert!(script.contains("local function teller("), "{script}");
+        let unknown = "#!lua\n-- include: no/such\n";
+        assert_eq!(whole(unknown), unknown);
+    }
+
+    #[test]
+    fn the_streams_are_capped_as_it_is_said() {
+        let said = format!("local KEPT, TOLD = {OUTBOX_CAP}, {HISTORY_CAP} ");
+        assert!(PARTS.iter().any(|(_, part)| part.contains(&said)), "{said}");
+    }
 
     #[test]
     fn a_script_tells_what_it_calls_and_touches() {
@@ -193,9 +230,10 @@ mod tests {
     /// Whatever is called or touched otherwise would be missing from the rights of users.
     #[test]
     fn every_script_is_written_so_that_it_can_be_read() {
-        for (file, text) in TEXTS {
-            let calls = text.matches("redis.call(").count() + text.matches("redis.pcall(").count();
-            assert_eq!(calls, called(text).count(), "{file}");
+        for (file, text) in TEXTS.iter() {
+            let calls = ["redis.call(", "redis.pcall("].map(|call| text.matches(call).count());
+            assert_eq!(calls.iter().sum::<usize>(), called(text).count(), "{file}");
+            assert!(!text.contains("-- include: "), "{file}");
             let declared = text.lines().filter(|line| line.starts_with("-- KEYS[")).count();
             assert!(declared > 0 && kinds(text).count() >= declared, "{file}");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vestibule::{
     Digest,
     store::{
-        Attempt, Begin, Begun, Claim, Commit, ConnectionId, CredentialRow, Fail, Kind,
+        Actor, Attempt, Begin, Begun, Claim, Commit, ConnectionId, CredentialRow, Fail, Kind,
         NewCredential, NewRecord, RecordName, Shard, Store, StoreError, Take,
     },
 };
@@ -16,6 +16,7 @@ use super::{
     ask_token,
     step::{Step, apart},
 };
+use crate::support::verbs::BY;
 
 /// How far two spans may differ: by how long a step takes, and by a clock's calibration.
 const TOLERANCE_MS: u64 = 1500;
@@ -130,6 +131,9 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
                 refresh_token: granted.refresh_token.map(refresh_token),
                 expires_in: granted.expires_in,
                 next_in: granted.next_in.map(|next| next + apart(at)),
+                sealed_by: u32::try_from(at).unwrap(),
+                refresh_expires_in: granted.refresh_expires_in,
+                by: BY,
             };
             outcome("store", store.store_credential(credential).await?)
         }
@@ -153,7 +157,13 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
             outcome("renew", store.renew(&connection(*id), request(*holder), lease).await?)
         }
         Step::Retry { id, request: by } => {
-            outcome("retry", store.retry(&connection(*id), request(*by)).await?)
+            outcome("retry", store.retry(&connection(*id), request(*by), Actor::Operator).await?)
+        }
+        Step::Sealed => {
+            let mut sealed = store.list_sealed(Shard::new(SHARD), 3, 100).await?;
+            sealed.sort();
+            let third = store.count_sealed(Shard::new(SHARD), 3).await?;
+            Answer::new("sealed").detail(format!("{third} {sealed:?}"))
         }
         Step::Backlog => Answer::new("backlog").detail(store.due_backlog().await?.to_string()),
         other => unreachable!("{other:?}"),
@@ -182,7 +192,9 @@ fn read(row: CredentialRow, store: &dyn Store) -> Answer {
 }
 
 async fn begin(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, StoreError> {
-    let Step::Begin { id, holder, owner: of, lease, settled } = step else { unreachable!() };
+    let Step::Begin { id, holder, owner: of, lease, settled, lifetime } = step else {
+        unreachable!()
+    };
     let attempt = Attempt {
         id: &connection(*id),
         holder: request(*holder),
@@ -191,13 +203,17 @@ async fn begin(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Stor
         instance: "test",
         forgiven: FORGIVEN,
         settled: *settled + apart(at),
+        lifetime: *lifetime,
+        by: BY,
     };
     let begin = store.begin(attempt).await?;
     let answer = Answer::new(format!("begin {}", begin.as_str()));
     Ok(match begin {
         Begin::Begun(begun) => {
             let detail = format!(
-                "{} {} {} {} {}",
+                "{} {} {} {} {} {} {}",
+                begun.refresh_expires_in.is_some(),
+                begun.signed_in_for.is_some(),
                 begun.grant,
                 begun.connector,
                 text(&begun.secret),
@@ -208,6 +224,8 @@ async fn begin(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Stor
                 Some(since) => Answer::new("begin begun undecided").span(since),
                 None => answer,
             };
+            let ends = [begun.refresh_expires_in, begun.signed_in_for];
+            let answer = ends.into_iter().flatten().fold(answer, Answer::span);
             Answer { begun: Some(begun), ..answer.detail(detail) }
         }
         Begin::Held { remaining } | Begin::Undecided { remaining } => answer.span(remaining),
@@ -239,6 +257,9 @@ async fn decide(
                 next_in: granted.next_in.map(|next| next + apart(at)),
                 // The later step has the later answer, if nothing else tells them apart.
                 answered_ago: *answered_ago + Duration::from_millis(500) - apart(at),
+                sealed_by: u32::try_from(at).unwrap(),
+                refresh_expires_in: granted.refresh_expires_in,
+                by: BY,
             };
             outcome("commit", store.commit(commit).await?)
         }
@@ -253,6 +274,7 @@ async fn decide(
                 reason: &format!("failed at {at}"),
                 backoff: *backoff + apart(at),
                 horizon: horizon.map(|horizon| horizon + apart(at)),
+                by: BY,
             };
             outcome("fail", store.fail(fail).await?)
         }

@@ -115,8 +115,15 @@ async fn history(
 
 /// All but ids and times.
 fn said(events: &[Event]) -> Vec<String> {
+    let timeless = |word: &str| match word.split_once('=') {
+        Some((name, value)) if value.len() == 13 && value.parse::<u64>().is_ok() => {
+            format!("{name}=time")
+        }
+        _ => word.to_owned(),
+    };
     let words = |event: &Event| {
         let Event { kind, subject, subject_id, name, owner, actor, idp_host, detail, .. } = event;
+        let detail = detail.split(' ').map(timeless).collect::<Vec<_>>().join(" ");
         format!("{kind:?} {subject:?} {subject_id} {name} {owner:?} {actor:?} {idp_host} {detail}")
     };
     events.iter().map(words).collect()

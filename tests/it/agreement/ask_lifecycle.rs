@@ -6,6 +6,7 @@ use super::{
     ask::{Answer, connection, outcome, owner, request},
     step_lifecycle::LifecycleStep,
 };
+use crate::support::verbs::BY;
 
 pub(super) async fn ask(store: &dyn Store, step: &LifecycleStep) -> Result<Answer, StoreError> {
     Ok(match *step {
@@ -40,12 +41,12 @@ pub(super) async fn ask(store: &dyn Store, step: &LifecycleStep) -> Result<Answe
         LifecycleStep::Revoke { id, request: by, owner: of } => {
             let (id, request, owner) = (&connection(id), request(by), owner(of));
             let reason = format!("by {by}");
-            let revoke = Revoke { id, request, owner, reason: &reason };
+            let revoke = Revoke { id, request, owner, reason: &reason, by: BY };
             outcome("revoke", store.revoke_connection(revoke).await?)
         }
         LifecycleStep::Delete { id, request: by, owner: of } => {
             let (id, request, owner) = (&connection(id), request(by), owner(of));
-            outcome("delete", store.delete_connection(owner, id, request).await?)
+            outcome("delete", store.delete_connection(owner, id, request, BY).await?)
         }
     })
 }
@@ -66,6 +67,8 @@ fn known(row: ConnectionRow, store: &dyn Store) -> Answer {
         .detail(seen)
         .time(" since", row.status_at_ms, store)
         .time(" expires", row.expires_at_ms, store)
+        .time(" grant expires", row.refresh_expires_at_ms, store)
+        .time(" signed in", row.authenticated_at_ms, store)
         .time(" next", row.next_at_ms, store)
         .time(" created", row.created_at_ms, store)
         .time(" updated", row.updated_at_ms, store)

@@ -7,9 +7,10 @@ use vestibule::store::{
 };
 
 use super::{
-    ask::{Answer, digest},
+    ask::{Answer, SHARD, digest},
     step_limit::LimitStep,
 };
+use crate::support::verbs::BY;
 
 pub(super) async fn ask(store: &dyn Store, step: &LimitStep) -> Result<Answer, StoreError> {
     Ok(match *step {
@@ -33,7 +34,8 @@ pub(super) async fn ask(store: &dyn Store, step: &LimitStep) -> Result<Answer, S
         LimitStep::Pause { of, request, first } => {
             let (connector, request) = (connector(of), digest(b'r', request));
             let longest = Duration::from_secs(100);
-            let pause = Pause { connector, request, reason: "invalid_client", first, longest };
+            let pause =
+                Pause { connector, request, reason: "invalid_client", first, longest, by: BY };
             match store.pause_connector(pause).await? {
                 Paused::Paused { remaining } => Answer::new("pause paused").span(remaining),
                 Paused::Again { remaining } => Answer::new("pause again").span(remaining),
@@ -41,7 +43,7 @@ pub(super) async fn ask(store: &dyn Store, step: &LimitStep) -> Result<Answer, S
             }
         }
         LimitStep::Resume { of, request } => {
-            let resumed = store.resume_connector(connector(of), digest(b'r', request)).await?;
+            let resumed = store.resume_connector(connector(of), digest(b'r', request), BY).await?;
             Answer::new(format!("resume {resumed:?}"))
         }
         LimitStep::Read { of } => match store.read_pause(connector(of)).await? {
@@ -55,5 +57,5 @@ pub(super) async fn ask(store: &dyn Store, step: &LimitStep) -> Result<Answer, S
 }
 
 fn connector(number: u8) -> ConnectorName<'static> {
-    ConnectorName { shard: Shard::new(7), slug: ["github", "gitlab"][usize::from(number)] }
+    ConnectorName { shard: Shard::new(SHARD), slug: ["github", "gitlab"][usize::from(number)] }
 }

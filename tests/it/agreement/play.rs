@@ -11,6 +11,7 @@ use super::{
     ask_pending::Rest,
     side::Side,
     step::{Attempted, Step, Which},
+    step_event::EventStep,
     step_lifecycle::{LifecycleStep, owner_of},
     step_pending::PendingStep,
     step_token::TokenStep,
@@ -54,6 +55,10 @@ pub(super) async fn play(
         }
         return Ok(());
     }
+    // What was told of all that.
+    let all = EventStep::History { limit: 1000, before: None, since: None };
+    game.compare(end, &Step::Event(all), sides).await?;
+    game.compare(end, &Step::Sealed, sides).await?;
     game.compare(end, &Step::Backlog, sides).await?;
     if steps.iter().any(|step| matches!(step, Step::Access(_))) {
         game.compare(end, &Step::Access(ask_access::last()), sides).await?;

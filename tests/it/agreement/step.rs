@@ -49,6 +49,7 @@ pub(super) enum Step {
         owner: Option<u8>,
         lease: Duration,
         settled: Duration,
+        lifetime: Option<Duration>,
     },
     Renew {
         id: u8,
@@ -82,6 +83,8 @@ pub(super) enum Step {
     Event(EventStep),
     /// Over all shards; asked at the end.
     Backlog,
+    /// What which key sealed; asked at the end.
+    Sealed,
     Wait(Duration),
     /// The same as so many steps before, as a retry does it.
     Again(usize),
@@ -92,6 +95,7 @@ pub(super) enum Step {
 pub(super) struct Granted {
     pub(super) refresh_token: Option<u8>,
     pub(super) expires_in: Option<Duration>,
+    pub(super) refresh_expires_in: Option<Duration>,
     pub(super) next_in: Option<Duration>,
 }
 
@@ -161,6 +165,9 @@ pub(super) const LEASE: [u64; 2] = [12, 33];
 const SETTLED: [u64; 3] = [0, 0, 60];
 const HIDE: [u64; 2] = [9, 30];
 const GIVEN_BACK: [u64; 3] = [0, 0, 17];
+const ACCESS: [u64; 4] = [5, 3600, 3600, 3600];
+const REFRESH: [u64; 2] = [10, 600];
+const LIFETIME: [u64; 2] = [17, 600];
 const NEXT: [u64; 4] = [3, 3, 3, 24];
 const BACKOFF: [u64; 2] = [8, 15];
 const HORIZON: [u64; 2] = [1, 32];
@@ -213,10 +220,11 @@ fn give_back() -> impl Strategy<Value = Step> {
 }
 
 pub(super) fn begin() -> impl Strategy<Value = Step> {
-    (ids(), HOLDERS, any::<bool>(), rarely(), span(&LEASE), span(&SETTLED)).prop_map(
-        |(id, holder, worker, stranger, lease, settled)| {
+    let lifetime = option::weighted(0.1, span(&LIFETIME));
+    (ids(), HOLDERS, any::<bool>(), rarely(), span(&LEASE), span(&SETTLED), lifetime).prop_map(
+        |(id, holder, worker, stranger, lease, settled, lifetime)| {
             let owner = (!worker).then_some(if stranger { 1 - id } else { id });
-            Step::Begin { id, holder, owner, lease, settled }
+            Step::Begin { id, holder, owner, lease, settled, lifetime }
         },
     )
 }
@@ -249,12 +257,14 @@ pub(super) fn wait() -> impl Strategy<Value = Step> {
 pub(super) fn granted() -> impl Strategy<Value = Granted> {
     (
         option::weighted(0.95, REFRESH_TOKENS),
-        option::of(Just(Duration::from_secs(3600))),
+        option::of(span(&ACCESS)),
+        option::weighted(0.2, span(&REFRESH)),
         option::weighted(0.9, span(&NEXT)),
     )
-        .prop_map(|(refresh_token, expires_in, next_in)| Granted {
+        .prop_map(|(refresh_token, expires_in, refresh_expires_in, next_in)| Granted {
             refresh_token,
             expires_in,
+            refresh_expires_in,
             next_in,
         })
 }

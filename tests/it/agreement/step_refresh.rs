@@ -7,8 +7,8 @@ use proptest::{collection, option, prelude::*, sample::select};
 use vestibule::store::FailureKind;
 
 use super::step::{
-    Attempted, FAILURES, HOLDERS, LEASE, MOST, REQUESTS, Step, Which, begin, commit, exists, fail,
-    renew, retry, span, store, wait,
+    Attempted, FAILURES, Granted, HOLDERS, LEASE, MOST, REQUESTS, Step, Which, begin, commit,
+    exists, fail, renew, retry, span, store, wait,
 };
 
 pub(super) fn refresh_sequence() -> impl Strategy<Value = Vec<Step>> {
@@ -16,6 +16,7 @@ pub(super) fn refresh_sequence() -> impl Strategy<Value = Vec<Step>> {
         8 => prop_oneof![wait(), begin(), renew(), commit(), fail(), retry()].prop_map(|s| vec![s]),
         3 => siblings(),
         2 => given_up(),
+        2 => ended(),
         1 => store().prop_map(|store| vec![store]),
     ];
     (exists(0), collection::vec(story, 4..12)).prop_map(|(stored, stories)| {
@@ -29,7 +30,7 @@ fn siblings() -> impl Strategy<Value = Vec<Step>> {
     let attempt = || {
         (HOLDERS, span(&LEASE)).prop_map(|(holder, lease)| {
             let settled = Duration::ZERO;
-            let begin = Step::Begin { id: 0, holder, owner: None, lease, settled };
+            let begin = Step::Begin { id: 0, holder, owner: None, lease, settled, lifetime: None };
             vec![Step::Wait(Duration::from_secs(35)), begin]
         })
     };
@@ -55,6 +56,27 @@ fn given_up() -> impl Strategy<Value = Vec<Step>> {
             let first = failed(request, FailureKind::Transient, None);
             let last = failed(request + 1, kind, horizon);
             vec![wait(), begin.clone(), first, wait(), begin, last, one, two]
+        },
+    )
+}
+
+/// A grant whose end comes before that of its access token, or after it; the answers to what was
+/// begun before, and a sign-in.
+fn ended() -> impl Strategy<Value = Vec<Step>> {
+    let granted = (option::weighted(0.7, 0..3_u8), option::of(span(&[5, 17])), span(&[10, 24]));
+    let signed_in = (REQUESTS, granted).prop_map(|(request, (refresh_token, access, refresh))| {
+        let granted = Granted {
+            refresh_token,
+            expires_in: access,
+            refresh_expires_in: Some(refresh),
+            next_in: Some(Duration::from_secs(3)),
+        };
+        Step::Store { id: 0, request: request + 6, owner: 0, connector: "github", granted }
+    });
+    (signed_in, begin(), wait(), begin(), begin(), commit(), store()).prop_map(
+        |(signed_in, early, wait, late, again, commit, store)| {
+            let soon = Step::Wait(Duration::from_secs(7));
+            vec![signed_in, soon, early, wait, late, again, commit, store]
         },
     )
 }

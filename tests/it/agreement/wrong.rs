@@ -9,9 +9,10 @@ use std::{
 use vestibule::{
     Digest,
     store::{
-        Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, FailureKind, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store,
-        StoreError, Stored, Take, memory::MemoryStore,
+        Actor, Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow,
+        EventKind, EventStore, Fail, FailOutcome, FailureKind, NewCredential, NewEvent, NewRecord,
+        Put, RecordName, Renewal, Retry, SealedRecord, SealedStore, Shard, Store, StoreError,
+        Stored, Subject, Take, memory::MemoryStore,
     },
 };
 
@@ -47,6 +48,11 @@ pub(super) enum Wrong {
     FailForgetsTheHorizon,
     BeginForgetsTheJournal,
     RetryForgetsItsRetry,
+    BeginForgetsTheLifetime,
+    StoreForgetsTheRefreshTokensEnd,
+    StoreForgetsTheKey,
+    CommitTellsItAgain,
+    FailSaysSomebodyElseTried,
     Pending(WrongPending),
     Device(WrongDevice),
     Limit(WrongLimit),
@@ -76,11 +82,16 @@ impl Wrong {
     ];
 
     /// Those that it takes overlapping or failing refreshes to find.
-    pub(super) const REFRESH: [Self; 4] = [
+    pub(super) const REFRESH: [Self; 9] = [
         Self::CommitForgetsTheSibling,
         Self::FailForgetsTheHorizon,
         Self::BeginForgetsTheJournal,
         Self::RetryForgetsItsRetry,
+        Self::BeginForgetsTheLifetime,
+        Self::StoreForgetsTheRefreshTokensEnd,
+        Self::StoreForgetsTheKey,
+        Self::CommitTellsItAgain,
+        Self::FailSaysSomebodyElseTried,
     ];
 }
 
@@ -164,7 +175,16 @@ impl Store for WrongStore {
         Ok(take)
     }
 
-    async fn store_credential(&self, credential: NewCredential<'_>) -> Result<Stored, StoreError> {
+    async fn store_credential(
+        &self,
+        mut credential: NewCredential<'_>,
+    ) -> Result<Stored, StoreError> {
+        if self.how == Wrong::StoreForgetsTheRefreshTokensEnd {
+            credential.refresh_expires_in = None;
+        }
+        if self.how == Wrong::StoreForgetsTheKey {
+            credential.sealed_by = 0;
+        }
         let request = self.fresh_if(Wrong::StoreForgetsItsRetry, credential.request);
         self.inner.store_credential(NewCredential { request, ..credential }).await
     }
@@ -202,6 +222,9 @@ impl Store for WrongStore {
         if self.how == Wrong::BeginForgetsTheJournal {
             attempt.settled = Duration::ZERO;
         }
+        if self.how == Wrong::BeginForgetsTheLifetime {
+            attempt.lifetime = None;
+        }
         let begin = self.inner.begin(attempt.clone()).await?;
         if let Begin::Begun(begun) = &begin {
             let (holder, fence, presented) = (attempt.holder, begun.fence, begun.refresh_token);
@@ -238,7 +261,23 @@ impl Store for WrongStore {
             Wrong::CommitOfTheLastToArriveWins => commit.answered_ago = Duration::ZERO,
             _ => {}
         }
+        let (id, request, by) = (commit.id, commit.request, commit.by);
         let outcome = self.inner.commit(commit).await?;
+        if let (CommitOutcome::AlreadyCommitted { .. }, Wrong::CommitTellsItAgain) =
+            (outcome, self.how)
+        {
+            let event = NewEvent {
+                kind: EventKind::RefreshSucceeded,
+                subject: Subject::Connection,
+                subject_id: id.as_str(),
+                name: "github",
+                owner: None,
+                actor: by.actor,
+                idp_host: by.idp_host,
+                detail: "",
+            };
+            self.inner.append_event(id.shard(), event, request).await?;
+        }
         // Told as dropped, and kept all the same.
         Ok(match outcome {
             CommitOutcome::Alt if self.how == Wrong::CommitForgetsTheSibling => {
@@ -258,15 +297,39 @@ impl Store for WrongStore {
         if self.how == Wrong::FailForgetsTheHorizon {
             fail.horizon = None;
         }
+        if self.how == Wrong::FailSaysSomebodyElseTried {
+            fail.by.actor = Actor::Operator;
+        }
         self.inner.fail(fail).await
     }
 
-    async fn retry(&self, id: &ConnectionId, request: Digest) -> Result<Retry, StoreError> {
+    async fn retry(
+        &self,
+        id: &ConnectionId,
+        request: Digest,
+        actor: Actor,
+    ) -> Result<Retry, StoreError> {
         let request = self.fresh_if(Wrong::RetryForgetsItsRetry, request);
-        self.inner.retry(id, request).await
+        self.inner.retry(id, request, actor).await
     }
 
     async fn due_backlog(&self) -> Result<u64, StoreError> {
         self.inner.due_backlog().await
+    }
+}
+
+#[async_trait::async_trait]
+impl SealedStore for WrongStore {
+    async fn list_sealed(
+        &self,
+        shard: Shard,
+        not_by: u32,
+        limit: u16,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        self.inner.list_sealed(shard, not_by, limit).await
+    }
+
+    async fn count_sealed(&self, shard: Shard, by: u32) -> Result<u64, StoreError> {
+        self.inner.count_sealed(shard, by).await
     }
 }

@@ -64,7 +64,15 @@ impl AccessStore for WrongStore {
         if self.errs_with(WrongAccess::WithdrawIsARevocation) {
             let WithdrawConnection { id, request, owner, reason } = withdraw;
             let outcome = self.inner.withdraw_connection(withdraw).await?;
-            self.inner.revoke_connection(Revoke { id, request, owner, reason }).await?;
+            self.inner
+                .revoke_connection(Revoke {
+                    id,
+                    request,
+                    owner,
+                    reason,
+                    by: crate::support::verbs::BY,
+                })
+                .await?;
             return Ok(outcome);
         }
         self.inner.withdraw_connection(withdraw).await
@@ -91,7 +99,7 @@ impl AccessStore for WrongStore {
         }
         if self.errs_with(WrongAccess::ReapIgnoresTheStatus) {
             let ReapConnection { owner, id, request, .. } = reap;
-            self.inner.delete_connection(owner, id, request).await?;
+            self.inner.delete_connection(owner, id, request, crate::support::verbs::BY).await?;
         }
         self.inner.reap_connection(reap).await
     }

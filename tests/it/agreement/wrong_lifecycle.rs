@@ -5,7 +5,7 @@ use std::sync::Weak;
 use vestibule::{
     Digest,
     store::{
-        ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
+        By, ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
         DeletedConnection, Keeper, LifecycleStore, NewConnection, Revoke, RevokedConnection,
         Status, Store, StoreError,
     },
@@ -114,9 +114,9 @@ impl LifecycleStore for WrongStore {
         let any = WrongLifecycle::RevokeServesAnyOwner;
         revoke.owner = self.owner_if(any, revoke.owner, revoke.id).await;
         if self.lives_with(WrongLifecycle::RevokeIsADeletion) {
-            let (owner, id, request) = (revoke.owner, revoke.id, revoke.request);
+            let (owner, id, request, by) = (revoke.owner, revoke.id, revoke.request, revoke.by);
             let outcome = self.inner.revoke_connection(revoke).await?;
-            self.inner.delete_connection(owner, id, request).await?;
+            self.inner.delete_connection(owner, id, request, by).await?;
             return Ok(outcome);
         }
         self.inner.revoke_connection(revoke).await
@@ -127,18 +127,19 @@ impl LifecycleStore for WrongStore {
         owner: Digest,
         id: &ConnectionId,
         request: Digest,
+        by: By<'_>,
     ) -> Result<DeletedConnection, StoreError> {
         let owner = self.owner_if(WrongLifecycle::DeleteServesAnyOwner, owner, id).await;
         let forgets = Wrong::Lifecycle(WrongLifecycle::DeleteForgetsItsRetry);
         let request = self.fresh_if(forgets, request);
         if self.lives_with(WrongLifecycle::DeleteIsARevocation) {
-            let revoke = Revoke { id, request, owner, reason: "deleted" };
+            let revoke = Revoke { id, request, owner, reason: "deleted", by };
             return Ok(match self.inner.revoke_connection(revoke).await? {
                 RevokedConnection::Absent => DeletedConnection::Absent,
                 _ => DeletedConnection::Deleted,
             });
         }
-        self.inner.delete_connection(owner, id, request).await
+        self.inner.delete_connection(owner, id, request, by).await
     }
 
     fn tell_changes(&self, keeper: Weak<dyn Keeper>) {

@@ -5,8 +5,8 @@ use std::num::NonZero;
 use vestibule::{
     Digest,
     store::{
-        ConnectorName, LimitStore, Pause, PauseRow, Paused, Release, Reserve, Reserved, Resumed,
-        StoreError,
+        By, ConnectorName, LimitStore, Pause, PauseRow, Paused, Release, Reserve, Reserved,
+        Resumed, StoreError,
     },
 };
 
@@ -105,12 +105,13 @@ impl LimitStore for WrongStore {
         &self,
         connector: ConnectorName<'_>,
         request: Digest,
+        by: By<'_>,
     ) -> Result<Resumed, StoreError> {
         if self.limits_with(WrongLimit::ResumeDoesNothing) {
             return Ok(Resumed::Resumed);
         }
         let forgets = Wrong::Limit(WrongLimit::ResumeForgetsItsRetry);
-        self.inner.resume_connector(connector, self.fresh_if(forgets, request)).await
+        self.inner.resume_connector(connector, self.fresh_if(forgets, request), by).await
     }
 
     async fn read_pause(

@@ -11,7 +11,7 @@ use vestibule::{
 };
 
 use super::{Scene, message};
-use crate::support::verbs;
+use crate::support::{contents::contents, verbs};
 
 /// Where the sealed body begins.
 fn body_at(record: &[u8]) -> usize {
@@ -165,7 +165,7 @@ async fn a_connection_of_another_type_is_left_alone() {
             replace(&mut scene, key, of).await;
             let mut before = Vec::new();
             for key in &keys {
-                before.push(scene.dump(key).await);
+                before.push(contents(&mut scene.raw, key).await);
             }
             let what = format!("{} at {key}", of.0);
             expect_corrupt(verbs::store_credential(&*store, &id).await, &what);
@@ -183,7 +183,8 @@ async fn a_connection_of_another_type_is_left_alone() {
                 _ => {}
             }
             for (key, before) in keys.iter().zip(before) {
-                assert_eq!(scene.dump(key).await, before, "{what}: {key} was written");
+                let after = contents(&mut scene.raw, key).await;
+                assert_eq!(after, before, "{what}: {key} was written");
             }
             scene.restore(key, &good[damaged]).await;
         }

@@ -86,6 +86,9 @@ impl Scene {
             expires_in: Some(HOUR),
             // Due at once.
             next_in: Some(Duration::ZERO),
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.store.store_credential(new).await.unwrap();
         id.clone()
@@ -101,6 +104,8 @@ impl Scene {
             instance: "test",
             forgiven: HOUR,
             settled: HOUR,
+            lifetime: None,
+            by: crate::support::verbs::BY,
         };
         match self.store.begin(attempt).await.unwrap() {
             Begin::Begun(begun) => begun,
@@ -120,6 +125,9 @@ impl Scene {
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
             answered_ago,
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.store.commit(commit).await.unwrap();
     }
@@ -136,6 +144,7 @@ impl Scene {
             reason: "test",
             backoff: Duration::ZERO,
             horizon,
+            by: crate::support::verbs::BY,
         };
         self.store.fail(fail).await.unwrap();
     }
@@ -196,13 +205,16 @@ async fn every_change_of_a_credential_is_told_and_nothing_else() {
             request: RequestId::random().digest(),
             owner: digest(9),
             reason: "test",
+            by: crate::support::verbs::BY,
         };
         let told = scene.tells(&id, async { drop(store.revoke_connection(revoke()).await) }).await;
         assert!(told, "revoke");
         let told = scene.tells(&id, async { drop(store.revoke_connection(revoke()).await) }).await;
         assert!(!told, "revoke of what is revoked");
         let request = RequestId::random().digest();
-        let delete = async { drop(store.delete_connection(digest(9), &id, request).await) };
+        let delete = async {
+            drop(store.delete_connection(digest(9), &id, request, crate::support::verbs::BY).await)
+        };
         assert!(scene.tells(&id, delete).await, "delete");
     }
 }

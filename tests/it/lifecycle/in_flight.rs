@@ -174,6 +174,8 @@ impl<'a> Story<'a> {
                 refresh_token: Digest::NONE,
                 attempts: 0,
                 undecided_since: None,
+                refresh_expires_in: None,
+                signed_in_for: None,
             },
             id,
             first_sign_in: request(),
@@ -190,6 +192,8 @@ impl<'a> Story<'a> {
             instance: "t",
             forgiven: HOUR,
             settled: HOUR,
+            lifetime: None,
+            by: crate::support::verbs::BY,
         };
         let begun = world.store.begin(attempt).await.unwrap();
         let Begin::Begun(begun) = begun else { panic!("{begun:?}") };
@@ -207,6 +211,9 @@ impl<'a> Story<'a> {
             refresh_token: Some(Digest::NONE),
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.world.store.store_credential(new).await.unwrap()
     }
@@ -298,6 +305,9 @@ impl<'a> Story<'a> {
                     expires_in: Some(HOUR),
                     next_in: Some(Duration::ZERO),
                     answered_ago: Duration::ZERO,
+                    sealed_by: 0,
+                    refresh_expires_in: None,
+                    by: crate::support::verbs::BY,
                 };
                 let outcome: CommitOutcome = store.commit(commit).await.unwrap();
                 outcome.as_str().to_owned()
@@ -313,6 +323,7 @@ impl<'a> Story<'a> {
                     reason: "invalid_grant",
                     backoff: Duration::ZERO,
                     horizon: None,
+                    by: crate::support::verbs::BY,
                 };
                 let outcome: FailOutcome = store.fail(fail).await.unwrap();
                 format!("{outcome:?}")
@@ -350,13 +361,22 @@ impl<'a> Story<'a> {
     }
 
     async fn revoke(&self) -> RevokedConnection {
-        let revoke =
-            Revoke { id: &self.id, request: request(), owner: self.owner, reason: "withdrawn" };
+        let revoke = Revoke {
+            id: &self.id,
+            request: request(),
+            owner: self.owner,
+            reason: "withdrawn",
+            by: crate::support::verbs::BY,
+        };
         self.world.store.revoke_connection(revoke).await.unwrap()
     }
 
     async fn delete(&self) -> DeletedConnection {
-        self.world.store.delete_connection(self.owner, &self.id, request()).await.unwrap()
+        self.world
+            .store
+            .delete_connection(self.owner, &self.id, request(), crate::support::verbs::BY)
+            .await
+            .unwrap()
     }
 
     /// A connection to Redis, and the keys of the record and the due index.

@@ -105,7 +105,7 @@ async fn a_retried_store_brings_nothing_back() {
             let begun = verbs::begin(store, &id, holder).await.unwrap();
             let Begin::Begun(begun) = begun else { panic!("{begun:?}") };
             if keeps_receipts {
-                let deleted = store.delete_connection(new.owner, &id, verbs::request());
+                let deleted = store.delete_connection(new.owner, &id, verbs::request(), verbs::BY);
                 assert_eq!(deleted.await.unwrap(), DeletedConnection::Deleted);
             } else if host.memory.is_none() {
                 let mut raw = server::shared().await.raw().await;
@@ -134,6 +134,9 @@ fn credential(id: &ConnectionId, request: Digest) -> NewCredential<'_> {
         refresh_token: Some(Digest::NONE),
         expires_in: None,
         next_in: Some(Duration::ZERO),
+        sealed_by: 0,
+        refresh_expires_in: None,
+        by: crate::support::verbs::BY,
     }
 }
 

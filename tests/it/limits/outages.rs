@@ -260,6 +260,7 @@ fn answer(number: usize) -> TokenAnswer {
         refresh_token: Some(RefreshToken::new(format!("refresh-{number}"))),
         expires_in: Some(LIFE),
         scope: None,
+        refresh_expires_in: None,
     }
 }
 

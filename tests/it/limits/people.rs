@@ -83,6 +83,7 @@ impl Slow {
             refresh_token: None,
             expires_in: None,
             scope: None,
+            refresh_expires_in: None,
         })
     }
 }

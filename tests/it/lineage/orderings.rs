@@ -156,6 +156,9 @@ impl Story<'_> {
             refresh_token: Some(digest(1)),
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.world.store.store_credential(new).await.unwrap();
     }
@@ -170,6 +173,8 @@ impl Story<'_> {
             instance: "t",
             forgiven: HOUR,
             settled: HOUR,
+            lifetime: None,
+            by: crate::support::verbs::BY,
         };
         match self.world.store.begin(attempt).await.unwrap() {
             Begin::Begun(begun) => Some(begun),
@@ -205,6 +210,7 @@ impl Story<'_> {
                 reason: "invalid_grant",
                 backoff: Duration::ZERO,
                 horizon: None,
+                by: crate::support::verbs::BY,
             };
             let outcome = self.world.store.fail(fail).await.unwrap();
             assert_ne!(outcome, FailOutcome::Gone);
@@ -240,6 +246,9 @@ impl Story<'_> {
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
             answered_ago: ago,
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.world.store.commit(commit).await.unwrap()
     }

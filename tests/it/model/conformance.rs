@@ -137,6 +137,9 @@ impl Real {
             refresh_token: Some(digest(token.number)),
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.store.store_credential(new).await.unwrap();
     }
@@ -152,6 +155,8 @@ impl Real {
             instance: "model",
             forgiven: HOUR,
             settled: HOUR,
+            lifetime: None,
+            by: crate::support::verbs::BY,
         };
         let outcome = self.store.begin(attempt).await.unwrap();
         let Begin::Begun(begun) = outcome else { panic!("{outcome:?}, not {expected:?}") };
@@ -173,6 +178,9 @@ impl Real {
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
             answered_ago: Duration::from_millis(self.store.now_ms() - self.began[&attempt.fence]),
+            sealed_by: 0,
+            refresh_expires_in: None,
+            by: crate::support::verbs::BY,
         };
         self.store.commit(commit).await.unwrap()
     }
@@ -188,6 +196,7 @@ impl Real {
             reason: "invalid_grant",
             backoff: Duration::ZERO,
             horizon: None,
+            by: crate::support::verbs::BY,
         };
         self.store.fail(fail).await.unwrap()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vestibule::{
     Digest, RequestId,
     store::{
-        Attempt, Begin, BeginTurn, Begun, Claim, Commit, CommitOutcome, ConnectionId,
+        Actor, Attempt, Begin, BeginTurn, Begun, By, Claim, Commit, CommitOutcome, ConnectionId,
         DeletedConnection, EndTurn, Fail, FailOutcome, FailureKind, Handed, Kind, NewConnection,
         NewCredential, NewRecord, Orphan, OrphanPage, Put, ReapConnection, Reaped, RecordName,
         Renewal, RestoredConnection, Retry, Revoke, RevokedConnection, Shard, Store, StoreError,
@@ -21,6 +21,8 @@ pub const BODY: &[u8] = b"a sealed body, as far as a store can tell";
 pub const SECRET: &[u8] = b"a sealed secret";
 /// What [`commit`] stores.
 pub const NEW_SECRET: &[u8] = b"the next sealed secret";
+/// Who does all this.
+pub const BY: By<'static> = By { actor: Actor::BackgroundRefresh, idp_host: "idp.example" };
 pub const LEASE: Duration = Duration::from_secs(12);
 
 pub fn request() -> Digest {
@@ -58,18 +60,25 @@ pub fn body() -> Take {
     Take::Taken(Handed::now(BODY.to_vec()))
 }
 
-pub async fn store_credential(store: &dyn Store, id: &ConnectionId) -> Result<Stored, StoreError> {
-    let credential = NewCredential {
+/// What [`store_credential`] stores: due at once.
+pub fn credential(id: &ConnectionId, request: Digest) -> NewCredential<'_> {
+    NewCredential {
         id,
-        request: request(),
+        request,
         owner: owner_of(id),
         connector: "demo",
         secret: SECRET,
+        sealed_by: 1,
         refresh_token: Some(Digest::NONE),
         expires_in: Some(Duration::from_secs(3600)),
+        refresh_expires_in: None,
         next_in: Some(Duration::ZERO),
-    };
-    store.store_credential(credential).await
+        by: BY,
+    }
+}
+
+pub async fn store_credential(store: &dyn Store, id: &ConnectionId) -> Result<Stored, StoreError> {
+    store.store_credential(credential(id, request())).await
 }
 
 pub fn connection() -> ConnectionId {
@@ -98,6 +107,8 @@ pub async fn begin(
             instance: "test",
             forgiven: grace,
             settled: grace,
+            lifetime: None,
+            by: BY,
         })
         .await
 }
@@ -128,6 +139,9 @@ pub async fn commit(
         expires_in: Some(Duration::from_secs(3600)),
         next_in: Some(Duration::from_secs(3300)),
         answered_ago: Duration::ZERO,
+        sealed_by: 0,
+        refresh_expires_in: None,
+        by: BY,
     };
     store.commit(commit).await
 }
@@ -137,9 +151,18 @@ pub async fn fail(
     id: &ConnectionId,
     begun: &Begun,
 ) -> Result<FailOutcome, StoreError> {
+    fail_as(store, id, begun, request()).await
+}
+
+pub async fn fail_as(
+    store: &dyn Store,
+    id: &ConnectionId,
+    begun: &Begun,
+    request: Digest,
+) -> Result<FailOutcome, StoreError> {
     let fail = Fail {
         id,
-        request: request(),
+        request,
         fence: begun.fence,
         grant: begun.grant,
         presented: begun.refresh_token,
@@ -147,6 +170,7 @@ pub async fn fail(
         reason: "try later",
         backoff: Duration::from_secs(30),
         horizon: None,
+        by: BY,
     };
     store.fail(fail).await
 }
@@ -180,7 +204,7 @@ pub async fn every_verb(store: &dyn Store, mut between: impl AsyncFnMut()) {
     between().await;
     assert_eq!(fail(store, &id, &begun).await.unwrap(), FailOutcome::Recorded { attempts: 1 });
     between().await;
-    assert_eq!(store.retry(&id, request()).await.unwrap(), Retry::Retried);
+    assert_eq!(store.retry(&id, request(), Actor::Operator).await.unwrap(), Retry::Retried);
     between().await;
     let committed = commit(store, &id, &begun, request()).await.unwrap();
     assert_eq!(committed, CommitOutcome::Committed { ver: 2, recovered: false });
@@ -203,11 +227,11 @@ async fn every_verb_of_an_owner(store: &dyn Store, mut between: impl AsyncFnMut(
     let page = store.list_connections(owner, None, 100).await.unwrap();
     assert!(page.connections.iter().any(|row| row.id == *id));
     between().await;
-    let revoke = Revoke { id, request, owner, reason: "x" };
+    let revoke = Revoke { id, request, owner, reason: "x", by: BY };
     let revoked = store.revoke_connection(revoke).await.unwrap();
     assert_eq!(revoked, RevokedConnection::Revoked { grant: 1 });
     between().await;
-    let deleted = store.delete_connection(owner, id, request).await.unwrap();
+    let deleted = store.delete_connection(owner, id, request, BY).await.unwrap();
     assert_eq!(deleted, DeletedConnection::Deleted);
     every_verb_of_a_sweep(store, between).await;
 }

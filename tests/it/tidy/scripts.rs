@@ -10,7 +10,10 @@ use super::{
 const DECLARATIONS: &str = "src/store/redis/scripts.rs";
 const TYPES: &[&str] = &["STRING", "HASH", "ZSET", "SET", "LIST", "STREAM"];
 
-/// Lines of code that one atomic verb may take: Redis runs it alone.
+/// What a script writes in place of a part that it shares with others.
+const INCLUDE: &str = "-- include: ";
+
+/// Lines of code that one atomic verb may take, or a part of one: Redis runs it alone.
 const MOST_LINES: usize = 80;
 
 const GOOD: &str = "\
@@ -30,9 +33,24 @@ if not redis.call('GET', record) then return {'absent', request} end -- KEYS[9]
 return {'taken', request}
 ";
 
+const PART: &str = "\
+-- note: what happened. A part of scripts, not one.
+local function note(stream, what) redis.call('XADD', stream, '*', 'type', what) end
+";
+
+/// The scripts, and the parts that they include.
+fn scripts_and_parts() -> [Vec<File>; 2] {
+    let (scripts, parts) = under("lua", "lua").into_iter().partition(|file| !is_part(file));
+    [scripts, parts]
+}
+
+fn is_part(file: &File) -> bool {
+    file.text.lines().next().is_some_and(|line| line.ends_with("A part of scripts, not one."))
+}
+
 #[test]
 fn headers_tell_the_truth() {
-    let scripts = under("lua", "lua");
+    let [scripts, _] = scripts_and_parts();
     assert!(!scripts.is_empty(), "the scripts are not where they were");
     expect_no_fault(scripts.iter().flat_map(header));
 
@@ -102,6 +120,66 @@ fn header(file: &File) -> Vec<String> {
 }
 
 #[test]
+fn a_part_is_declared_and_included_and_is_no_script() {
+    let [scripts, parts] = scripts_and_parts();
+    assert!(!parts.is_empty(), "the parts are not where they were");
+    expect_no_fault(part_faults(&File::read(DECLARATIONS).text, &scripts, &parts));
+
+    let uses = |text: &str| [example(&format!("{GOOD}{text}"))];
+    let part = |text: &str| [File::example("lua/event/note.lua", text)];
+    let (good, declared) = ("-- include: event/note\n", "\nparts!(\"event/note\");\n");
+    assert_eq!(part_faults(declared, &uses(good), &part(PART)), [] as [String; 0]);
+    assert_eq!(part_faults("", &uses(good), &part(PART)).len(), 1, "not declared");
+    assert_eq!(part_faults(declared, &uses(""), &part(PART)).len(), 1, "not included");
+    assert_eq!(part_faults(declared, &uses(good), &[]).len(), 2, "not there");
+    for (good, bad) in
+        [("-- note: ", "-- tell: "), ("(stream,", "(KEYS[1],"), ("what)", "ARGV[1])")]
+    {
+        let spoiled = PART.replacen(good, bad, 1);
+        assert_eq!(
+            part_faults(declared, &uses("-- include: event/note\n"), &part(&spoiled)).len(),
+            1
+        );
+    }
+}
+
+/// Its script binds keys and arguments, and tells of them: a part takes them as its own.
+fn part_faults(declarations: &str, scripts: &[File], parts: &[File]) -> Vec<String> {
+    let name =
+        |file: &File| file.path.trim_start_matches("lua/").trim_end_matches(".lua").to_owned();
+    let declared = declarations.split("\nparts!(").nth(1).and_then(|list| list.split(')').next());
+    let declared = words(declared.unwrap_or_default(), "\"", '"');
+    let declared: BTreeSet<_> = declared.into_iter().filter(|name| name.contains('/')).collect();
+    let mut included = BTreeSet::new();
+    let mut faults = Vec::new();
+    for script in scripts {
+        for part in script.text.lines().filter_map(|line| line.strip_prefix(INCLUDE)) {
+            if !parts.iter().any(|known| name(known) == part) {
+                faults.push(script.fault(1, format!("it includes {part}, which is not there")));
+            }
+            included.insert(part.to_owned());
+        }
+    }
+    for part in parts {
+        let body = without_comments(&part.text);
+        let mut check = |holds: bool, what: &str| {
+            if !holds {
+                faults.push(part.fault(1, what));
+            }
+        };
+        let purpose = format!("-- {}: ", stem(&part.path));
+        check(part.text.starts_with(&purpose), "line 1 is its name and its purpose");
+        let own = indexes(&body, "KEYS").is_empty() && indexes(&body, "ARGV").is_empty();
+        check(own, "keys and arguments are its script's to bind");
+        check(included.contains(&name(part)), "no script includes it");
+        check(declared.contains(&name(part)), "it is not declared");
+    }
+    let gone = declared.iter().filter(|known| !parts.iter().any(|part| name(part) == **known));
+    faults.extend(gone.map(|part| format!("{DECLARATIONS}: {part} is declared and is not there")));
+    faults
+}
+
+#[test]
 fn no_script_holds_redis_for_long() {
     expect_no_fault(under("lua", "lua").iter().filter_map(too_long));
 
@@ -121,7 +199,8 @@ fn every_script_is_declared_with_its_counts() {
     let declared = Rust::read(&File::read(DECLARATIONS).text);
     assert!(!declared.strings.is_empty());
     let text = File::read(DECLARATIONS).text;
-    expect_no_fault(declarations(&text, &under("lua", "lua")));
+    let [scripts, _] = scripts_and_parts();
+    expect_no_fault(declarations(&text, &scripts));
 
     let script = [File::example("lua/pkce/take.lua", GOOD)];
     let good = "script!(PKCE_TAKE, \"pkce/take\", keys: 1, argv: 2);";

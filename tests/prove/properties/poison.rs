@@ -66,6 +66,7 @@ fn answer(number: u64) -> TokenAnswer {
         access_token: AccessToken::new(format!("access {number}")),
         refresh_token: Some(RefreshToken::new(format!("refresh {number}"))),
         expires_in: Some(Duration::from_secs(3600)),
+        refresh_expires_in: None,
         scope: None,
     }
 }

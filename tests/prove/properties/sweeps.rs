@@ -75,6 +75,9 @@ async fn stored(store: &RedisStore, number: u64, orphan: bool) -> ConnectionId {
         refresh_token: Some(Digest::NONE),
         expires_in: Some(Duration::from_secs(3600)),
         next_in: Some(Duration::from_secs(3300)),
+        sealed_by: 0,
+        refresh_expires_in: None,
+        by: crate::support::verbs::BY,
     };
     store.store_credential(new).await.unwrap();
     if orphan {
@@ -346,7 +349,7 @@ async fn reap(store: &dyn Store, reaper: Reaper, id: &ConnectionId, owner: Diges
             if !listed || row.is_none_or(|row| row.status != Status::Orphaned) {
                 return false;
             }
-            store.delete_connection(owner, id, request).await.unwrap();
+            store.delete_connection(owner, id, request, crate::support::verbs::BY).await.unwrap();
             true
         }
     }

@@ -28,6 +28,7 @@ pub(super) struct ConnectorEntry {
     issuer: Option<String>,
     refresh_lead_s: Option<u64>,
     serve_margin_s: Option<u64>,
+    max_lifetime_s: Option<u64>,
     replay_grace_s: Option<u64>,
     rate: Option<RateEntry>,
     concurrency: Option<NonZeroU16>,
@@ -82,6 +83,8 @@ impl ConnectorEntry {
         if let Some(seconds) = self.serve_margin_s {
             connector.serve_margin = Duration::from_secs(seconds);
         }
+        connector.max_lifetime =
+            self.max_lifetime_s.map(Duration::from_secs).or(connector.max_lifetime);
         match self.replay_grace_s {
             Some(0) => connector.replay = ReplayPolicy::Strict,
             Some(seconds) => connector.replay = ReplayPolicy::Grace(Duration::from_secs(seconds)),

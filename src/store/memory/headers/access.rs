@@ -8,7 +8,8 @@ use crate::{
     digest::Digest,
     store::{
         BindingName, GRACE, HeadersId, HeadersMode, HeadersStatus, MarkHeaders, MarkedHeaders,
-        Orphan, Reaped, RemovedHeaders, RestoredHeaders, Shard, WithdrawnHeaders, retention_ms,
+        Orphan, Reaped, RemovedHeaders, RestoredHeaders, SealedName, SealedRecord, Shard,
+        WithdrawnHeaders, retention_ms,
     },
 };
 
@@ -130,6 +131,17 @@ impl HeaderRecords {
             record.status == HeadersStatus::Orphaned && record.status_at <= until
         })
         .map(|(id, record)| (record.status_at, Orphan::Headers { id: *id }))
+    }
+
+    /// Those of a shard of which it is known which key sealed them.
+    pub(in crate::store::memory) fn sealed(
+        &self,
+        shard: Shard,
+    ) -> impl Iterator<Item = SealedRecord> {
+        let all = self.by_id.iter().filter(move |(id, _)| id.shard() == shard);
+        all.filter_map(|(id, record)| {
+            Some(SealedRecord { name: SealedName::Headers(*id), by: record.sealed_by? })
+        })
     }
 
     fn has_removed(&mut self, id: HeadersId, request: Digest, now: u64) -> bool {

@@ -139,6 +139,8 @@ struct Record {
     client: Digest,
     client_name: String,
     secret: Vec<u8>,
+    /// Which key sealed it, if that is known.
+    sealed_by: Option<u32>,
     status: HeadersStatus,
     reason: Option<String>,
     status_at: u64,
@@ -197,6 +199,7 @@ impl HeaderRecords {
             client: new.client,
             client_name: new.client_name.to_owned(),
             secret: new.secret.to_vec(),
+            sealed_by: u32::from_str_radix(new.key, 16).ok(),
             status: HeadersStatus::Active,
             reason: None,
             status_at: now,

@@ -6,15 +6,19 @@ use async_trait::async_trait;
 
 use super::{
     super::{MemoryStore, State},
-    Connection, Connections, Was,
+    Connection, Connections, Telling, Was, told,
 };
 use crate::{
     digest::Digest,
     store::{
-        AccessStore, ConnectionId, Orphan, OrphanPage, ReapConnection, Reaped, RestoredConnection,
-        Shard, Status, StoreError, WithdrawConnection, WithdrawnConnection, retention_ms,
+        AccessStore, Actor, By, ConnectionId, EventKind, Orphan, OrphanPage, ReapConnection,
+        Reaped, RestoredConnection, Shard, Status, StoreError, WithdrawConnection,
+        WithdrawnConnection, retention_ms,
     },
 };
+
+/// Who decides about access.
+const OPERATOR: By<'static> = By { actor: Actor::Operator, idp_host: "" };
 
 #[async_trait]
 impl AccessStore for MemoryStore {
@@ -23,7 +27,10 @@ impl AccessStore for MemoryStore {
         withdraw: WithdrawConnection<'_>,
     ) -> Result<WithdrawnConnection, StoreError> {
         let (mut state, now) = self.enter();
-        let outcome = state.connections.withdraw(&withdraw, now);
+        let outcome = {
+            let (connections, telling) = state.telling(OPERATOR, now);
+            connections.withdraw(&withdraw, telling)
+        };
         drop(state);
         if outcome == WithdrawnConnection::Withdrawn {
             self.changes.tell(withdraw.id);
@@ -38,12 +45,14 @@ impl AccessStore for MemoryStore {
         request: Digest,
     ) -> Result<RestoredConnection, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.restore(owner, id, request, now))
+        let (connections, telling) = state.telling(OPERATOR, now);
+        Ok(connections.restore(owner, id, request, telling))
     }
 
     async fn reap_connection(&self, reap: ReapConnection<'_>) -> Result<Reaped, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.connections.reap(&reap, now))
+        let (connections, telling) = state.telling(By { actor: Actor::Sweep, idp_host: "" }, now);
+        Ok(connections.reap(&reap, telling))
     }
 
     async fn list_orphans(&self, page: OrphanPage) -> Result<Vec<Orphan>, StoreError> {
@@ -60,7 +69,12 @@ impl AccessStore for MemoryStore {
 }
 
 impl Connections {
-    fn withdraw(&mut self, withdraw: &WithdrawConnection<'_>, now: u64) -> WithdrawnConnection {
+    fn withdraw(
+        &mut self,
+        withdraw: &WithdrawConnection<'_>,
+        mut telling: Telling<'_>,
+    ) -> WithdrawnConnection {
+        let now = telling.now;
         let found = self.by_id.get_mut(withdraw.id);
         let Some(connection) = found.filter(|found| found.owner == withdraw.owner) else {
             return WithdrawnConnection::Absent;
@@ -74,6 +88,8 @@ impl Connections {
             Status::Orphaned => return WithdrawnConnection::Already,
             Status::Active | Status::NeedsReauth | Status::Exhausted => {}
         }
+        let said = [("from", told(connection.status.as_str())), ("reason", told(withdraw.reason))];
+        telling.tell(EventKind::Orphaned, withdraw.id, connection, &said);
         let reason = connection.reason.replace(withdraw.reason.to_owned());
         connection.was = Some(Was { status: connection.status, reason });
         connection.status = Status::Orphaned;
@@ -90,8 +106,9 @@ impl Connections {
         owner: Digest,
         id: &ConnectionId,
         request: Digest,
-        now: u64,
+        mut telling: Telling<'_>,
     ) -> RestoredConnection {
+        let now = telling.now;
         let found = self.by_id.get_mut(id);
         let Some(connection) = found.filter(|found| found.owner == owner) else {
             return RestoredConnection::Absent;
@@ -101,6 +118,8 @@ impl Connections {
             return RestoredConnection::Restored;
         }
         let Some(was) = connection.was.take() else { return RestoredConnection::NotOrphaned };
+        let said = [("to", told(was.status.as_str()))];
+        telling.tell(EventKind::Reactivated, id, connection, &said);
         connection.status = was.status;
         connection.reason = was.reason;
         connection.status_at = now;
@@ -113,7 +132,8 @@ impl Connections {
         RestoredConnection::Restored
     }
 
-    fn reap(&mut self, reap: &ReapConnection<'_>, now: u64) -> Reaped {
+    fn reap(&mut self, reap: &ReapConnection<'_>, mut telling: Telling<'_>) -> Reaped {
+        let now = telling.now;
         let Some(connection) = self.by_id.get(reap.id) else {
             let mine = self.has_deleted(reap.id, reap.request, now);
             return if mine { Reaped::Reaped } else { Reaped::Absent };
@@ -129,6 +149,8 @@ impl Connections {
         if age < retention {
             return Reaped::TooYoung { remaining: Duration::from_millis(retention - age) };
         }
+        let said = [("since", told(connection.status_at))];
+        telling.tell(EventKind::Reaped, reap.id, connection, &said);
         self.remove(reap.id, reap.request, now);
         Reaped::Reaped
     }

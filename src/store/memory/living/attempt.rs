@@ -1,86 +1,17 @@
-//! One attempt to refresh.
+//! One attempt to refresh, once it has begun.
 
 use std::time::Duration;
 
-use super::{Answer, Connection, Connections, Lease, Undecided, Was, after, lineage::Lineage};
+use super::{Answer, Connection, Connections, Telling, Was, after, lineage::Lineage, told};
 use crate::{
     digest::Digest,
     store::{
-        Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, FailureKind,
-        Renewal, Retry, Status, millis,
+        Commit, CommitOutcome, ConnectionId, EventKind, Fail, FailOutcome, FailureKind, Renewal,
+        Retry, Status, millis,
     },
 };
 
 impl Connections {
-    pub(in crate::store::memory) fn begin(&mut self, attempt: &Attempt<'_>, now: u64) -> Begin {
-        let Some(connection) = self.by_id.get_mut(attempt.id) else { return Begin::Absent };
-        if attempt.owner.is_some_and(|owner| owner != connection.owner) {
-            return Begin::Absent;
-        }
-        if connection.status != Status::Active {
-            self.due.place(attempt.id, None);
-            return Begin::Inactive(connection.status);
-        }
-        let (Some(refresh_token), Some(next_at)) =
-            (connection.current.refresh_token, connection.next_at)
-        else {
-            self.due.place(attempt.id, None);
-            return Begin::NotRefreshable;
-        };
-
-        let live = connection.lease.filter(|lease| lease.ends_at > now);
-        let undecided_since;
-        match live {
-            // A retry: it has all of this already, and is told what the first call was.
-            Some(lease) if lease.holder == attempt.holder => {
-                undecided_since = connection
-                    .undecided
-                    .filter(|undecided| undecided.refresh_token == refresh_token)
-                    .filter(|undecided| undecided.first != connection.fence)
-                    .map(|undecided| Duration::from_millis(now - undecided.since));
-            }
-            Some(lease) => {
-                return Begin::Held { remaining: Duration::from_millis(lease.ends_at - now) };
-            }
-            None if next_at > now => {
-                self.due.place(attempt.id, Some(next_at));
-                let due_in = Duration::from_millis(next_at - now);
-                return Begin::NotDue { due_in, attempts: connection.attempts };
-            }
-            None => {
-                let earlier = connection
-                    .undecided
-                    .filter(|undecided| undecided.refresh_token == refresh_token)
-                    .map(|undecided| (undecided.since, undecided.first));
-                undecided_since = earlier.map(|(since, _)| Duration::from_millis(now - since));
-                if let Some(ago) = undecided_since
-                    && (attempt.forgiven..attempt.settled).contains(&ago)
-                {
-                    let remaining = attempt.settled.saturating_sub(ago);
-                    self.due.place(attempt.id, Some(after(now, remaining)));
-                    return Begin::Undecided { remaining };
-                }
-                let ends_at = after(now, attempt.lease);
-                connection.fence += 1;
-                connection.lease = Some(Lease { holder: attempt.holder, ends_at });
-                let (since, first) = earlier.unwrap_or((now, connection.fence));
-                connection.undecided =
-                    Some(Undecided { fence: connection.fence, refresh_token, since, first });
-                self.due.place(attempt.id, Some(ends_at));
-            }
-        }
-        Begin::Begun(Begun {
-            fence: connection.fence,
-            grant: connection.grant,
-            owner: connection.owner,
-            connector: connection.connector.clone(),
-            secret: connection.current.secret.clone(),
-            refresh_token,
-            attempts: connection.attempts,
-            undecided_since,
-        })
-    }
-
     pub(in crate::store::memory) fn renew(
         &mut self,
         id: &ConnectionId,
@@ -105,8 +36,9 @@ impl Connections {
     pub(in crate::store::memory) fn commit(
         &mut self,
         commit: &Commit<'_>,
-        now: u64,
+        mut telling: Telling<'_>,
     ) -> CommitOutcome {
+        let now = telling.now;
         let Some(connection) = self.by_id.get_mut(commit.id) else { return CommitOutcome::Gone };
         if connection.committed.has(commit.request) {
             return CommitOutcome::AlreadyCommitted { ver: connection.ver };
@@ -116,12 +48,16 @@ impl Connections {
         }
         let answer = Answer {
             secret: commit.secret.to_vec(),
+            sealed_by: commit.sealed_by,
             refresh_token: commit.refresh_token,
             expires_at: commit.expires_in.map(|life| after(now, life)),
+            refresh_expires_at: commit.refresh_expires_in.map(|life| after(now, life)),
             answered_at: now.saturating_sub(millis(commit.answered_ago)),
         };
         let orphan = connection.status == Status::Orphaned;
         let active = connection.standing() == Status::Active;
+        let (from, lost) = (connection.status, connection.reason.clone());
+        let before = connection.current.expires_at;
         let lineage = connection.judge(commit.presented, &answer);
         let place = match lineage {
             Lineage::Proven | Lineage::SiblingOfTheDead => {
@@ -172,14 +108,32 @@ impl Connections {
         connection.attempts = 0;
         connection.failing_since = None;
         connection.last_error = None;
+        let rotated = commit.refresh_token.is_some_and(|token| token != commit.presented);
+        let said = [
+            ("ver", told(connection.ver)),
+            ("rotated", told(if rotated { "yes" } else { "no" })),
+            ("before", before.map(|at| at.to_string())),
+            ("after", connection.current.expires_at.map(|at| at.to_string())),
+            ("duration_ms", told(millis(commit.answered_ago))),
+        ];
+        telling.tell(EventKind::RefreshSucceeded, commit.id, connection, &said);
         if orphan {
             return CommitOutcome::Withdrawn { ver: connection.ver };
         }
         self.due.place(commit.id, connection.next_at);
+        if !active {
+            let said = [("from", told(from.as_str())), ("reason", lost)];
+            telling.tell(EventKind::Recovered, commit.id, connection, &said);
+        }
         CommitOutcome::Committed { ver: connection.ver, recovered: !active }
     }
 
-    pub(in crate::store::memory) fn fail(&mut self, fail: &Fail<'_>, now: u64) -> FailOutcome {
+    pub(in crate::store::memory) fn fail(
+        &mut self,
+        fail: &Fail<'_>,
+        mut telling: Telling<'_>,
+    ) -> FailOutcome {
+        let now = telling.now;
         let Some(connection) = self.by_id.get_mut(fail.id) else { return FailOutcome::Gone };
         let active = connection.status == Status::Active;
         let dead = fail.kind == FailureKind::NeedsReauth;
@@ -238,6 +192,24 @@ impl Connections {
             FailOutcome::Recorded { attempts }
         };
         self.due.place(fail.id, connection.next_at);
+        let switched = matches!(outcome, FailOutcome::Switched { .. });
+        let why = told(fail.reason);
+        let (kind, ended) = if dead {
+            (EventKind::RefreshFailedRevoked, [("reason", why), ("last_error", None)])
+        } else {
+            let given_up = [("reason", told("exhausted")), ("last_error", why)];
+            (EventKind::RefreshFailedTransient, given_up)
+        };
+        let said = [
+            ("attempts", told(attempts)),
+            ("class", told(fail.kind.as_str())),
+            ("sibling", switched.then(|| "yes".to_owned())),
+            ("reason", told(fail.reason)),
+        ];
+        telling.tell(kind, fail.id, connection, &said);
+        if connection.status != Status::Active {
+            telling.tell(EventKind::NeedsReauth, fail.id, connection, &ended);
+        }
         outcome
     }
 
@@ -245,8 +217,9 @@ impl Connections {
         &mut self,
         id: &ConnectionId,
         request: Digest,
-        now: u64,
+        mut telling: Telling<'_>,
     ) -> Retry {
+        let now = telling.now;
         let Some(connection) = self.by_id.get_mut(id) else { return Retry::Absent };
         if connection.retried == Some(request) {
             return Retry::Retried;
@@ -258,6 +231,10 @@ impl Connections {
         }
         if connection.lease.is_none_or(|lease| lease.ends_at <= now) {
             self.due.place(id, Some(now));
+        }
+        if connection.status == Status::Exhausted {
+            let said = [("from", told("exhausted")), ("reason", told("retried"))];
+            telling.tell(EventKind::Recovered, id, connection, &said);
         }
         connection.status = Status::Active;
         connection.status_at = now;
@@ -273,7 +250,7 @@ impl Connections {
 
 impl Connection {
     /// It is not refreshed any more.
-    fn end(&mut self, status: Status, reason: &str, now: u64) {
+    pub(super) fn end(&mut self, status: Status, reason: &str, now: u64) {
         self.status = status;
         self.status_at = now;
         self.reason = Some(reason.to_owned());

@@ -6,14 +6,14 @@ use async_trait::async_trait;
 
 use super::{
     super::{MemoryStore, after, recent::Recent},
-    Answer, Connection, Connections, Receipts, place,
+    Answer, Connection, Connections, Receipts, Telling, place, told,
 };
 use crate::{
     digest::Digest,
     store::{
-        ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
-        DeletedConnection, GRACE, Keeper, LifecycleStore, NewConnection, Revoke, RevokedConnection,
-        Status, StoreError,
+        By, ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
+        DeletedConnection, EventKind, GRACE, Keeper, LifecycleStore, NewConnection, Revoke,
+        RevokedConnection, Status, StoreError,
     },
 };
 
@@ -46,7 +46,10 @@ impl LifecycleStore for MemoryStore {
 
     async fn revoke_connection(&self, revoke: Revoke<'_>) -> Result<RevokedConnection, StoreError> {
         let (mut state, now) = self.enter();
-        let outcome = state.connections.revoke(&revoke, now);
+        let outcome = {
+            let (connections, telling) = state.telling(revoke.by, now);
+            connections.revoke(&revoke, telling)
+        };
         drop(state);
         if matches!(outcome, RevokedConnection::Revoked { .. }) {
             self.changes.tell(revoke.id);
@@ -59,9 +62,13 @@ impl LifecycleStore for MemoryStore {
         owner: Digest,
         id: &ConnectionId,
         request: Digest,
+        by: By<'_>,
     ) -> Result<DeletedConnection, StoreError> {
         let (mut state, now) = self.enter();
-        let outcome = state.connections.delete(owner, id, request, now);
+        let outcome = {
+            let (connections, telling) = state.telling(by, now);
+            connections.delete(owner, id, request, telling)
+        };
         drop(state);
         if outcome == DeletedConnection::Deleted {
             self.changes.tell(id);
@@ -101,6 +108,7 @@ impl Connections {
                 attempts: 0,
                 failing_since: None,
                 last_error: None,
+                authenticated_at: None,
                 created_at: now,
                 updated_at: now,
                 receipts: Receipts::default(),
@@ -124,6 +132,8 @@ impl Connections {
             grant: connection.grant,
             ver: connection.ver,
             expires_at_ms: connection.current.expires_at,
+            refresh_expires_at_ms: connection.current.refresh_expires_at,
+            authenticated_at_ms: connection.authenticated_at,
             next_at_ms: connection.next_at,
             attempts: connection.attempts,
             last_error: connection.last_error.clone(),
@@ -150,7 +160,8 @@ impl Connections {
         ConnectionPage { connections, damaged: Vec::new(), next }
     }
 
-    fn revoke(&mut self, revoke: &Revoke<'_>, now: u64) -> RevokedConnection {
+    fn revoke(&mut self, revoke: &Revoke<'_>, mut telling: Telling<'_>) -> RevokedConnection {
+        let now = telling.now;
         let found = self.by_id.get_mut(revoke.id);
         let Some(connection) = found.filter(|found| found.owner == revoke.owner) else {
             return RevokedConnection::Absent;
@@ -162,6 +173,8 @@ impl Connections {
         if connection.status == Status::Revoked {
             return RevokedConnection::Already;
         }
+        let said = [("from", told(connection.status.as_str())), ("reason", told(revoke.reason))];
+        telling.tell(EventKind::TokenDeletedRevoked, revoke.id, connection, &said);
         connection.status = Status::Revoked;
         connection.reason = Some(revoke.reason.to_owned());
         connection.status_at = now;
@@ -186,8 +199,9 @@ impl Connections {
         owner: Digest,
         id: &ConnectionId,
         request: Digest,
-        now: u64,
+        mut telling: Telling<'_>,
     ) -> DeletedConnection {
+        let now = telling.now;
         let Some(connection) = self.by_id.get(id) else {
             let mine = self.has_deleted(id, request, now);
             return if mine { DeletedConnection::Deleted } else { DeletedConnection::Absent };
@@ -199,6 +213,8 @@ impl Connections {
         if connection.owner != owner {
             return DeletedConnection::Absent;
         }
+        let said = [("from", told(connection.status.as_str()))];
+        telling.tell(EventKind::TokenDeletedAdmin, id, connection, &said);
         self.remove(id, request, now);
         DeletedConnection::Deleted
     }
@@ -230,6 +246,13 @@ impl Connections {
 impl Answer {
     /// Nothing is held, or not any more.
     fn none() -> Self {
-        Self { secret: Vec::new(), refresh_token: None, expires_at: None, answered_at: 0 }
+        Self {
+            secret: Vec::new(),
+            sealed_by: 0,
+            refresh_token: None,
+            expires_at: None,
+            refresh_expires_at: None,
+            answered_at: 0,
+        }
     }
 }

@@ -1,19 +1,27 @@
-//! What the scripts in `lua/connection` must do. An attempt's verbs are in [`attempt`].
+//! What the scripts in `lua/connection` must do. An attempt's verbs are in [`begin`]
+//! and [`attempt`].
 
 mod access;
 mod attempt;
+mod begin;
 mod lifecycle;
 mod lineage;
+mod sealed;
+mod telling;
 
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
+pub(super) use self::telling::Telling;
+use self::telling::told;
 use super::{after, due::Due, fading::Fading, recent::Recent};
 use crate::{
     digest::Digest,
-    store::{Claim, ConnectionId, CredentialRow, GRACE, NewCredential, Shard, Status, Stored},
+    store::{
+        Claim, ConnectionId, CredentialRow, EventKind, GRACE, NewCredential, Shard, Status, Stored,
+    },
 };
 
 #[derive(Default)]
@@ -56,6 +64,7 @@ struct Connection {
     /// When the first of these failed.
     failing_since: Option<u64>,
     last_error: Option<String>,
+    authenticated_at: Option<u64>,
     created_at: u64,
     updated_at: u64,
     receipts: Receipts,
@@ -92,8 +101,10 @@ struct Remains {
 #[derive(Clone)]
 struct Answer {
     secret: Vec<u8>,
+    sealed_by: u32,
     refresh_token: Option<Digest>,
     expires_at: Option<u64>,
+    refresh_expires_at: Option<u64>,
     /// When the exchange began that brought it; zero if it was not a refresh.
     answered_at: u64,
 }
@@ -116,7 +127,8 @@ struct Undecided {
 }
 
 impl Connections {
-    pub(super) fn store(&mut self, new: &NewCredential<'_>, now: u64) -> Stored {
+    pub(super) fn store(&mut self, new: &NewCredential<'_>, mut telling: Telling<'_>) -> Stored {
+        let now = telling.now;
         let was = self.by_id.get(new.id);
         if was.is_some_and(|was| was.owner != new.owner || was.connector != new.connector) {
             return Stored::Foreign;
@@ -133,6 +145,11 @@ impl Connections {
         let grant = remains.grant + 1;
         let created_at = was.map_or(now, |was| was.created_at);
         let next_at = new.next_in.map(|wait| after(now, wait));
+        // What never had a credential was not lost before.
+        let lost = was
+            .filter(|was| !matches!(was.status, Status::Active | Status::Revoked))
+            .filter(|was| was.grant > 0)
+            .map(|was| (was.status, was.reason.clone()));
         let connection = Connection {
             owner: new.owner,
             connector: new.connector.to_owned(),
@@ -144,8 +161,10 @@ impl Connections {
             ver: was.map_or(0, |was| was.ver) + 1,
             current: Answer {
                 secret: new.secret.to_vec(),
+                sealed_by: new.sealed_by,
                 refresh_token: new.refresh_token,
                 expires_at: new.expires_in.map(|life| after(now, life)),
+                refresh_expires_at: new.refresh_expires_in.map(|life| after(now, life)),
                 answered_at: 0,
             },
             alts: Vec::new(),
@@ -158,6 +177,7 @@ impl Connections {
             attempts: 0,
             failing_since: None,
             last_error: None,
+            authenticated_at: Some(now),
             created_at,
             updated_at: now,
             receipts,
@@ -165,6 +185,18 @@ impl Connections {
             failed: was.and_then(|was| was.failed),
             retried: was.and_then(|was| was.retried),
         };
+        let current = &connection.current;
+        let said = [
+            ("grant", told(grant)),
+            ("ver", told(connection.ver)),
+            ("after", current.expires_at.map(|at| at.to_string())),
+            ("refresh_until", current.refresh_expires_at.map(|at| at.to_string())),
+        ];
+        telling.tell(EventKind::ConnectCompleted, new.id, &connection, &said);
+        if let Some((from, reason)) = lost {
+            let said = [("from", told(from.as_str())), ("reason", reason)];
+            telling.tell(EventKind::Recovered, new.id, &connection, &said);
+        }
         self.deleted.end_at(place(new.id), now);
         self.insert(new.id, connection);
         self.due.place(new.id, next_at);

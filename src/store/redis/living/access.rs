@@ -26,10 +26,12 @@ impl AccessStore for RedisStore {
         withdraw: WithdrawConnection<'_>,
     ) -> Result<WithdrawnConnection, StoreError> {
         let (request, owner) = (withdraw.request.to_hex(), withdraw.owner.to_hex());
-        let [conn, due, orphans] = self.three(withdraw.id);
+        let [conn, due, _, outbox, history] = super::all(self, withdraw.id);
+        let orphans = self.keys.orphans(withdraw.id.shard());
         let argv =
             [text(&request), text(withdraw.id.as_str()), text(&owner), text(withdraw.reason)];
-        let (verb, keys) = (&scripts::CONNECTION_WITHDRAW, [conn.as_str(), &due, &orphans]);
+        let (verb, keys) =
+            (&scripts::CONNECTION_WITHDRAW, [conn.as_str(), &due, &orphans, &outbox, &history]);
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "withdrawn" => {
@@ -51,9 +53,11 @@ impl AccessStore for RedisStore {
         request: Digest,
     ) -> Result<RestoredConnection, StoreError> {
         let (request, owner) = (request.to_hex(), owner.to_hex());
-        let [conn, due, orphans] = self.three(id);
+        let [conn, due, _, outbox, history] = super::all(self, id);
+        let orphans = self.keys.orphans(id.shard());
         let argv = [text(&request), text(id.as_str()), text(&owner)];
-        let (verb, keys) = (&scripts::CONNECTION_RESTORE, [conn.as_str(), &due, &orphans]);
+        let (verb, keys) =
+            (&scripts::CONNECTION_RESTORE, [conn.as_str(), &due, &orphans, &outbox, &history]);
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "restored" => Ok(RestoredConnection::Restored),
@@ -68,8 +72,9 @@ impl AccessStore for RedisStore {
         if is_elsewhere(reap.id, reap.owner) {
             return Ok(Reaped::NotOrphaned);
         }
-        let [conn, due, orphans] = self.three(reap.id);
-        let index = self.keys.owner(reap.id.shard(), reap.owner);
+        let [conn, due, sealed, outbox, history] = super::all(self, reap.id);
+        let (index, orphans) =
+            (self.keys.owner(reap.id.shard(), reap.owner), self.keys.orphans(reap.id.shard()));
         let (request, owner) = (reap.request.to_hex(), reap.owner.to_hex());
         let argv = [
             text(&request),
@@ -78,7 +83,8 @@ impl AccessStore for RedisStore {
             Arg::Number(retention_ms(reap.retention)),
             Arg::Number(millis(GRACE)),
         ];
-        let (verb, keys) = (&scripts::CONNECTION_REAP, [conn.as_str(), &index, &due, &orphans]);
+        let keys = [&*conn, &*index, &*due, &*orphans, &*sealed, &*outbox, &*history];
+        let verb = &scripts::CONNECTION_REAP;
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "reaped" => Ok(Reaped::Reaped),
@@ -142,10 +148,6 @@ fn orphan(shard: Shard, member: &[u8]) -> Orphan {
 }
 
 impl RedisStore {
-    fn three(&self, id: &ConnectionId) -> [String; 3] {
-        [self.keys.connection(id), self.keys.due(id.shard()), self.keys.orphans(id.shard())]
-    }
-
     /// The time that is so long ago, as far as is known here: what is reaped is judged by Redis.
     /// `None` if there was no such time.
     async fn long_ago(&self, retention: Duration) -> Result<Option<u64>, StoreError> {

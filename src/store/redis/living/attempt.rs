@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{
     super::{RedisStore, reply::Reply, scripts, scripts::Arg},
-    both, hex, text,
+    all, both, hex, key, text,
 };
 use crate::{
     digest::Digest,
     store::{
-        Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, Renewal,
-        Retry, Status, StoreError, millis,
+        Actor, Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome,
+        Renewal, Retry, Status, StoreError, millis,
     },
 };
 
@@ -20,7 +20,7 @@ pub(in crate::store::redis) async fn begin(
 ) -> Result<Begin, StoreError> {
     let request = attempt.holder.to_hex();
     let owner = hex(attempt.owner);
-    let [conn, due] = both(store, attempt.id);
+    let [conn, due, _, outbox, history] = all(store, attempt.id);
     let argv = [
         text(&request),
         text(attempt.id.as_str()),
@@ -29,9 +29,12 @@ pub(in crate::store::redis) async fn begin(
         text(attempt.instance),
         Arg::Number(millis(attempt.forgiven)),
         Arg::Number(millis(attempt.settled)),
+        Arg::Optional(attempt.lifetime.map(millis)),
+        text(attempt.by.actor.as_str()),
+        text(attempt.by.idp_host),
     ];
-    let verb = &scripts::CONNECTION_BEGIN;
-    let mut reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
+    let (verb, keys) = (&scripts::CONNECTION_BEGIN, [&*conn, &*due, &*outbox, &*history]);
+    let mut reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
     Ok(match reply.word() {
         "begun" => Begin::Begun(begun(&mut reply, conn)?),
         "held" => Begin::Held { remaining: Duration::from_millis(reply.part(0)?) },
@@ -41,7 +44,11 @@ pub(in crate::store::redis) async fn begin(
             attempts: reply.part(1)?,
         },
         "not_refreshable" => Begin::NotRefreshable,
-        "inactive" => Begin::Inactive(status(&reply, conn)?),
+        "inactive" => {
+            // Perhaps only since now.
+            store.changes.tell(attempt.id);
+            Begin::Inactive(status(&reply, conn)?)
+        }
         "absent" => Begin::Absent,
         "corrupt" => return Err(corrupt(conn, "a field is missing, or of another form")),
         _ => return Err(reply.unknown_word()),
@@ -49,7 +56,12 @@ pub(in crate::store::redis) async fn begin(
 }
 
 fn begun(reply: &mut Reply, key: String) -> Result<Begun, StoreError> {
-    let undecided: i64 = reply.part(6)?;
+    // A span in ms; negative for none.
+    let span = |at| {
+        let ms: i64 = reply.part(at)?;
+        Ok::<_, StoreError>(u64::try_from(ms).ok().map(Duration::from_millis))
+    };
+    let (undecided_since, refresh_expires_in, signed_in_for) = (span(6)?, span(8)?, span(9)?);
     let Some(refresh_token) = Digest::from_hex(&reply.part::<String>(4)?) else {
         return Err(corrupt(key, "its refresh token's digest is not one"));
     };
@@ -64,7 +76,9 @@ fn begun(reply: &mut Reply, key: String) -> Result<Begun, StoreError> {
         secret: reply.take_bytes(3)?,
         refresh_token,
         attempts: reply.part(5)?,
-        undecided_since: u64::try_from(undecided).ok().map(Duration::from_millis),
+        undecided_since,
+        refresh_expires_in,
+        signed_in_for,
     })
 }
 
@@ -92,8 +106,8 @@ pub(in crate::store::redis) async fn commit(
     commit: Commit<'_>,
 ) -> Result<CommitOutcome, StoreError> {
     let (request, presented) = (commit.request.to_hex(), commit.presented.to_hex());
-    let token = hex(commit.refresh_token);
-    let [conn, due] = both(store, commit.id);
+    let (key, token) = (key(commit.sealed_by), hex(commit.refresh_token));
+    let [conn, due, sealed, outbox, history] = all(store, commit.id);
     let argv = [
         text(&request),
         text(commit.id.as_str()),
@@ -101,13 +115,18 @@ pub(in crate::store::redis) async fn commit(
         Arg::Number(commit.grant),
         text(&presented),
         Arg::Bytes(commit.secret),
+        text(&key),
         text(&token),
         Arg::Optional(commit.expires_in.map(millis)),
+        Arg::Optional(commit.refresh_expires_in.map(millis)),
         Arg::Optional(commit.next_in.map(millis)),
         Arg::Number(millis(commit.answered_ago)),
+        text(commit.by.actor.as_str()),
+        text(commit.by.idp_host),
     ];
+    let keys = [&*conn, &*due, &*sealed, &*outbox, &*history];
     let verb = &scripts::CONNECTION_COMMIT;
-    let reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
+    let reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
     Ok(match reply.word() {
         "committed" => {
             store.changes.tell(commit.id);
@@ -128,7 +147,7 @@ pub(in crate::store::redis) async fn fail(
     fail: Fail<'_>,
 ) -> Result<FailOutcome, StoreError> {
     let (request, presented) = (fail.request.to_hex(), fail.presented.to_hex());
-    let [conn, due] = both(store, fail.id);
+    let [conn, due, sealed, outbox, history] = all(store, fail.id);
     let argv = [
         text(&request),
         text(fail.id.as_str()),
@@ -139,9 +158,12 @@ pub(in crate::store::redis) async fn fail(
         text(fail.reason),
         Arg::Number(millis(fail.backoff)),
         Arg::Optional(fail.horizon.map(millis)),
+        text(fail.by.actor.as_str()),
+        text(fail.by.idp_host),
     ];
+    let keys = [&*conn, &*due, &*sealed, &*outbox, &*history];
     let verb = &scripts::CONNECTION_FAIL;
-    let reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
+    let reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
     let outcome = match reply.word() {
         "recorded" => FailOutcome::Recorded { attempts: reply.part(0)? },
         "switched" => FailOutcome::Switched { attempts: reply.part(0)? },
@@ -160,12 +182,13 @@ pub(in crate::store::redis) async fn retry(
     store: &RedisStore,
     id: &ConnectionId,
     request: Digest,
+    actor: Actor,
 ) -> Result<Retry, StoreError> {
     let request = request.to_hex();
-    let [conn, due] = both(store, id);
-    let argv = [text(&request), text(id.as_str())];
-    let verb = &scripts::CONNECTION_RETRY;
-    let reply = store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await?;
+    let [conn, due, _, outbox, history] = all(store, id);
+    let argv = [text(&request), text(id.as_str()), text(actor.as_str())];
+    let (verb, keys) = (&scripts::CONNECTION_RETRY, [&*conn, &*due, &*outbox, &*history]);
+    let reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
     Ok(match reply.word() {
         "retried" => Retry::Retried,
         "not_failing" => Retry::NotFailing,

@@ -12,14 +12,14 @@ use super::{
 use crate::{
     digest::Digest,
     store::{
-        Class, ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow, CreatedConnection,
-        DeletedConnection, GRACE, Keeper, LifecycleStore, NewConnection, Revoke, RevokedConnection,
-        Shard, Status, StoreError, millis,
+        By, Class, ConnectionCursor, ConnectionId, ConnectionPage, ConnectionRow,
+        CreatedConnection, DeletedConnection, GRACE, Keeper, LifecycleStore, NewConnection, Revoke,
+        RevokedConnection, Shard, Status, StoreError, millis,
     },
 };
 
 /// The fields of a read, in the order of [`row`]. No secret is among them.
-const READ: [&str; 13] = [
+const READ: [&str; 15] = [
     "owner",
     "connector",
     "status",
@@ -33,6 +33,8 @@ const READ: [&str; 13] = [
     "last_error",
     "created_at",
     "updated_at",
+    "refresh_expires_at",
+    "authenticated_at",
 ];
 
 #[async_trait]
@@ -101,12 +103,19 @@ impl LifecycleStore for RedisStore {
 
     async fn revoke_connection(&self, revoke: Revoke<'_>) -> Result<RevokedConnection, StoreError> {
         let (request, owner) = (revoke.request.to_hex(), revoke.owner.to_hex());
-        let ([conn, due], orphans) =
-            (super::both(self, revoke.id), self.keys.orphans(revoke.id.shard()));
-        let argv = [text(&request), text(revoke.id.as_str()), text(&owner), text(revoke.reason)];
+        let [conn, due, sealed, outbox, history] = super::all(self, revoke.id);
+        let orphans = self.keys.orphans(revoke.id.shard());
+        let argv = [
+            text(&request),
+            text(revoke.id.as_str()),
+            text(&owner),
+            text(revoke.reason),
+            text(revoke.by.actor.as_str()),
+            text(revoke.by.idp_host),
+        ];
+        let keys = [&*conn, &*due, &*orphans, &*sealed, &*outbox, &*history];
         let verb = &scripts::CONNECTION_REVOKE;
-        let reply =
-            self.run_script(verb, [&conn, &due, &orphans], argv, request.as_bytes()).await?;
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "revoked" => {
                 self.changes.tell(revoke.id);
@@ -124,16 +133,24 @@ impl LifecycleStore for RedisStore {
         owner: Digest,
         id: &ConnectionId,
         request: Digest,
+        by: By<'_>,
     ) -> Result<DeletedConnection, StoreError> {
         if is_elsewhere(id, owner) {
             return Ok(DeletedConnection::Absent);
         }
-        let [conn, due] = super::both(self, id);
+        let [conn, due, sealed, outbox, history] = super::all(self, id);
         let (index, orphans) = (self.keys.owner(id.shard(), owner), self.keys.orphans(id.shard()));
         let (request, owner) = (request.to_hex(), owner.to_hex());
-        let argv = [text(&request), text(id.as_str()), text(&owner), Arg::Number(millis(GRACE))];
+        let argv = [
+            text(&request),
+            text(id.as_str()),
+            text(&owner),
+            Arg::Number(millis(GRACE)),
+            text(by.actor.as_str()),
+            text(by.idp_host),
+        ];
+        let keys = [&*conn, &*index, &*due, &*orphans, &*sealed, &*outbox, &*history];
         let verb = &scripts::CONNECTION_DELETE;
-        let keys = [conn.as_str(), &index, &due, &orphans];
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "deleted" => {
@@ -264,6 +281,8 @@ fn row(
         grant: number(5)?.ok_or("it has no grant")?,
         ver: number(6)?.ok_or("it has no ver")?,
         expires_at_ms: number(7)?,
+        refresh_expires_at_ms: number(13)?,
+        authenticated_at_ms: number(14)?,
         next_at_ms: number(8)?,
         attempts: number(9)?.and_then(|n| n.try_into().ok()).unwrap_or(0),
         last_error: string(10),

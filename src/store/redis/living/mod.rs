@@ -42,13 +42,11 @@ pub(super) async fn store(
     new: NewCredential<'_>,
 ) -> Result<Stored, StoreError> {
     let shard = new.id.shard();
-    let keys = [
-        store.keys.connection(new.id),
-        store.keys.owner(shard, new.owner),
-        store.keys.due(shard),
-        store.keys.orphans(shard),
-    ];
+    let [conn, due, sealed, outbox, history] = all(store, new.id);
+    let list = store.keys.owner(shard, new.owner);
+    let orphans = store.keys.orphans(shard);
     let (request, owner) = (new.request.to_hex(), new.owner.to_hex());
+    let key = key(new.sealed_by);
     let token = hex(new.refresh_token);
     let argv = [
         text(&request),
@@ -56,11 +54,15 @@ pub(super) async fn store(
         text(&owner),
         text(new.connector),
         Arg::Bytes(new.secret),
+        text(&key),
         text(&token),
         Arg::Optional(new.expires_in.map(millis)),
+        Arg::Optional(new.refresh_expires_in.map(millis)),
         Arg::Optional(new.next_in.map(millis)),
+        text(new.by.actor.as_str()),
+        text(new.by.idp_host),
     ];
-    let keys = [keys[0].as_str(), &keys[1], &keys[2], &keys[3]];
+    let keys = [&*conn, &*list, &*due, &*orphans, &*sealed, &*outbox, &*history];
     let reply =
         store.run_script(&scripts::CONNECTION_STORE, keys, argv, request.as_bytes()).await?;
     match reply.word() {
@@ -177,6 +179,18 @@ pub(super) async fn due_backlog(store: &RedisStore) -> Result<u64, StoreError> {
 /// The two keys of most verbs.
 fn both(store: &RedisStore, id: &ConnectionId) -> [String; 2] {
     [store.keys.connection(id), store.keys.due(id.shard())]
+}
+
+/// The keys of those that tell of a change: with the index of keys, and both streams.
+fn all(store: &RedisStore, id: &ConnectionId) -> [String; 5] {
+    let [conn, due] = both(store, id);
+    let (keys, shard) = (&store.keys, id.shard());
+    [conn, due, keys.sealed(shard), keys.outbox(shard), keys.history(shard)]
+}
+
+/// The number of a key, as it is kept.
+fn key(number: u32) -> String {
+    format!("{number:08x}")
 }
 
 fn text(text: &str) -> Arg<'_> {

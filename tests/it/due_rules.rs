@@ -1,0 +1,320 @@
+//! When a credential is due by the ends of its grant, and what becomes of one that is past them (C-9).
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use vestibule::{
+    Keys, Vestibule,
+    connection::{
+        AccessToken, CodeGrant, ConnectionError, Connections, ConnectionsConfig, Connector,
+        ExchangeError, RefreshToken, Registry, ReplayPolicy, TokenAnswer, TokenExchange, VendPath,
+    },
+    seal::Seal,
+    store::{ConnectionId, ReadHistory, Status, Store, memory::MemoryStore, redis::RedisStore},
+    sweep::{RefreshDue, RefreshDuePass},
+};
+
+use crate::support::{
+    ageing::age,
+    server,
+    stores::{fresh_prefix, naming_key, store},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The jitter ahead of the last hour is at most this.
+const EARLY: Duration = Duration::from_secs(360);
+
+/// One connection of a provider that says what the test wants.
+struct Scene {
+    store: Arc<dyn Store>,
+    time: Time,
+    provider: Arc<Provider>,
+    connections: Connections,
+    id: ConnectionId,
+}
+
+enum Time {
+    Memory(Arc<MemoryStore>),
+    Redis(String),
+}
+
+/// What a provider gives: how long the two tokens live; a refresh token or none.
+#[derive(Debug, Clone, Copy)]
+struct Gives {
+    access: Option<Duration>,
+    refresh: Option<Duration>,
+    rotates: bool,
+}
+
+/// Access tokens of a day, and no word about the refresh token.
+const USUAL: Gives = Gives { access: Some(DAY), refresh: None, rotates: true };
+
+impl Scene {
+    /// On each of the stores.
+    async fn on_both(gives: Gives, max_lifetime: Option<Duration>) -> [Self; 2] {
+        let (memory, prefix) = (Arc::new(MemoryStore::new()), fresh_prefix());
+        let redis: Arc<RedisStore> = store(server::shared().await, &prefix).await;
+        [
+            Self::new(memory.clone(), Time::Memory(memory), gives, max_lifetime).await,
+            Self::new(redis, Time::Redis(prefix), gives, max_lifetime).await,
+        ]
+    }
+
+    async fn new(
+        store: Arc<dyn Store>,
+        time: Time,
+        gives: Gives,
+        max_lifetime: Option<Duration>,
+    ) -> Self {
+        let keys = Keys { naming: naming_key(), ..Keys::random() };
+        let vestibule = Vestibule::assemble(store.clone(), Seal::new(keys.ring.clone()), &keys);
+        let provider = Arc::new(Provider::default());
+        let url = |path: &str| format!("http://127.0.0.1:9/{path}").parse().unwrap();
+        let mut connector =
+            Connector::new("demo", url("authorize"), url("token"), "client").unwrap();
+        connector.replay = ReplayPolicy::Grace(Duration::from_secs(30));
+        connector.max_lifetime = max_lifetime;
+        let registry = Registry::new([connector]).unwrap();
+        let config = ConnectionsConfig::new(registry, provider.clone());
+        let connections = vestibule.connections(config);
+        let answer = provider.answer(Gives { rotates: true, ..gives });
+        let id = connections.store("alice", "demo", None, &answer).await.unwrap();
+        Self { store, time, provider, connections, id }
+    }
+
+    async fn wait(&self, by: Duration) {
+        match &self.time {
+            Time::Memory(memory) => memory.advance(by),
+            Time::Redis(prefix) => age(&mut server::shared().await.raw().await, prefix, by).await,
+        }
+    }
+
+    async fn pass(&self) -> RefreshDuePass {
+        RefreshDue::default().pass(&self.connections, &CancellationToken::new()).await
+    }
+
+    /// Passes at every tick of five minutes for so long: how many refreshed something.
+    async fn ticks(&self, span: Duration) -> usize {
+        let (tick, mut refreshed) = (5 * MINUTE, 0);
+        for _ in 0..(span.as_secs() / tick.as_secs()) {
+            self.wait(tick).await;
+            refreshed += self.pass().await.refreshed;
+        }
+        refreshed
+    }
+
+    /// What the provider gives from now on.
+    fn will_give(&self, gives: Gives) {
+        *self.provider.gives.lock().unwrap() = VecDeque::from([gives]);
+    }
+
+    async fn due_in(&self) -> Option<Duration> {
+        let row = self.connections.get("alice", &self.id).await.unwrap();
+        let now = self.store.now_ms();
+        row.next_at_ms.map(|at| Duration::from_millis(at.saturating_sub(now)))
+    }
+
+    async fn standing(&self) -> (Status, Option<String>) {
+        let row = self.connections.get("alice", &self.id).await.unwrap();
+        (row.status, row.reason)
+    }
+
+    async fn told(&self) -> Vec<String> {
+        let page = ReadHistory { shard: self.id.shard(), before: None, since_ms: 0, limit: 1000 };
+        let events = self.store.read_history(page).await.unwrap().events;
+        events.iter().rev().map(|event| event.kind.as_str().to_owned()).collect()
+    }
+}
+
+/// It says how long its tokens live.
+#[derive(Debug, Default)]
+struct Provider {
+    gives: Mutex<VecDeque<Gives>>,
+    calls: Mutex<usize>,
+}
+
+impl Provider {
+    fn answer(&self, gives: Gives) -> TokenAnswer {
+        let mut number = self.calls.lock().unwrap();
+        *number += 1;
+        let refresh_token = RefreshToken::new(format!("refresh-{number}"));
+        TokenAnswer {
+            access_token: AccessToken::new(format!("access-{number}")),
+            refresh_token: gives.rotates.then_some(refresh_token),
+            expires_in: gives.access,
+            refresh_expires_in: gives.refresh,
+            scope: None,
+        }
+    }
+
+    /// Without the sign-in.
+    fn refreshes(&self) -> usize {
+        *self.calls.lock().unwrap() - 1
+    }
+}
+
+#[async_trait]
+impl TokenExchange for Provider {
+    async fn exchange_code(
+        &self,
+        _: &Connector,
+        _: CodeGrant<'_>,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        unreachable!("nobody signs in")
+    }
+
+    async fn exchange_refresh_token(
+        &self,
+        _: &Connector,
+        _: &RefreshToken,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        let gives = self.gives.lock().unwrap().front().copied().unwrap_or(USUAL);
+        Ok(self.answer(gives))
+    }
+}
+
+fn assert_near(found: Option<Duration>, from: Duration, to: Duration) {
+    let slack = Duration::from_secs(20);
+    let found = found.expect("it is due");
+    assert!(found + slack >= from && found <= to + slack, "{found:?}: not {from:?} to {to:?}");
+}
+
+/// C-9, C-10: an hour before its refresh token ends it is refreshed once more, not at every tick;
+/// then at that end it is looked at, and needs its owner once nothing lives.
+#[tokio::test]
+async fn a_refresh_token_that_ends_is_refreshed_once_more_in_its_last_hour() {
+    let gives = Gives { refresh: Some(8 * HOUR), ..USUAL };
+    for scene in Scene::on_both(gives, None).await {
+        assert_near(scene.due_in().await, 7 * HOUR - EARLY, 7 * HOUR);
+        // The provider does not rotate: the deadline stays.
+        scene.will_give(Gives { rotates: false, ..USUAL });
+        assert_eq!(scene.ticks(6 * HOUR + 50 * MINUTE).await, 0);
+        assert_eq!(scene.ticks(15 * MINUTE).await, 1, "on the way in");
+        assert_near(scene.due_in().await, 50 * MINUTE, HOUR);
+        assert_eq!(scene.ticks(50 * MINUTE).await, 0, "not again and again");
+        // Past the deadline what lives is served to its end.
+        assert_eq!(scene.ticks(3 * HOUR).await, 0);
+        assert_eq!(scene.standing().await.0, Status::Active);
+        let vended = scene.connections.vend("alice", &scene.id).await.unwrap();
+        assert_eq!(vended.path, VendPath::Warm);
+        scene.wait(DAY).await;
+        scene.pass().await;
+        let expired = (Status::NeedsReauth, Some("refresh_expired".to_owned()));
+        assert_eq!(scene.standing().await, expired);
+        assert_eq!(scene.ticks(HOUR).await, 0);
+        assert_eq!(scene.provider.refreshes(), 1);
+        let told =
+            ["connect_completed", "refresh_succeeded", "refresh_skipped_expired", "needs_reauth"];
+        assert_eq!(scene.told().await, told, "once");
+    }
+}
+
+/// C-4, C-9: a rotated token brings its own deadline, or none that is known; zero is none.
+#[tokio::test]
+async fn a_rotated_token_brings_its_own_deadline() {
+    let gives = Gives { refresh: Some(8 * HOUR), ..USUAL };
+    for (refresh, due) in [
+        (Some(30 * HOUR), DAY),
+        (None, DAY),
+        (Some(Duration::ZERO), DAY),
+        (Some(8 * HOUR), 7 * HOUR),
+    ] {
+        for scene in Scene::on_both(gives, None).await {
+            scene.will_give(Gives { refresh, ..USUAL });
+            scene.wait(7 * HOUR).await;
+            assert_eq!(scene.pass().await.refreshed, 1);
+            let early = if due == DAY { DAY / 10 + 5 * MINUTE } else { EARLY };
+            assert_near(scene.due_in().await, due - early, due);
+        }
+    }
+}
+
+/// C-9: a connector whose grants have an end: an hour before it once more, whatever is refreshed
+/// meanwhile; a sign-in begins it anew.
+#[tokio::test]
+async fn a_grant_that_ends_is_refreshed_once_more_in_its_last_hour() {
+    let hourly = Gives { access: Some(2 * HOUR), ..USUAL };
+    for scene in Scene::on_both(hourly, Some(10 * HOUR)).await {
+        scene.will_give(hourly);
+        let refreshed = scene.ticks(8 * HOUR).await;
+        assert!((4..=5).contains(&refreshed), "{refreshed}");
+        let before = scene.provider.refreshes();
+        scene.ticks(HOUR).await;
+        assert!(scene.provider.refreshes() - before <= 2);
+        // Into the last hour, and no more than once in it.
+        assert!(scene.ticks(50 * MINUTE).await <= 1);
+        scene.ticks(4 * HOUR).await;
+        let expired = (Status::NeedsReauth, Some("refresh_expired".to_owned()));
+        assert_eq!(scene.standing().await, expired);
+        let error = scene.connections.vend("alice", &scene.id).await.unwrap_err();
+        assert!(
+            matches!(error, ConnectionError::NeedsReauth { reason } if reason == "refresh_expired")
+        );
+
+        let answer = scene.provider.answer(hourly);
+        scene.connections.store("alice", "demo", Some(&scene.id), &answer).await.unwrap();
+        let refreshed = scene.ticks(8 * HOUR).await;
+        assert!((4..=5).contains(&refreshed), "{refreshed}: signed in anew");
+        assert_eq!(scene.told().await.iter().filter(|kind| *kind == "recovered").count(), 1);
+    }
+}
+
+/// C-9, C-11: past its end nobody asks the provider, whoever finds it first: a vend too.
+#[tokio::test]
+async fn a_vend_finds_what_has_ended() {
+    let gives = Gives { access: Some(HOUR), refresh: Some(2 * HOUR), rotates: true };
+    for scene in Scene::on_both(gives, None).await {
+        scene.wait(3 * HOUR).await;
+        for _ in 0..3 {
+            let error = scene.connections.vend("alice", &scene.id).await.unwrap_err();
+            let ConnectionError::NeedsReauth { reason } = error else { panic!("{error}") };
+            assert_eq!(reason, "refresh_expired");
+        }
+        assert_eq!(scene.provider.refreshes(), 0);
+        let told = ["connect_completed", "refresh_skipped_expired", "needs_reauth"];
+        assert_eq!(scene.told().await, told);
+    }
+}
+
+/// C-6, C-9: without a refresh token it needs its owner when its access token is dead, as a pass or
+/// a vend finds; not before.
+#[tokio::test]
+async fn what_has_nothing_to_be_refreshed_with_needs_its_owner_at_its_end() {
+    for by_vend in [false, true] {
+        let (memory, prefix) = (Arc::new(MemoryStore::new()), fresh_prefix());
+        let redis: Arc<RedisStore> = store(server::shared().await, &prefix).await;
+        let gives = Gives { access: Some(HOUR), ..USUAL };
+        for (store, time) in [
+            (memory.clone() as Arc<dyn Store>, Time::Memory(memory.clone())),
+            (redis.clone(), Time::Redis(prefix.clone())),
+        ] {
+            let mut scene = Scene::new(store, time, gives, None).await;
+            let bare = TokenAnswer { refresh_token: None, ..scene.provider.answer(gives) };
+            scene.id = scene.connections.store("alice", "demo", None, &bare).await.unwrap();
+            scene.wait(55 * MINUTE).await;
+            scene.pass().await;
+            assert_eq!(scene.standing().await.0, Status::Active);
+            scene.connections.vend("alice", &scene.id).await.unwrap();
+            scene.wait(6 * MINUTE).await;
+            if by_vend {
+                let error = scene.connections.vend("alice", &scene.id).await.unwrap_err();
+                assert!(matches!(error, ConnectionError::NeedsReauth { .. }), "{error}");
+            } else {
+                scene.pass().await;
+            }
+            let bare = (Status::NeedsReauth, Some("no_refresh_token".to_owned()));
+            assert_eq!(scene.standing().await, bare);
+            let told = scene.told().await;
+            assert_eq!(told[told.len() - 2..], ["refresh_skipped_no_token", "needs_reauth"]);
+            assert_eq!(scene.pass().await.claimed, 0, "looked at once");
+        }
+    }
+}
