@@ -1,8 +1,8 @@
 //! What is not signed in to: keys that a user pastes, and tokens that the host is given for itself.
 
 use super::{
-    ApiKey, ApiSecret, AuthType, ConnectionError, Connections, CredentialSecret, PATIENCE, settle,
-    storing::Lives,
+    ApiKey, ApiSecret, AuthType, ConnectionError, Connections, CredentialSecret, PATIENCE,
+    persisting, storing::Lives,
 };
 use crate::store::{ConnectionId, Status};
 
@@ -107,7 +107,7 @@ impl Connections {
         let call = self.inner.config.exchange.exchange_client_credentials(connector);
         let answer = self.ask(connector, PATIENCE, call, |_| None).await??;
         let new = self.inner.prepare(owner, &connector.slug, None, &answer).await?;
-        settle::persist(|| self.inner.store(&new)).await
+        persisting::persist(|| self.inner.store(&new)).await
     }
 }
 

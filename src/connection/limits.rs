@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::{
     ConnectionError, Connections, Connector, ExchangeClass, ExchangeError, Inner, Refreshed,
-    refresh::Ended, schedule, settle::persist, telling::by,
+    persisting::persist, refresh::Ended, schedule, telling::by,
 };
 use crate::{
     digest::{Digest, RequestId},

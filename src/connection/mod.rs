@@ -35,6 +35,7 @@ pub mod journal;
 mod lifecycle;
 mod limits;
 mod obtained;
+mod persisting;
 mod place;
 mod poison;
 mod refresh;
@@ -88,7 +89,7 @@ pub(crate) use self::{answer::error_in, http_exchange::tokens_in};
 pub(crate) use self::{
     asking::PATIENCE,
     obtained::Obtained,
-    settle::{MayPass, persist},
+    persisting::{MayPass, persist},
 };
 use crate::{
     digest::RequestId,

@@ -2,27 +2,22 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::{
-    ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner, Refreshed,
-    TokenAnswer,
+    Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner, Refreshed, TokenAnswer,
     journal::Entry,
     limits::spread_out,
+    persisting::persist,
     refresh::{Ended, Exchange},
     schedule,
     storing::Lives,
 };
 use crate::{
     digest::{Digest, RequestId},
-    store::{Class, CommitOutcome, Fail, FailOutcome, FailureKind, StoreError, millis},
+    store::{Class, CommitOutcome, Fail, FailOutcome, FailureKind, millis},
 };
 
-/// How long an answer that Redis does not take is kept and tried again.
-const PERSIST_FOR: Duration = Duration::from_secs(60);
-/// How long one that only lacks replicas is tried again: it is stored, and somebody may wait.
-const CONFIRM_FOR: Duration = Duration::from_secs(5);
 /// How long the journal may take.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(5);
 /// An answer that was lost inside the grace is asked for again.
@@ -253,60 +248,5 @@ impl Exchange<'_> {
                 Refreshed::Failed(error)
             }
         })
-    }
-}
-
-/// What [`persist`] asks of an error: whether trying again may help.
-pub(crate) trait MayPass {
-    fn may_pass(&self) -> bool;
-
-    /// For how long that is worth it.
-    fn patience(&self) -> Duration {
-        PERSIST_FOR
-    }
-}
-
-impl MayPass for StoreError {
-    fn may_pass(&self) -> bool {
-        self.class() != Class::Corrupt
-    }
-
-    fn patience(&self) -> Duration {
-        if self.class() == Class::Unconfirmed { CONFIRM_FOR } else { PERSIST_FOR }
-    }
-}
-
-impl MayPass for ConnectionError {
-    fn may_pass(&self) -> bool {
-        matches!(self, Self::Store(error) if error.may_pass())
-    }
-
-    fn patience(&self) -> Duration {
-        if let Self::Store(error) = self { error.patience() } else { PERSIST_FOR }
-    }
-}
-
-/// Runs a verb until the store decides, or its error's [patience](MayPass::patience) is over. The verb carries one request
-/// id, so it may run any number of times.
-pub(crate) async fn persist<T, E, F>(verb: impl Fn() -> F) -> Result<T, E>
-where
-    E: MayPass + std::fmt::Display,
-    F: Future<Output = Result<T, E>>,
-{
-    let started = Instant::now();
-    let mut pauses = ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(2))
-        .without_max_times()
-        .with_jitter()
-        .build();
-    loop {
-        match verb().await {
-            Err(error) if error.may_pass() && started.elapsed() < error.patience() => {
-                tracing::debug!(%error, "trying again to persist");
-                sleep(pauses.next().unwrap_or(Duration::from_secs(2))).await;
-            }
-            decided => return decided,
-        }
     }
 }

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     AuthorizationCode, CodeGrant, ConnectionError, ExchangeError, Inner, PATIENCE, SignInError,
-    settle, telling::Began,
+    persisting, telling::Began,
 };
 use crate::{
     digest::RequestId,
@@ -235,7 +235,7 @@ impl Inner {
         let (owner, slug) = (&record.started_by, &record.connection);
         // The code is spent: its credential is kept trying for as long as a refreshed one would be.
         let new = self.prepare(owner, slug, before.as_ref(), &answer).await?;
-        let connection = settle::persist(|| self.store(&new)).await?;
+        let connection = persisting::persist(|| self.store(&new)).await?;
         let return_url = Some(record.return_url).filter(|url| !url.is_empty());
         Ok(Finished { connection, return_url })
     }

@@ -121,7 +121,7 @@ async fn a_token_that_is_used_up_is_told() {
     let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
     let scopes = Scopes::new();
     let scope = Scope::new("once").with_placeholder("{id}").with_route("GET", "/flows/{id}");
-    scopes.register(scope.with_max_uses(1)).unwrap();
+    scopes.register(scope.with_max_uses(1).with_max_ttl(Duration::from_secs(60))).unwrap();
     let tokens = vestibule.temp_tokens(scopes);
     let minted = tokens.mint(&MintSpec::new("once", "r", Duration::from_secs(60))).await.unwrap();
     let text = minted.token.secret().to_owned();

@@ -80,9 +80,8 @@ impl NotifyEntry {
         let mut names: Vec<_> = receivers.iter().map(|receiver| &receiver.group).collect();
         names.extend(&removed);
         names.sort();
-        if let Some([twice, _]) =
-            names.windows(2).find(|pair| matches!(pair, [one, other] if one == other))
-        {
+        let mut pairs = names.iter().zip(names.iter().skip(1));
+        if let Some((twice, _)) = pairs.find(|(one, next)| one == next) {
             bail!("notify: two receivers are named {twice}: give each its own name");
         }
         let days = self.history_days.unwrap_or(HISTORY_DAYS);

