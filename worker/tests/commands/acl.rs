@@ -159,7 +159,7 @@ async fn tell(scene: &Scene) {
     };
     store.append_event(Shard::new(0), event, RequestId::random().digest()).await.unwrap();
     let stop = CancellationToken::new();
-    assert_eq!(delivery.pass(&stop).await.delivered, 1);
+    assert!(delivery.pass(&stop).await.delivered > 0);
     assert!(!events.list(&Filter::newest(10)).await.unwrap().events.is_empty());
     let trim = TrimEvents { history_age: Some(Duration::from_secs(3600)) };
     assert_eq!(trim.pass(&events, &stop).await.errors, 0);
