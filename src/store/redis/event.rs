@@ -7,11 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use redis::{Value, cmd, from_redis_value, from_redis_value_ref};
+use redis::{Cmd, Value, cmd, from_redis_value, from_redis_value_ref};
 
 use super::{
-    RedisStore, reply, scripts,
+    RedisStore,
+    link::Sent,
+    reply, scripts,
     scripts::{Arg, Verb},
+    session::Effect,
 };
 use crate::{
     RequestId,
@@ -77,10 +80,9 @@ impl EventStore for RedisStore {
     async fn trim_history(&self, shard: Shard, age: Duration) -> Result<u64, StoreError> {
         self.keep_time().await?;
         let oldest = self.clock.now_ms().saturating_sub(millis(age));
-        let key = self.keys.history(shard);
         let mut command = cmd("XTRIM");
-        command.arg(&key).arg("MINID").arg(oldest);
-        number("trim_history", self.write("trim_history", &key, &command).await?)
+        command.arg(self.keys.history(shard)).arg("MINID").arg(oldest);
+        number("trim_history", self.write_light("trim_history", &command).await?)
     }
 
     async fn open_outbox(&self, group: &OutboxGroup) -> Result<(), StoreError> {
@@ -138,13 +140,12 @@ impl EventStore for RedisStore {
         if ids.is_empty() {
             return Ok(0);
         }
-        let key = self.keys.outbox(shard);
         let mut command = cmd("XACK");
-        command.arg(&key).arg(group.as_str());
+        command.arg(self.keys.outbox(shard)).arg(group.as_str());
         for id in ids {
             command.arg(stream_id(*id));
         }
-        number("ack_outbox", self.write("ack_outbox", &key, &command).await?)
+        number("ack_outbox", self.write_light("ack_outbox", &command).await?)
     }
 
     async fn trim_outbox(&self, shard: Shard) -> Result<TrimmedOutbox, StoreError> {
@@ -162,6 +163,11 @@ impl EventStore for RedisStore {
 }
 
 impl RedisStore {
+    /// What no replica has to confirm: undone by a failover, it is done again.
+    async fn write_light(&self, verb: &'static str, command: &Cmd) -> Result<Value, StoreError> {
+        self.session.run(verb, Sent::One(command), Effect::Writes, None).await
+    }
+
     async fn run_on(
         &self,
         verb: &'static Verb<1, 2>,
