@@ -80,9 +80,8 @@ pub(super) async fn ask(
         }
         EventStep::History { limit, before, since } => {
             let before = named(store, *before).await?;
-            let all = history(store, 1000, None, 0).await?.events;
-            let since = since.and_then(|nth| all.get(nth));
-            let since_ms = since.map_or(0, |event| event.at_ms);
+            let age_ms = since.map(|age| age.as_millis() as u64);
+            let since_ms = age_ms.map_or(0, |age| store.now_ms().saturating_sub(age));
             let page = history(store, *limit, before, since_ms).await?;
             let more = if page.next.is_some() { "page" } else { "whole" };
             let first = page.events.first().map(|event| event.at_ms);

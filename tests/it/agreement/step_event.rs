@@ -16,7 +16,7 @@ pub(super) enum EventStep {
     Ack { group: u8, which: Vec<usize> },
     Trim,
     Backlog,
-    History { limit: u16, before: Option<usize>, since: Option<usize> },
+    History { limit: u16, before: Option<usize>, since: Option<Duration> },
     TrimHistory { age: Duration },
 }
 
@@ -61,7 +61,7 @@ pub(super) fn event_sequence() -> impl Strategy<Value = Vec<Step>> {
 
 fn step() -> impl Strategy<Value = Step> {
     let append = (0..2_u8, REQUESTS).prop_map(|(of, request)| EventStep::Append { of, request });
-    let history = (select(&[1, 2, 1000][..]), option::of(0..4_usize), option::of(0..4_usize))
+    let history = (select(&[1, 2, 1000][..]), option::of(0..4_usize), option::of(span(&AGE)))
         .prop_map(|(limit, before, since)| EventStep::History { limit, before, since });
     let event = prop_oneof![
         10 => append,

@@ -198,7 +198,11 @@ async fn a_key_of_another_type_fails_its_shard_only() {
 /// twice, and nothing is forgotten.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_restarts_forgets_and_repeats_nothing() {
-    let server = TestServer::builder().arg("--appendonly", "yes").start().await;
+    let server = TestServer::builder()
+        .arg("--appendonly", "yes")
+        .arg("--appendfsync", "always")
+        .start()
+        .await;
     let server = Arc::new(server);
     let scene = Scene::on(&server, &fresh_prefix()).await;
     let dies = server.clone();
