@@ -22,8 +22,9 @@ local function teller(outbox, history, actor, host)
     must_be_allowed('XADD', stream, '*', 'type', '')
   end
   return function(what, subject, stamp, detail)
-    local event = {'type', what, 'kind', subject[1], 'id', subject[2], 'name', subject[3],
-      'owner', subject[4], 'actor', actor, 'host', host, 'at', stamp, 'detail', detail}
+    -- A damaged record may have no name or no owner: what happens to it is told all the same.
+    local event = {'type', what, 'kind', subject[1], 'id', subject[2], 'name', subject[3] or '',
+      'owner', subject[4] or '', 'actor', actor, 'host', host, 'at', stamp, 'detail', detail}
     local id = redis.call('XADD', history, 'MAXLEN', '~', TOLD, '*', unpack(event))
     -- The same id in both, unless the history was removed while the clock jumped back.
     local same = redis.pcall('XADD', outbox, 'NOMKSTREAM', 'MAXLEN', '~', KEPT, id, unpack(event))

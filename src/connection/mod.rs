@@ -61,8 +61,6 @@ use tokio_util::task::TaskTracker;
 use self::cache::Cache;
 #[cfg(feature = "exchange")]
 pub use self::http_exchange::{HttpExchange, HttpExchangeError};
-#[cfg(feature = "exchange")]
-pub(crate) use self::http_wire::Answered;
 use self::journal::{Journal, JournalError, NoJournal, Replay};
 use self::poison::Poison;
 use self::under_way::UnderWay;
@@ -85,7 +83,7 @@ pub use self::{
     vend::{VendPath, Vended},
 };
 #[cfg(feature = "exchange")]
-pub(crate) use self::{answer::error_in, http_exchange::tokens_in};
+pub(crate) use self::{answer::error_in, http_exchange::tokens_in, http_wire::Answered};
 pub(crate) use self::{
     asking::PATIENCE,
     obtained::Obtained,

@@ -97,7 +97,8 @@ fn the_example_names_every_key() {
         if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
             let entry = "[[connectors]]\nslug = \"x\"\nauth = \"oauth2\"\nclient_id = \"c\"\n\
                          authorize_url = \"https://p/a\"\ntoken_url = \"https://p/t\"\n";
-            let of_connector = ["device_authorization_url", "client_secret_file", "issuer"];
+            let of_connector =
+                ["device_authorization_url", "client_secret_file", "issuer", "max_lifetime_s"];
             let webhook = "[[notify.webhook]]\nname = \"x\"\nurl = \"https://h\"\n";
             let text = match key {
                 _ if of_connector.contains(&key) => {

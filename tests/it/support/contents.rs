@@ -10,6 +10,8 @@ pub async fn contents(raw: &mut MultiplexedConnection, key: &str) -> Vec<String>
         "hash" => ("HGETALL", &[]),
         "zset" => ("ZRANGE", &["0", "-1", "WITHSCORES"]),
         "string" => ("GET", &[]),
+        "list" => ("LRANGE", &["0", "-1"]),
+        "set" => ("SMEMBERS", &[]),
         "stream" => ("XRANGE", &["-", "+"]),
         other => panic!("{key}: nobody said how a {other} is read"),
     };
