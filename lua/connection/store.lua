@@ -81,7 +81,7 @@ local subject = {'connection', id, connector, owner}
 note('connect_completed', subject, stamp, words('grant', grant, 'ver', ver, 'after', expires_at,
   'refresh_until', ends_at))
 -- What never had a credential was not lost before, and what its owner revoked is connected anew.
-if was[1] and before > 0 and was[9] ~= 'active' and was[9] ~= 'revoked' then
+if was[1] and (before or 0) > 0 and was[9] ~= 'active' and was[9] ~= 'revoked' then
   note('recovered', subject, stamp, words('from', was[9], 'reason', was[10]))
 end
 redis.call('HDEL', conn, unpack(drop)) -- at most 35
