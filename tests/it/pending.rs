@@ -85,7 +85,8 @@ async fn a_pending_ends_exactly_once() {
         for late in [a.complete(created.id, None, &"no").await, a.cancel(created.id, None).await] {
             let Completion::Lost { how, at_ms, by } = late.unwrap() else { panic!() };
             assert_eq!((how, by.as_str()), (Ending::Completed, "b"));
-            assert!(at_ms >= read.created_at_ms);
+            // Redis stamps the end; the creation is a replica's estimate of Redis's time.
+            assert!(at_ms + 1_000 >= read.created_at_ms, "{at_ms} {}", read.created_at_ms);
         }
         assert!(a.get(created.id).await.unwrap().is_none());
         let unknown = PendingId::random(created.id.namespace());
