@@ -7,6 +7,7 @@
 //! that never see each other: the [`store`], a port with
 //! Redis and memory behind it, and the [`seal`].
 
+mod builder;
 pub mod connection;
 pub mod device;
 mod digest;
@@ -29,6 +30,7 @@ pub mod token;
 mod vestibule;
 mod wall_clock;
 
+pub use builder::Builder;
 pub use digest::{Digest, NamingKey, Peppers, RequestId, TokenPepper};
 pub use keys::{Keys, KeysError};
 pub use operator::Operator;

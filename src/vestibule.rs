@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "jwt")]
 use crate::pending::{ClaimsNamespace, VerifyingKeys};
 use crate::{
+    builder::Builder,
     connection::{Connections, ConnectionsConfig},
     device::{DeviceConfig, DeviceSignIns},
     event::Events,
@@ -17,11 +18,7 @@ use crate::{
     pending::{BearerNamespace, Pendings, PendingsConfig},
     pkce::PkceStates,
     seal::Seal,
-    store::{
-        Store, StoreError,
-        memory::MemoryStore,
-        redis::{RedisConfig, RedisStore},
-    },
+    store::{Store, StoreError, redis::RedisConfig},
     token::{Scopes, TempTokens},
 };
 
@@ -32,22 +29,26 @@ pub struct Vestibule {
 }
 
 impl Vestibule {
+    /// From parts that are given by name, with defaults for the others.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
     /// On Redis, sealed with the ring of `keys`.
     ///
     /// # Errors
     ///
     /// As [`RedisStore::connect`].
     pub async fn connect(config: RedisConfig, keys: &Keys) -> Result<Self, StoreError> {
-        let store = RedisStore::connect(config, &keys.naming).await?;
-        Ok(Self::assemble(Arc::new(store), Seal::new(keys.ring.clone()), keys))
+        Self::builder().keys(keys.clone()).connect(config).await
     }
 
     /// In this process, with fresh keys: for a first run, for tests, and for one process alone.
-    /// Everything is gone when it ends.
+    /// Everything is gone when it ends. A test that moves the clock by hand gives a
+    /// [`Builder`] the [`MemoryStore`](crate::store::memory::MemoryStore) that it keeps.
     #[must_use]
     pub fn in_memory() -> Self {
-        let keys = Keys::random();
-        Self::assemble(Arc::new(MemoryStore::new()), Seal::new(keys.ring.clone()), &keys)
+        Self::builder().build()
     }
 
     /// From parts: another store, another seal.
