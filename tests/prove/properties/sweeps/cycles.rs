@@ -83,7 +83,8 @@ pub async fn leave_nothing(count: u64, kills: u64, progress: Progress) -> Verdic
         format!(
             "{done} cycles of a state, a pending and a token, {killed} kills and {PROCESSES} at the \
              end, in {:.0} s: {} keys and {:.1} MB at the peak; when their lives are over {} keys \
-             where {} were, and {:+.2} % over {:.1} MB; seed {seed}",
+             where {} were, and {:+.2} % over {:.1} MB, besides tables of {:.1} MB where {:.1} MB \
+             were; seed {seed}",
             took.as_secs_f64(),
             peak.keys,
             mb(peak.memory),
@@ -91,6 +92,8 @@ pub async fn leave_nothing(count: u64, kills: u64, progress: Progress) -> Verdic
             before.keys,
             grown * 100.0,
             mb(before.memory),
+            mb(after.tables),
+            mb(before.tables),
         ),
         &[
             ("keys more or fewer than before", after.keys.abs_diff(before.keys)),
@@ -99,6 +102,8 @@ pub async fn leave_nothing(count: u64, kills: u64, progress: Progress) -> Verdic
                 if grown > 0.02 { (grown * 100.0) as u64 } else { 0 },
             ),
             ("baselines below 50 MB", u64::from(before.memory < 50_000_000)),
+            ("tables that are not measured", u64::from(before.tables == 0 || after.tables == 0)),
+            ("tables beyond ten times", u64::from(after.tables > before.tables * 10)),
         ],
     )
 }
@@ -106,15 +111,39 @@ pub async fn leave_nothing(count: u64, kills: u64, progress: Progress) -> Verdic
 /// What Redis holds.
 struct Left {
     keys: u64,
+    /// Without [`tables`](Self::tables).
     memory: u64,
+    /// The hash tables of the databases, which Redis lets shrink only when nine tenths of them are
+    /// empty: after a peak they are up to ten times as large as their keys need, and no more.
+    tables: u64,
 }
 
 impl Left {
     async fn now(raw: &mut MultiplexedConnection) -> Self {
         let keys = redis::cmd("DBSIZE").query_async(raw).await.unwrap();
         let info: String = redis::cmd("INFO").arg("memory").query_async(raw).await.unwrap();
-        let memory = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
-        Self { keys, memory: memory.trim().parse().unwrap() }
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+        let stats = redis::cmd("MEMORY").arg("STATS").query_async(raw).await.unwrap();
+        let tables =
+            named(&stats, "overhead.hashtable.main") + named(&stats, "overhead.hashtable.expires");
+        Self { keys, memory: used.trim().parse::<u64>().unwrap() - tables, tables }
+    }
+}
+
+/// The number of that name in a reply of names and values, however deep.
+fn named(reply: &redis::Value, name: &str) -> u64 {
+    let of = |key: &redis::Value, value: &redis::Value| match (key, value) {
+        (redis::Value::BulkString(key), redis::Value::Int(number)) if key == name.as_bytes() => {
+            *number as u64
+        }
+        (_, inner) => named(inner, name),
+    };
+    match reply {
+        redis::Value::Array(items) => {
+            items.chunks_exact(2).map(|pair| of(&pair[0], &pair[1])).sum()
+        }
+        redis::Value::Map(pairs) => pairs.iter().map(|(key, value)| of(key, value)).sum(),
+        _ => 0,
     }
 }
 
