@@ -1,5 +1,7 @@
 //! The worker beside `vestibule`: what its binary is made of, and the loopback provider that the
 //! demo and the tests run against.
+// The futures of the demo are deep.
+#![recursion_limit = "256"]
 
 pub mod admin;
 pub mod cli;

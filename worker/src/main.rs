@@ -1,4 +1,6 @@
 //! The binary: parses, then hands over to the library beside it.
+// The futures of the demo are deep.
+#![recursion_limit = "256"]
 
 use std::{io::Write, process::ExitCode};
 

@@ -67,9 +67,14 @@ impl Browser {
     }
 
     /// Presses "sign in" on a replica: the page of the provider that it leads to.
-    pub(super) async fn start(&mut self, port: u16, owner: &str) -> anyhow::Result<Url> {
+    pub(super) async fn start(
+        &mut self,
+        port: u16,
+        connector: &str,
+        owner: &str,
+    ) -> anyhow::Result<Url> {
         let mut url = on(port, "/login")?;
-        url.query_pairs_mut().append_pair("owner", owner);
+        url.query_pairs_mut().append_pair("owner", owner).append_pair("connector", connector);
         let response = self.open(url).await?;
         let cookie = response.headers().get(header::SET_COOKIE).context("no session cookie")?;
         let cookie = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();

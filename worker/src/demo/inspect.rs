@@ -23,6 +23,8 @@ pub(super) struct Row {
     /// Counts the secrets: 1 after the sign-in, 2 after the first refresh; 0 if there is none.
     pub(super) ver: u64,
     pub(super) is_active: bool,
+    /// Why it is not, if it is not.
+    pub(super) reason: Option<String>,
     /// Who is in the middle of an exchange, or was when it died.
     pub(super) exchanged_by: Option<String>,
     pub(super) lease_ends_at: u64,
@@ -78,6 +80,7 @@ impl Inspector {
                 expires_at: number("expires_at"),
                 next_at: number("next_at"),
                 updated_at: number("updated_at"),
+                reason: fields.get("reason").cloned(),
                 is_active: fields.get("status").is_some_and(|status| status == "active"),
                 exchanged_by: fields
                     .contains_key("att_token")
@@ -122,9 +125,10 @@ impl Inspector {
     }
 }
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 9] = [
     "ver",
     "status",
+    "reason",
     "lease_by",
     "lease_ends_at",
     "att_token",

@@ -4,8 +4,9 @@
 //! and two workers, each a process of its own, and plays over real HTTP: a sign-in that crosses
 //! replicas while its callback is replayed, one prompt for three replicas that a fourth takes the
 //! answer to, a link that is good for one form on any of them, fifty credentials that come due
-//! while a worker is killed, access tokens asked for from everywhere at once, and access that comes
-//! and goes.
+//! while a worker is killed, access tokens asked for from everywhere at once, access that comes
+//! and goes; and beside all that a storm: two hundred credentials at each of two providers, one of
+//! them strict, while workers are killed at random.
 //!
 //! Every figure is counted by the provider, read from Redis, or what a replica answered; none is
 //! assumed.

@@ -68,6 +68,12 @@ impl Replica {
         }
     }
 
+    /// Reads what it says, and keeps none of it, for as long as that is waited for.
+    pub(super) async fn unheard(&mut self) {
+        while let Ok(Some(_)) = self.events.next_line().await {}
+        std::future::pending().await
+    }
+
     pub(super) async fn stop(self) {
         let Self { mut child, stdin, .. } = self;
         drop(stdin);
@@ -81,21 +87,17 @@ impl Replica {
 /// A worker: what `vestibule-worker run` is in production.
 #[derive(Debug)]
 pub(super) struct Worker {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) process: Guarded,
 }
 
 impl Worker {
-    pub(super) async fn start(
-        name: &'static str,
-        config: &Path,
-        log: &Path,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn start(name: &str, config: &Path, log: &Path) -> anyhow::Result<Self> {
         let mut command = this_program()?;
         command.arg("run").arg("--config").arg(config).args(["--instance", name]);
         // Four passes a second: in production one is plenty, here somebody is watching.
         command.args(["--interval-ms", "250", "--admin", "off", "--log", "plain"]);
-        Ok(Self { name, process: Guarded::start(&command, log).await? })
+        Ok(Self { name: name.to_owned(), process: Guarded::start(&command, log).await? })
     }
 
     /// SIGTERM: it ends what is under way and begins nothing new. Returns its exit code.

@@ -37,10 +37,33 @@ pub(super) struct Report {
     pub(super) vends: u64,
     pub(super) access_returned: bool,
     pub(super) orphans_swept: u64,
+    pub(super) storm: Stormed,
+    pub(super) strict: Stormed,
     pub(super) provider_calls: u64,
     pub(super) seconds: u64,
     #[serde(skip)]
     proofs: Vec<Proof>,
+}
+
+/// What the storm has cost at one provider.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Stormed {
+    pub(super) credentials: usize,
+    pub(super) kills: usize,
+    /// Credentials that a killed worker left in the middle of an exchange.
+    pub(super) in_flight_at_kills: usize,
+    /// Those that a replica vends a live token for at the end.
+    pub(super) live: usize,
+    /// Those that are told as lost inside an exchange that a kill interrupted.
+    pub(super) labelled: usize,
+    /// What neither lives nor is told so.
+    pub(super) lost_otherwise: usize,
+    pub(super) vends: u64,
+    /// Tokens that the provider would not take, handed out all the same.
+    pub(super) dead_vends: u64,
+    pub(super) refreshes: u64,
+    pub(super) reused_presentations: u64,
+    pub(super) family_revocations: u64,
 }
 
 #[derive(Debug)]
@@ -79,6 +102,8 @@ impl Default for Report {
             vends: 0,
             access_returned: false,
             orphans_swept: 0,
+            storm: Stormed::default(),
+            strict: Stormed::default(),
             provider_calls: 0,
             seconds: 0,
             proofs: Vec::new(),

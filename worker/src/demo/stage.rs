@@ -1,7 +1,8 @@
 //! Everything that the demo starts, and how it ends again.
 
 use std::{
-    io::Write,
+    fmt::Write as _,
+    io::Write as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,7 +26,7 @@ pub(super) const REUSE_GRACE: Duration = Duration::from_secs(30);
 /// Long enough that nothing comes due twice.
 const REFRESHED_LIFE: Duration = Duration::from_secs(120);
 /// Where the provider sends users back to. Whichever replica takes it: the browser decides.
-const REDIRECT_URI: &str = "http://service.localhost/callback";
+pub(super) const REDIRECT_URI: &str = "http://service.localhost/callback";
 
 pub(super) struct Stage {
     pub(super) narrator: Narrator,
@@ -35,6 +36,8 @@ pub(super) struct Stage {
     pub(super) replicas: Vec<Replica>,
     pub(super) workers: Vec<Worker>,
     server: Option<RedisServer>,
+    url: String,
+    config: PathBuf,
     /// After the processes that log into it: fields are dropped in this order.
     dir: TempDir,
 }
@@ -71,9 +74,17 @@ impl Stage {
         ));
 
         private(&dir.path().join("keys.toml"), &keys)?;
-        private(&dir.path().join("client-secret"), &secret)?;
-        private(&dir.path().join(CONFIG), &configuration(dir.path(), &url, &prefix, &provider))?;
+        let entry = Entry {
+            slug: CONNECTOR,
+            provider: &provider,
+            client_id: CLIENT_ID,
+            client_secret: &secret,
+            grace: REUSE_GRACE,
+        };
+        let config = write_config(dir.path(), "worker", &url, &prefix, &[entry])?;
         Ok(Self {
+            url,
+            config,
             narrator,
             provider,
             redis,
@@ -116,19 +127,42 @@ impl Stage {
 
     /// Reaps orphans, in a process of its own. Returns how many.
     pub(super) async fn sweep_orphans(&self) -> anyhow::Result<u64> {
-        sweep_orphans(&self.dir.path().join(CONFIG)).await
+        sweep_orphans(&self.config).await
+    }
+
+    /// Writes a configuration of this name, for others on the same Redis.
+    pub(super) fn write_config(
+        &self,
+        name: &str,
+        prefix: &str,
+        entries: &[Entry<'_>],
+    ) -> anyhow::Result<PathBuf> {
+        write_config(self.dir.path(), name, &self.url, prefix, entries)
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether the Redis was there before.
+    pub(super) fn shares_redis(&self) -> bool {
+        self.server.is_none()
     }
 
     /// What a process reads, and where it logs.
     fn files(&self, name: &str) -> (PathBuf, PathBuf) {
-        (self.dir.path().join(CONFIG), self.dir.path().join(format!("{name}.log")))
+        (self.config.clone(), self.dir.path().join(format!("{name}.log")))
     }
 
     /// The last words of every process, for whoever must find out what went wrong.
     pub(super) fn show_logs(&self) {
-        for name in ["A", "B", "C", "D", "worker-1", "worker-2", "redis"] {
-            let path = self.dir.path().join(format!("{name}.log"));
-            let Ok(log) = std::fs::read_to_string(path) else { continue };
+        let Ok(files) = std::fs::read_dir(self.dir.path()) else { return };
+        let mut logs: Vec<_> = files.flatten().map(|file| file.path()).collect();
+        logs.retain(|path| path.extension().is_some_and(|it| it == "log"));
+        logs.sort();
+        for path in logs {
+            let Ok(log) = std::fs::read_to_string(&path) else { continue };
+            let name = path.file_stem().unwrap_or_default().display();
             let lines: Vec<_> = log.lines().collect();
             if !lines.is_empty() {
                 self.narrator.complain(format!("the last words of {name}:"));
@@ -181,27 +215,60 @@ async fn backend(
     Ok((None, url.clone(), prefix))
 }
 
-const CONFIG: &str = "worker.toml";
+/// The connector of the provider that everybody signs in at.
+pub(super) const CONNECTOR: &str = "demo";
 const CLIENT_ID: &str = "demo-service";
 
-fn configuration(dir: &Path, url: &str, prefix: &str, provider: &Provider) -> String {
+/// What a configuration says of one connector.
+pub(super) struct Entry<'a> {
+    pub(super) slug: &'a str,
+    pub(super) provider: &'a Provider,
+    pub(super) client_id: &'a str,
+    pub(super) client_secret: &'a str,
+    /// None is strict.
+    pub(super) grace: Duration,
+}
+
+/// Writes what replicas and workers read. Returns where.
+fn write_config(
+    dir: &Path,
+    name: &str,
+    url: &str,
+    prefix: &str,
+    entries: &[Entry<'_>],
+) -> anyhow::Result<PathBuf> {
     // What JSON quotes, TOML reads.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let file = |name: &str| quoted(&dir.join(name).to_string_lossy());
-    format!(
-        "redis = {}\nprefix = {}\nkeys_file = {}\n\n\
-         [[connectors]]\nslug = \"demo\"\nauthorize_url = {}\ntoken_url = {}\nissuer = {}\n\
-         client_id = \"{CLIENT_ID}\"\nclient_secret_file = {}\nscopes = [\"offline_access\"]\n\
-         refresh_lead_s = 3\nserve_margin_s = 2\nreplay_grace_s = {}\n",
+    let mut text = format!(
+        "redis = {}\nprefix = {}\nkeys_file = {}\njournal_dir = {}\njournal_window_s = 1\n",
         quoted(url),
         quoted(prefix),
         file("keys.toml"),
-        quoted(&provider.authorize_url()),
-        quoted(&provider.token_url()),
-        quoted(&provider.issuer()),
-        file("client-secret"),
-        REUSE_GRACE.as_secs(),
-    )
+        file(&format!("{name}-journal")),
+    );
+    for entry in entries {
+        let secret = format!("{}-secret", entry.slug);
+        private(&dir.join(&secret), entry.client_secret)?;
+        write!(
+            text,
+            "\n[[connectors]]\nslug = {}\nauthorize_url = {}\ntoken_url = {}\nissuer = {}\n\
+             client_id = {}\nclient_secret_file = {}\nscopes = [\"offline_access\"]\n\
+             refresh_lead_s = 3\nserve_margin_s = 2\n",
+            quoted(entry.slug),
+            quoted(&entry.provider.authorize_url()),
+            quoted(&entry.provider.token_url()),
+            quoted(&entry.provider.issuer()),
+            quoted(entry.client_id),
+            file(&secret),
+        )?;
+        if !entry.grace.is_zero() {
+            writeln!(text, "replay_grace_s = {}", entry.grace.as_secs())?;
+        }
+    }
+    let path = dir.join(format!("{name}.toml"));
+    private(&path, &text)?;
+    Ok(path)
 }
 
 /// Writes a file that only its owner may read.

@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     pub(super) counts: Counts,
     /// Takes the place of what the settings say.
     pub(super) access_lifetime_first: Option<Duration>,
+    /// As above.
+    pub(super) access_lifetime_refreshed: Option<Duration>,
     codes: HashMap<String, Code>,
     refresh_tokens: HashMap<String, RefreshToken>,
     access_tokens: HashMap<String, AccessToken>,
@@ -129,7 +131,8 @@ impl Ledger {
         if family.revoked {
             return Err(Refusal::invalid_grant("the grant is revoked"));
         }
-        let expires = now + settings.access_lifetime_refreshed;
+        let lifetime = self.access_lifetime_refreshed.unwrap_or(settings.access_lifetime_refreshed);
+        let expires = now + lifetime;
         let Some(rotation) = &record.rotation else {
             let tokens = self.issue(number, scope, expires);
             if let Some(record) = self.refresh_tokens.get_mut(refresh_token) {

@@ -196,6 +196,11 @@ impl Provider {
         self.shared.lock().ledger.access_lifetime_first = Some(lifetime);
     }
 
+    /// Another life for the access tokens that refreshes return, from the next one on.
+    pub fn set_access_lifetime_refreshed(&self, lifetime: Duration) {
+        self.shared.lock().ledger.access_lifetime_refreshed = Some(lifetime);
+    }
+
     /// Makes the next token requests fail as told; `None` heals the provider.
     pub fn set_failure(&self, failure: Option<Failure>) {
         self.shared.lock().failure = failure;

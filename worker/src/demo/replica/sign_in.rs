@@ -37,16 +37,18 @@ struct SignIns {
 struct Login {
     /// A real host knows its user from a session of its own. This one believes what it is told.
     owner: String,
+    /// At which provider.
+    connector: String,
 }
 
 /// Sends the user to the provider.
 async fn login(
     State(it): State<Arc<SignIns>>,
     headers: HeaderMap,
-    Query(Login { owner }): Query<Login>,
+    Query(Login { owner, connector }): Query<Login>,
 ) -> Response {
     let session = session_of(&headers).unwrap_or_else(random_session);
-    let sign_in = SignIn::new(&owner, CONNECTOR, &session, &it.redirect_uri);
+    let sign_in = SignIn::new(&owner, &connector, &session, &it.redirect_uri);
     match it.connections.start(sign_in).await {
         Ok(started) => {
             let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Lax");
@@ -169,5 +171,4 @@ fn random_session() -> String {
     vestibule::pkce::OauthState::random().secret().to_owned()
 }
 
-const CONNECTOR: &str = "demo";
 const COOKIE: &str = "demo_session";

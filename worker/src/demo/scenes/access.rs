@@ -19,7 +19,7 @@ pub(super) async fn comes_and_goes(
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
     narrator
-        .title("8  Access is withdrawn and comes back; is withdrawn again, and a month goes by");
+        .title("9  Access is withdrawn and comes back; is withdrawn again, and a month goes by");
     let [a, b, c] = [0, 1, 2].map(|n: usize| stage.replicas[n].port);
     let (owner, id) = (one.owner.as_str(), one.id.as_str());
     let (browser, calls) = (stage.browser.another(), stage.provider.counts().token_calls);

@@ -27,7 +27,7 @@ struct Caller {
 
 pub(super) async fn one_person(stage: &mut Stage, report: &mut Report) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("3  A, B and C need ada's word at the same moment; D takes her answer");
+    narrator.title("4  A, B and C need ada's word at the same moment; D takes her answer");
     let asked_at = Instant::now();
     let callers = ask_everywhere(stage);
     let id = prompted(stage, report).await?;

@@ -44,7 +44,7 @@ pub(super) async fn amid_refreshes(
     fifty: &[Signed],
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("5  They come due, and worker-1 is killed in the middle of refreshing them");
+    narrator.title("6  They come due, and worker-1 is killed in the middle of refreshing them");
     let ids: Vec<_> = fifty.iter().map(|it| it.id.clone()).collect();
     tell_when_due(stage, &ids).await?;
     stage.provider.set_answer_delay(LATE);
@@ -62,7 +62,7 @@ pub(super) async fn amid_refreshes(
     report.worker_killed = stage.workers[0].kill().await? == KILLED;
     // What it sent before has arrived by then.
     sleep(SOON).await;
-    let left = in_flight(&stage.redis.rows(&ids).await?, stage.workers[0].name);
+    let left = in_flight(&stage.redis.rows(&ids).await?, &stage.workers[0].name);
     report.in_flight_at_kill = left.len();
     stage.provider.set_answer_delay(SOON);
     narrator
@@ -111,7 +111,7 @@ async fn caught(stage: &mut Stage, ids: &[ConnectionId]) -> anyhow::Result<(usiz
     let Stage { redis, provider, workers, .. } = stage;
     until("worker-1 in the middle of an exchange", Duration::from_secs(25), async || {
         let rows = redis.rows(ids).await?;
-        let [mine, theirs] = [0, 1].map(|n: usize| in_flight(&rows, workers[n].name).len());
+        let [mine, theirs] = [0, 1].map(|n: usize| in_flight(&rows, &workers[n].name).len());
         let is_choosy = started.elapsed() < NOT_CHOOSY;
         let (enough, arrived) = if is_choosy { (SEVERAL, mine + theirs) } else { (1, theirs + 1) };
         let caught = mine >= enough && provider.in_flight() >= arrived;
@@ -127,7 +127,7 @@ fn in_flight(rows: &[Row], worker: &str) -> Vec<Row> {
 /// Waits until all are fresh. Returns when the last of those in flight was stored, by Redis's
 /// clock.
 async fn recovered(stage: &mut Stage, ids: &[ConnectionId], left: &[Row]) -> anyhow::Result<u64> {
-    let (narrator, dead) = (stage.narrator, stage.workers[0].name);
+    let (narrator, dead) = (stage.narrator, stage.workers[0].name.clone());
     let redis = &mut stage.redis;
     let mut told = Instant::now();
     until("every credential refreshed", REUSE_GRACE, async || {
@@ -137,7 +137,7 @@ async fn recovered(stage: &mut Stage, ids: &[ConnectionId], left: &[Row]) -> any
             let saved = rows.iter().filter(|row| left.iter().any(|was| was.id == row.id));
             return Ok(saved.map(|row| row.updated_at).max());
         }
-        let waiting = in_flight(&rows, dead);
+        let waiting = in_flight(&rows, &dead);
         if told.elapsed() > Duration::from_secs(3) && !waiting.is_empty() {
             told = Instant::now();
             let last = waiting.iter().map(|row| row.lease_ends_at).max().unwrap_or_default();

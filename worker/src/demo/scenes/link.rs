@@ -6,7 +6,7 @@ use crate::demo::{browser::Link, redis_cli, report::Report, stage::Stage};
 
 pub(super) async fn one_form(stage: &mut Stage, report: &mut Report) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("4  A sends a link; it opens one form, on any replica, until that is done");
+    narrator.title("5  A sends a link; it opens one form, on any replica, until that is done");
     let [a, b, c] = [0, 1, 2].map(|n: usize| stage.replicas[n].port);
     let browser = stage.browser.another();
     let Link { path, token } = browser.send_link(a, "ada").await?;

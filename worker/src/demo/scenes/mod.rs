@@ -17,6 +17,7 @@ mod ask;
 mod kill;
 mod link;
 mod sign_in;
+mod storm;
 mod vend;
 
 /// A connection that somebody signed in for.
@@ -32,6 +33,7 @@ pub(super) async fn play(stage: &mut Stage, report: &mut Report) -> anyhow::Resu
     report.workers = stage.workers.len();
 
     sign_in::crosses_replicas(stage, report).await.context("the first sign-in")?;
+    let storm = storm::breaks_out(stage).await.context("the storm")?;
     let fifty = sign_in::fifty(stage, report).await.context("the fifty sign-ins")?;
     // While their access tokens age.
     ask::one_person(stage, report).await.context("the prompt")?;
@@ -39,17 +41,19 @@ pub(super) async fn play(stage: &mut Stage, report: &mut Report) -> anyhow::Resu
     kill::amid_refreshes(stage, report, &fifty).await.context("the kill")?;
     vend::from_everywhere(stage, report, &fifty).await.context("the vends")?;
     vend::of_one_that_ran_out(stage, report).await.context("the vends without a worker")?;
-    access::comes_and_goes(stage, report, &fifty[0]).await.context("the access")
+    access::comes_and_goes(stage, report, &fifty[0]).await.context("the access")?;
+    storm::has_passed(stage, report, storm).await.context("after the storm")
 }
 
 /// A person signs in: starts on one replica, comes back on another.
 async fn sign_in_over(
     mut browser: Browser,
+    connector: &str,
     owner: String,
     start: u16,
     finish: u16,
 ) -> anyhow::Result<Signed> {
-    let page = browser.start(start, &owner).await?;
+    let page = browser.start(start, connector, &owner).await?;
     let to = browser.agree(page, &owner).await?;
     match browser.come_back(finish, &to).await? {
         Landing::SignedIn { connection } => {

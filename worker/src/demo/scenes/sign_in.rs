@@ -7,7 +7,13 @@ use tokio::task::JoinSet;
 use vestibule::store::ConnectionId;
 
 use super::{Signed, sign_in_over};
-use crate::demo::{browser::Landing, redis_cli, replica::Event, report::Report, stage::Stage};
+use crate::demo::{
+    browser::Landing,
+    redis_cli,
+    replica::Event,
+    report::Report,
+    stage::{CONNECTOR, Stage},
+};
 
 /// How many people sign in.
 const MANY: usize = 50;
@@ -23,7 +29,7 @@ pub(super) async fn crosses_replicas(stage: &mut Stage, report: &mut Report) -> 
     let ports: Vec<u16> = stage.replicas.iter().map(|replica| replica.port).collect();
     let owner = "ada";
     let mut browser = stage.browser.another();
-    let page = browser.start(ports[0], owner).await?;
+    let page = browser.start(ports[0], CONNECTOR, owner).await?;
     narrator.say("A sends ada to the provider; what must be remembered is in Redis, not in A:");
     narrator.show(redis_cli::one_shots(&mut stage.redis, "pkce").await?);
     narrator.add(
@@ -88,7 +94,7 @@ pub(super) async fn crosses_replicas(stage: &mut Stage, report: &mut Report) -> 
 /// Fifty people sign in, each over two replicas.
 pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Result<Vec<Signed>> {
     let narrator = stage.narrator;
-    narrator.title("2  Fifty sign-ins become fifty credentials");
+    narrator.title("3  Fifty sign-ins become fifty credentials");
     stage.provider.set_access_lifetime_first(FIRST_LIFE);
     let ports: Vec<u16> = stage.replicas.iter().map(|replica| replica.port).collect();
     let mut running = JoinSet::new();
@@ -99,7 +105,13 @@ pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Res
             // The other two take turns.
             let finish = (start + 1 + next / 3 % 2) % 3;
             let owner = format!("user-{:02}", next + 1);
-            let signed = sign_in_over(stage.browser.another(), owner, ports[start], ports[finish]);
+            let signed = sign_in_over(
+                stage.browser.another(),
+                CONNECTOR,
+                owner,
+                ports[start],
+                ports[finish],
+            );
             running.spawn(async move { signed.await.map(|signed| (signed, finish)) });
             next += 1;
         }

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::task::JoinSet;
 
 use super::{Signed, sign_in_over, until};
-use crate::demo::{browser::Vended, report::Report, stage::Stage};
+use crate::demo::{
+    browser::Vended,
+    report::Report,
+    stage::{CONNECTOR, Stage},
+};
 
 /// How often each credential is asked for, at each replica.
 const TIMES: usize = 4;
@@ -19,7 +23,7 @@ pub(super) async fn from_everywhere(
     fifty: &[Signed],
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("6  Access tokens, from all replicas at the same moment");
+    narrator.title("7  Access tokens, from all replicas at the same moment");
     let calls_before = stage.provider.counts().token_calls;
     let wanted = fifty.iter().flat_map(|it| std::iter::repeat_n(it.clone(), TIMES));
     let vended = at_once(stage, wanted.collect()).await?;
@@ -71,7 +75,7 @@ pub(super) async fn of_one_that_ran_out(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let narrator = stage.narrator;
-    narrator.title("7  A token runs out, no worker is left, and everybody wants it");
+    narrator.title("8  A token runs out, no worker is left, and everybody wants it");
     let code = stage.workers[1].terminate().await?;
     narrator.say(format!("worker-2 is told to stop (SIGTERM): exit code {code}"));
     report.prove(
@@ -84,7 +88,7 @@ pub(super) async fn of_one_that_ran_out(
     // Long enough that those who come second find the first one waiting.
     stage.provider.set_answer_delay(Duration::from_millis(300));
     let [a, b] = [0, 1].map(|n: usize| stage.replicas[n].port);
-    let late = sign_in_over(stage.browser.another(), "lin".to_owned(), a, b).await?;
+    let late = sign_in_over(stage.browser.another(), CONNECTOR, "lin".to_owned(), a, b).await?;
     let redis = &mut stage.redis;
     until("an access token that ran out", Duration::from_secs(10), async || {
         let expires_at = redis.rows(std::slice::from_ref(&late.id)).await?[0].expires_at;
