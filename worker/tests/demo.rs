@@ -70,6 +70,7 @@ fn the_demo_keeps_every_promise() {
     assert!(took < Duration::from_secs(150), "{took:?}\n{story}");
 
     the_storm_costs_what_a_strict_provider_takes(&told);
+    the_readme_shows_what_it_prints(&story);
 }
 
 /// two hundred credentials at each of two providers, while workers die at random.
@@ -85,6 +86,19 @@ fn the_storm_costs_what_a_strict_provider_takes(told: &Value) {
         assert!(is_strict || number("labelled") == 0, "{told}");
         assert!(number("labelled") <= number("in_flight_at_kills"), "{told}");
     }
+}
+
+/// The output that is recorded in the README is of this demo.
+fn the_readme_shows_what_it_prints(story: &str) {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let recorded: Vec<_> =
+        readme.lines().filter_map(|line| line.strip_prefix("PASS  ")?.split("  ").next()).collect();
+    for property in &recorded {
+        assert!(story.contains(property), "the README has {property}:\n{story}");
+    }
+    let said = story.lines().filter(|line| line.trim_end().ends_with("PASS")).count();
+    assert_eq!(recorded.len(), said, "{story}");
 }
 
 #[test]
