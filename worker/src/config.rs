@@ -58,6 +58,10 @@ pub struct RunOptions {
     /// process; also `journal_dir` in the config file
     #[arg(long, env = "VESTIBULE_JOURNAL_DIR", value_name = "DIR")]
     pub journal_dir: Option<PathBuf>,
+    /// Do what is due now, once, and exit: for cron. It serves no port, and does not wait for a Redis
+    /// that is away
+    #[arg(long)]
+    pub once: bool,
     /// How many exchanges run at a time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: u16,

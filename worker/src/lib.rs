@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod demo;
+mod instance;
 pub mod keygen;
 pub mod logs;
 pub mod notify;

@@ -55,6 +55,25 @@ impl Notifying {
         tokio::join!(join_all(telling), self.trim(stop));
     }
 
+    /// Tells each receiver what there is to tell, and trims behind them. Returns whether all of it was
+    /// taken.
+    pub async fn once(&self, stop: &CancellationToken) -> bool {
+        let mut is_whole = self.remove().await;
+        for (group, delivery) in &self.deliveries {
+            loop {
+                let pass = delivery.pass(stop).await;
+                tracing::debug!(notifier = %group, ?pass, "delivery pass");
+                if pass.delivered == 0 {
+                    is_whole &= pass.refused + pass.given_up == 0;
+                    break;
+                }
+            }
+        }
+        let trim = TrimEvents { history_age: Some(self.history_age) };
+        let pass = trim.pass(&self.events, stop).await;
+        is_whole && pass.errors == 0
+    }
+
     async fn trim(&self, stop: &CancellationToken) {
         let mut removed = self.removed.is_empty();
         let mut forgot: Option<Instant> = None;

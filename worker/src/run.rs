@@ -19,14 +19,15 @@ use vestibule::{
 use crate::{
     admin::{self, Readiness},
     config::{Admin, Connect, RunOptions, Settings},
-    logs,
+    instance, logs,
     notify::Notifying,
     sweeper::Sweeper,
     sweeps::Sweeps,
 };
 
-/// Runs until SIGTERM or SIGINT. Exit code 0 after a graceful stop, 1 if it could not start or did
-/// not end within its grace, 130 after a second signal.
+/// Runs until SIGTERM or SIGINT, or once. Exit code 0 after a graceful stop, or if all that was due is
+/// seen to; 1 if it could not start, did not end within its grace, or left something; 130 after a second
+/// signal.
 ///
 /// # Errors
 ///
@@ -44,6 +45,7 @@ pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitC
     // The admin port outlives the sweeper: a stopping worker is alive and not ready.
     let ended = CancellationToken::new();
     let port = match options.admin {
+        _ if options.once => None,
         Admin::Off => None,
         Admin::At(address) => {
             let listener = admin::bind(address).await?;
@@ -65,7 +67,7 @@ pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitC
     let sweeping = sweep(&options, settings, readiness, &stop);
     tokio::pin!(sweeping);
     let code = tokio::select! {
-        result = &mut sweeping => result.map(|()| ExitCode::SUCCESS),
+        result = &mut sweeping => result,
         () = upkeep => Ok(ExitCode::FAILURE),
         () = async {
             stop.cancelled().await;
@@ -90,12 +92,16 @@ async fn sweep(
     settings: Settings,
     readiness: Readiness,
     stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let Some(vestibule) = connected(settings.redis, &settings.keys, stop).await? else {
-        return Ok(());
+) -> anyhow::Result<ExitCode> {
+    let vestibule = if options.once {
+        Vestibule::connect(settings.redis, &settings.keys).await?
+    } else {
+        match connected(settings.redis, &settings.keys, stop).await? {
+            Some(vestibule) => vestibule,
+            None => return Ok(ExitCode::SUCCESS),
+        }
     };
-    let instance =
-        options.instance.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
+    let instance = options.instance.clone().unwrap_or_else(instance::fresh);
     let connectors = settings.registry.list().count();
     tracing::info!(instance, connectors, "sweeping");
     if connectors == 0 {
@@ -117,9 +123,15 @@ async fn sweep(
         interval: Duration::from_millis(options.interval_ms),
         readiness,
     };
+    if options.once {
+        // Once before: from then on what happens is kept for receivers that are new.
+        notifying.once(stop).await;
+        let (swept, told) = (sweeper.once(stop).await, notifying.once(stop).await);
+        return Ok(if swept && told { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     tokio::join!(sweeper.run(stop), notifying.run(stop));
     tracing::info!("stopped");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Waits for a Redis that is away; `None` if told to stop meanwhile.

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use vestibule::{Vestibule, connection::Connections, sweep::RefreshDue};
+use vestibule::{
+    Vestibule,
+    connection::Connections,
+    sweep::{RefreshDue, RefreshDuePass},
+};
 
 use crate::{admin::Readiness, sweeps::Sweeps};
 
@@ -39,6 +43,22 @@ impl Sweeper {
         // Side by side: a pass that hangs on a dying Redis must not hide that it does.
         tokio::join!(self.watch(stop), self.sweep(stop), self.replay(stop), self.sweeps.run(stop));
         self.connections.drained().await;
+    }
+
+    /// Sees once to all that is due, whoever swept it last. Returns whether nothing is left of it.
+    pub async fn once(&self, stop: &CancellationToken) -> bool {
+        let mut is_whole = self.replay_once().await;
+        loop {
+            let pass = self.pass(stop).await;
+            is_whole &= pass.errors == 0;
+            // What was put off, or failed, has its time of its own on record.
+            if stop.is_cancelled() || pass.refreshed + pass.failed + pass.running == 0 {
+                break;
+            }
+        }
+        is_whole &= self.sweeps.all_once(stop).await;
+        self.connections.drained().await;
+        is_whole && !stop.is_cancelled()
     }
 
     async fn watch(&self, stop: &CancellationToken) {
@@ -76,18 +96,27 @@ impl Sweeper {
     /// At start, and then every so often: what Redis did not take, or a process left that died.
     async fn replay(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            match self.connections.replay_journal().await {
-                Ok(replay) if replay.recovered + replay.damaged > 0 => {
-                    tracing::info!(?replay, "journal replayed");
-                }
-                Ok(_) => {}
-                Err(error) => tracing::error!(%error, "the journal is not replayed"),
-            }
+            self.replay_once().await;
             pause(REPLAY_EVERY, stop).await;
         }
     }
 
-    async fn pass(&self, stop: &CancellationToken) {
+    async fn replay_once(&self) -> bool {
+        match self.connections.replay_journal().await {
+            Ok(replay) => {
+                if replay.recovered + replay.damaged > 0 {
+                    tracing::info!(?replay, "journal replayed");
+                }
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal is not replayed");
+                false
+            }
+        }
+    }
+
+    async fn pass(&self, stop: &CancellationToken) -> RefreshDuePass {
         let started = Instant::now();
         let pass = self.sweep.pass(&self.connections, stop).await;
         metrics::histogram!("vestibule_sweep_seconds", "sweep" => "refresh_due")
@@ -118,6 +147,7 @@ impl Sweeper {
                 "refresh-due pass"
             );
         }
+        pass
     }
 
     async fn count(&self) {

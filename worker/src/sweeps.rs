@@ -78,6 +78,16 @@ impl Sweeps {
         self.pass(sweep, budget, stop).await
     }
 
+    /// One pass of each that is not switched off. Returns whether they left nothing.
+    pub async fn all_once(&self, stop: &CancellationToken) -> bool {
+        let mut is_whole = true;
+        for sweep in Sweep::ALL.into_iter().filter(|sweep| !self.is_off(*sweep)) {
+            let swept = self.once(sweep, false, stop).await;
+            is_whole &= !swept.unfinished && swept.errors == 0;
+        }
+        is_whole
+    }
+
     /// Whether the settings switch it off.
     #[must_use]
     pub fn is_off(&self, sweep: Sweep) -> bool {

@@ -1,0 +1,28 @@
+//! The worker as an operator meets it: real processes, real signals, a real Redis and provider.
+#![allow(
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: a panic is a failed test"
+)]
+
+mod draining;
+mod life;
+mod once;
+mod scene;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the library's tests, which use all of it"
+)]
+#[path = "../../../tests/it/support"]
+mod support {
+    pub mod ageing;
+    pub mod process;
+    pub mod server;
+    pub mod sign_in;
+    pub mod stores;
+}
+mod telling;
