@@ -131,7 +131,8 @@ pub trait Store:
     /// for people. No yes/no that two replicas must agree on rests on it.
     fn now_ms(&self) -> u64;
 
-    /// Answers if the store can be reached and serves writes.
+    /// Answers if the store can be reached and keeps what it is given: a Redis that would evict live
+    /// records is an error.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Puts a one-shot record, unless its name is taken (by a live record or a tombstone).

@@ -67,7 +67,7 @@ impl Sweeper {
             let ready = match timeout(ANSWER_WITHIN, self.vestibule.ping()).await {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "redis does not answer: will try again");
+                    tracing::warn!(%error, "redis is not ready: will try again");
                     false
                 }
                 Err(_) => {

@@ -5,7 +5,7 @@
 
 use redis::{Cmd, Value, aio::ConnectionLike, cmd, from_redis_value};
 
-use super::{fault::Fault, link::Link};
+use super::{eviction, fault::Fault, link::Link};
 use crate::{
     digest::NamingKey,
     store::{Class, Shard},
@@ -35,7 +35,7 @@ impl Handshake {
     /// Returns the server's time in ms since 1970.
     pub(super) async fn shake(&self, link: &mut Link) -> Result<u64, Fault> {
         version(link).await?;
-        eviction(link).await?;
+        evicts(link).await?;
         self.meta(link).await?;
         let (seconds, micros): (u64, u64) =
             parse(ask(link, &cmd("TIME")).await.map_err(|error| Fault::of(&error))?)?;
@@ -90,40 +90,17 @@ async fn version(link: &mut Link) -> Result<(), Fault> {
     if major.is_some_and(|major| major >= 7) { Ok(()) } else { Err(Fault::wrong_version(&version)) }
 }
 
-/// Every key here has a TTL, so any policy but `noeviction` evicts live records first.
-async fn eviction(link: &mut Link) -> Result<(), Fault> {
-    let mut info = cmd("INFO");
-    info.arg("memory");
-    let found = match ask(link, &info).await {
-        Ok(found) => texts(found),
+async fn evicts(link: &mut Link) -> Result<(), Fault> {
+    match ask(link, &eviction::info()).await {
+        Ok(found) => eviction::judge(&eviction::texts(found)),
         Err(error) => {
             let fault = Fault::of(&error);
             if fault.class != Class::Operator {
                 return Err(fault);
             }
             tracing::warn!("INFO is not allowed to this user: cannot check the eviction policy");
-            return Ok(());
+            Ok(())
         }
-    };
-    let policies = found.lines().filter_map(|line| line.trim().strip_prefix("maxmemory_policy:"));
-    for policy in policies {
-        if policy != "noeviction" {
-            return Err(Fault::operator(
-                format!("its eviction policy is {policy}, which would evict live records"),
-                "set maxmemory-policy noeviction",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// A Cluster answers INFO once per node.
-pub(super) fn texts(value: Value) -> String {
-    match value {
-        Value::Map(nodes) => nodes.into_iter().map(|(_, text)| texts(text)).collect(),
-        Value::Array(parts) => parts.into_iter().map(texts).collect(),
-        Value::VerbatimString { text, .. } => text,
-        other => from_redis_value(other).unwrap_or_default(),
     }
 }
 

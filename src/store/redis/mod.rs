@@ -14,6 +14,7 @@ mod clock;
 mod confirm;
 mod device;
 mod event;
+mod eviction;
 mod fault;
 mod handshake;
 mod headers;
@@ -45,6 +46,7 @@ use redis::{Cmd, Pipeline, Value, cmd, from_redis_value};
 use self::{
     clock::ServerClock,
     confirm::Confirmer,
+    eviction::Eviction,
     handshake::Handshake,
     link::{Manager, Sent},
     notify::Listener,
@@ -71,6 +73,7 @@ use crate::{
 pub struct RedisStore {
     keys: Keyspace,
     clock: Arc<ServerClock>,
+    eviction: Eviction,
     session: Arc<Session>,
     listener: Listener,
     changes: ChangeHub,
@@ -101,7 +104,7 @@ impl RedisStore {
         let session = Arc::new(Session::new(manager(&config)?, confirmer, &config)?);
         let changes = ChangeHub::default();
         let listener = Listener::new(&config, &keys, changes.clone());
-        let store = Self { keys, clock, session, listener, changes };
+        let store = Self { keys, clock, eviction: Eviction::new(), session, listener, changes };
         store.read("connect", &cmd("PING")).await?;
         Ok(store)
     }
@@ -150,8 +153,10 @@ impl RedisStore {
         self.session.confirms().then(|| self.keys.mark_beside(key))
     }
 
-    /// Renews the clock's calibration, at most every half minute, on the way of a verb.
+    /// Renews the clock's calibration, at most every half minute, on the way of a verb; and looks
+    /// every minute whether the server evicts.
     async fn keep_time(&self) -> Result<(), StoreError> {
+        self.eviction.look_now_and_then(self).await;
         if !self.clock.is_stale() {
             return Ok(());
         }
@@ -175,7 +180,8 @@ impl Store for RedisStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.read("ping", &cmd("PING")).await.map(drop)
+        self.read("ping", &cmd("PING")).await?;
+        self.eviction.look(self).await
     }
 
     async fn put(&self, record: NewRecord<'_>) -> Result<Put, StoreError> {

@@ -6,7 +6,7 @@ use redis::{ConnectionAddr, Value, cmd, from_redis_value};
 use serde::Serialize;
 
 use super::{
-    super::{handshake::texts, scripts::TEXTS, url::Topology},
+    super::{eviction::texts, scripts::TEXTS, url::Topology},
     Inspector,
     printable::printable,
     reader::Node,
