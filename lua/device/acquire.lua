@@ -23,9 +23,10 @@ local grace, instance = tonumber(ARGV[4]), ARGV[5]
 local was = redis.call('HMGET', lease, 'holder', 'lease_ends_at', 'next_at', 'interval', 'failures',
   'inherited', 'next_in')
 local state = redis.call('GETRANGE', record, 0, 7)
-local life = redis.call('PTTL', record)
+local life, endless = redis.call('PTTL', record), redis.call('PTTL', lease) == -1
 if state ~= 'v1 live ' or life <= grace then return {'ended', request} end
 
+if endless then redis.call('PEXPIRE', lease, life) end -- in case an earlier call could not
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- What is no whole number of a sane size is damaged: as good as not there.

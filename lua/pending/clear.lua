@@ -34,22 +34,27 @@ if #ids == 0 then return {'cleared', request, 0} end
 -- All are read before any is written; a key of another type fails the script here.
 local values = {}
 for at, id in ipairs(ids) do values[at] = redis.call('GET', records .. id) end
+local more = redis.call('ZCOUNT', index, live, '+inf') > #ids and 1 or 0
 local stamp = string.format('%013d', now)
 local cleared = {}
 for at, id in ipairs(ids) do
   local value, record = values[at], records .. id
-  -- What is not live is only an index entry that was left behind.
-  if value and value:sub(1, 8) == 'v1 live ' and redis.call('PTTL', record) > grace then
-    local offset = tonumber(value:sub(56, 59)) or 0
-    redis.call('SETRANGE', record, 3, 'cleared  ' .. value:sub(13, 40) .. ' ' .. stamp)
-    redis.call('SETRANGE', record, offset + 16, request)
-    redis.call('PEXPIRE', record, grace)
+  local offset = value and tonumber(value:match('^%d%d%d%d\n', 56))
+  if offset and #value < offset + 48 then offset = nil end
+  local lives = offset and value:sub(1, 8) == 'v1 live ' and redis.call('PTTL', record) > grace
+  -- One that this request has cleared before it was refused the rest.
+  local mine = offset and value:sub(1, 11) == 'v1 cleared '
+    and value:sub(offset + 17, offset + 32) == request
+  -- What is neither, or damaged, is only an index entry that was left behind.
+  if lives or mine then
     redis.call('SET', outcomes .. id, 'v1 cleared   ' .. stamp .. ' ' .. by .. '\n', 'PX', grace)
+    redis.call('SETRANGE', record, 3, 'cleared  ' .. value:sub(13, 40) .. ' ' .. stamp
+      .. value:sub(55, offset + 16) .. request)
+    redis.call('PEXPIRE', record, grace)
     cleared[#cleared + 1] = id
   end
 end
 redis.call('ZREM', index, unpack(ids)) -- at most 50
-local more = math.min(redis.call('ZCOUNT', index, live, '+inf'), 1)
 redis.call('SET', receipt, more .. table.concat(cleared, ' '), 'PX', grace)
 if #cleared > 0 then redis.call('PUBLISH', channel, table.concat(cleared, ' ')) end
 local reply = {'cleared', request, more}

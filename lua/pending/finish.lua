@@ -35,11 +35,13 @@ local value = redis.call('GET', record)
 local before = redis.call('GET', outcome)
 redis.call('ZSCORE', index, id)
 if not value then return {'absent', request} end
-local offset = tonumber(value:sub(56, 59))
+local offset = tonumber(value:match('^%d%d%d%d\n', 56))
 if not offset or value:sub(1, 3) ~= 'v1 ' or #value < offset + 48 then return {'corrupt', request} end
 
-local state = value:sub(4, 12):match('^%l+')
-if state ~= 'live' then
+local state = value:sub(4, 12):match('^(%l+) *$')
+local ended = state == 'completed' or state == 'cancelled' or state == 'cleared'
+if not ended and state ~= 'live' then return {'corrupt', request} end
+if ended then
   local at = tonumber(value:sub(42, 54)) or 0
   if value:sub(offset + 17, offset + 32) == request then
     return {'finished', request, value, now() - at}
@@ -57,11 +59,12 @@ if bound ~= string.rep('\0', 16) and bound ~= subject then return {'other_subjec
 
 local stamp = string.format('%013d', now())
 local word = string.format('%-9s', how)
-redis.call('SETRANGE', record, 3, word .. value:sub(13, 40) .. ' ' .. stamp)
-redis.call('SETRANGE', record, offset + 16, request)
-redis.call('PEXPIRE', record, grace)
-redis.call('ZREM', index, id)
+-- The record last: where a right is missing half-way, the same request does the rest.
 redis.call('SET', outcome, 'v1 ' .. word .. ' ' .. stamp .. ' ' .. by .. '\n' .. body,
   'PX', math.max(grace, math.min(left, longest)))
+redis.call('ZREM', index, id)
+redis.call('SETRANGE', record, 3, word .. value:sub(13, 40) .. ' ' .. stamp
+  .. value:sub(55, offset + 16) .. request)
+redis.call('PEXPIRE', record, grace)
 redis.call('PUBLISH', channel, id)
 return {'finished', request, value, 0}

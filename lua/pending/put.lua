@@ -50,16 +50,17 @@ if dedup ~= index then
       return {'joined', request, other, left}
     end
     if left > 0 and not claimed and now + ttl <= ceiling then
-      redis.call('PEXPIRE', key, ttl + grace)
       list(other)
+      redis.call('PEXPIRE', key, ttl + grace)
       return {'joined', request, other, ttl}
     end
   end
 end
 
-redis.call('SET', record, value, 'PX', ttl + grace)
 -- Some of what has expired meanwhile; the rest goes with the index itself.
 local past = redis.call('ZRANGEBYSCORE', index, '-inf', string.format('%d', now), 'LIMIT', 0, 50)
 if #past > 0 then redis.call('ZREM', index, unpack(past)) end -- at most 50
 list(id)
+-- The record last: with it a retry takes all the rest for done.
+redis.call('SET', record, value, 'PX', ttl + grace)
 return {'stored', request}

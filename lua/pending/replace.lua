@@ -31,8 +31,11 @@ local offset, ceiling = tonumber(there:sub(56, 59)), tonumber(there:sub(28, 40))
 if not offset or not ceiling or there:sub(1, 3) ~= 'v1 ' or #there < offset + 48 then
   return {'corrupt', request}
 end
-local state = there:sub(4, 12):match('^%l+')
-if state ~= 'live' then return {'ended', request, state} end
+local state = there:sub(4, 12):match('^(%l+) *$')
+if state == 'completed' or state == 'cancelled' or state == 'cleared' then
+  return {'ended', request, state}
+end
+if state ~= 'live' then return {'corrupt', request} end
 if redis.call('PTTL', record) <= grace then return {'expired', request} end
 -- While it lives, the taker's place holds who replaced it.
 if there:sub(offset + 17, offset + 32) == request then return {'replaced', request} end
@@ -44,11 +47,12 @@ local taken = other and other ~= id
   and redis.call('GETRANGE', record:sub(1, #record - #id) .. other, 3, 6) == 'live'
 
 local at = tonumber(value:sub(56, 59))
-redis.call('SET', record, value:sub(1, 13) .. there:sub(14, 40) .. value:sub(41, at)
-  .. there:sub(offset + 1, offset + 16) .. value:sub(at + 17), 'PX', ttl + grace)
 redis.call('ZADD', index, string.format('%d', now + ttl), id)
 redis.call('PEXPIRE', index, ttl + grace, 'NX')
 redis.call('PEXPIRE', index, ttl + grace, 'GT')
 if dedup ~= index and not taken then redis.call('SET', dedup, id, 'PX', ttl) end
+-- The record last: with it a retry takes all the rest for done.
+redis.call('SET', record, value:sub(1, 13) .. there:sub(14, 40) .. value:sub(41, at)
+  .. there:sub(offset + 1, offset + 16) .. value:sub(at + 17), 'PX', ttl + grace)
 redis.call('PUBLISH', channel, id)
 return {'replaced', request}

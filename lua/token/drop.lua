@@ -21,8 +21,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local count = redis.call('ZCOUNT', index, string.format('%d', now + 1), '+inf')
 
-redis.call('UNLINK', index)
 redis.call('ZREM', scope, name)
+redis.call('UNLINK', index)
 -- The receipt last: with it a retry takes all the rest for done.
 redis.call('SET', receipt, count, 'PX', grace)
 return {'dropped', request, count}

@@ -40,7 +40,7 @@ if not counted then
   if used >= limit then return {'used_up', request} end
   local time = redis.call('TIME')
   redis.call('ZADD', uses, string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000)), use)
-  redis.call('PEXPIRE', uses, left)
   used = used + 1
 end
+redis.call('PEXPIRE', uses, left) -- on a retry too, in case the first call could not
 return {'used', request, math.max(limit - used, 0)}
