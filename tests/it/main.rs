@@ -39,6 +39,7 @@ mod pkce;
 mod prove_pendings;
 mod prove_refreshes;
 mod prove_small;
+mod prove_store;
 mod prove_sweeps;
 mod prove_tokens;
 mod provider_answers;

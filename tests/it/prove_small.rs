@@ -89,5 +89,5 @@ async fn a_black_hole_is_left_in_time() {
 
 #[test]
 fn hostile_bodies_do_not_open() {
-    seal::hostile_bodies(20_000, &unwatched()).unwrap();
+    seal::hostile_bodies(20_000, || 0, &unwatched()).unwrap();
 }

@@ -11,14 +11,20 @@
     reason = "test code: a panic is a failed property"
 )]
 
+// All that may be asked of a store; only a part of it is needed here.
+#[allow(dead_code, unused_imports)]
+#[path = "../it/agreement/mod.rs"]
+mod agreement;
 #[path = "../it/support/mod.rs"]
 mod support;
 
 mod properties;
 mod report;
+mod store;
 
 use std::time::Duration;
 
+use peak_alloc::PeakAlloc;
 use properties::{
     connections, crashes,
     failover::{Level, failovers},
@@ -29,13 +35,17 @@ use properties::{
     pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
     poison::{self, Sweep},
-    seal, store, sweeps,
+    sweeps,
     sweeps::{Reaper, cycles},
     token_timing, tokens,
 };
 use report::Report;
 use support::server::TestServer;
 use vestibule::connection::ReplayPolicy;
+
+/// Counts what is allocated, for the properties that bound it.
+#[global_allocator]
+static ALLOCATED: PeakAlloc = PeakAlloc;
 
 fn main() {
     support::children::run_if_child();
@@ -168,17 +178,7 @@ async fn prove(mut report: Report) -> bool {
     #[cfg(target_os = "linux")]
     clock_jumps(&mut report).await;
     sweeping(&mut report, on).await;
-    report
-        .property("store", "acknowledged is durable (AOF always)", 100_000, |n, p| {
-            store::survives_a_restart(true, n, p)
-        })
-        .await;
-    report
-        .guard("store", "acknowledged is durable", "no AOF", 1_000, |n, p| {
-            store::survives_a_restart(false, n, p)
-        })
-        .await;
-    report.property("store", "a black hole is left in time", 50, store::black_hole).await;
+    store::prove(&mut report).await;
     report
         .property("failover", "what was confirmed is not undone", 100, |n, p| {
             failovers(Level::Confirmed, true, n, p)
@@ -192,11 +192,6 @@ async fn prove(mut report: Report) -> bool {
     report
         .guard("failover", "not undone", "confirmation", 5, |n, p| {
             failovers(Level::Normal, true, n, p)
-        })
-        .await;
-    report
-        .property("seal", "hostile bodies do not open", 1_000_000, |n, p| async move {
-            tokio::task::spawn_blocking(move || seal::hostile_bodies(n, &p)).await.unwrap()
         })
         .await;
 

@@ -42,6 +42,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use tokio::runtime::Runtime;
+use vestibule::store::LifecycleStore as _;
 
 pub(crate) use self::wrong_device::without_turns;
 use self::{
@@ -71,7 +72,10 @@ use self::{
     wrong_pending::WrongPending,
     wrong_token::WrongToken,
 };
-use crate::support::server;
+use crate::support::{
+    server::{self, TestServer},
+    stores, verbs,
+};
 
 /// How often each outcome was seen.
 type Tally = BTreeMap<String, u32>;
@@ -125,6 +129,41 @@ fn compare(
         Err(TestError::Fail(difference, steps)) => Err(format!("{difference}\n{steps:#?}")),
         Err(TestError::Abort(reason)) => panic!("{reason}"),
     }
+}
+
+/// Asks all that the agreement asks, of a Redis of the caller's.
+///
+/// Not from within a runtime: it has one of its own.
+pub(crate) fn drive(server: &TestServer, cases: u64) {
+    let (cases, seed) = (u32::try_from(cases).unwrap(), server::random());
+    let sides = async || [Side::memory(), Side::redis_on(server).await];
+    let agree = |outcome: Result<Tally, String>| {
+        outcome.unwrap_or_else(|difference| panic!("seed {seed}\n{difference}"));
+    };
+    agree(compare(cases, seed, sequence(), sides));
+    agree(compare(cases, seed, refresh_sequence(), sides));
+    agree(compare(cases, seed, lifecycle_sequence(), sides));
+    agree(compare(cases, seed, pending_sequence(), sides));
+    agree(compare(cases, seed, token_sequence(), sides));
+    agree(compare(cases, seed, device_sequence(), sides));
+    agree(compare(cases, seed, limit_sequence(), sides));
+    agree(compare(cases, seed, access_sequence(), sides));
+    agree(compare(cases, seed, headers_sequence(), sides));
+    agree(compare(cases, seed, event_sequence(), sides));
+    Runtime::new().unwrap().block_on(list_what_is_gone(server));
+}
+
+/// What no sequence comes to: an owner's list with an id that leads nowhere.
+async fn list_what_is_gone(server: &TestServer) {
+    let store = stores::store(server, "t-gone").await;
+    let id = verbs::connection();
+    let owner = verbs::owner_of(&id);
+    let key = store.keyspace().owner(id.shard(), owner);
+    let mut add = redis::cmd("ZADD");
+    add.arg(key).arg(1).arg(id.as_str());
+    add.query_async::<()>(&mut server.raw().await).await.unwrap();
+    let page = store.list_connections(owner, None, 10).await.unwrap();
+    assert!(page.connections.is_empty(), "{page:?}");
 }
 
 #[test]

@@ -4,7 +4,11 @@ use redis::aio::MultiplexedConnection;
 use vestibule::store::{Store, memory::MemoryStore};
 
 use super::wrong::{Wrong, WrongStore};
-use crate::support::{ageing, server, stores};
+use crate::support::{
+    ageing,
+    server::{self, TestServer},
+    stores,
+};
 
 /// A store, and how its time moves.
 pub(super) struct Side {
@@ -29,7 +33,10 @@ impl Side {
     }
 
     pub(super) async fn redis() -> Self {
-        let server = server::shared().await;
+        Self::redis_on(server::shared().await).await
+    }
+
+    pub(super) async fn redis_on(server: &TestServer) -> Self {
         let prefix = stores::fresh_prefix();
         let store = stores::store(server, &prefix).await;
         Self { store, time: Time::Redis { raw: server.raw().await, prefix } }

@@ -15,6 +15,7 @@ pub mod ageing;
 pub mod children;
 #[cfg(target_os = "linux")]
 pub mod clock;
+pub mod cluster;
 pub mod contents;
 pub mod logs;
 pub mod pair;

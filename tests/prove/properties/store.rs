@@ -1,11 +1,13 @@
-//! What is acknowledged stays, and a dead connection is left quickly.
+//! What is acknowledged stays, a dead connection is left quickly, and a server that would evict live
+//! records is noticed.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use vestibule::store::{Class, Store, StoreError};
 
 use super::{
     Progress, Verdict,
@@ -15,6 +17,7 @@ use super::{
 use crate::support::{
     proxy::Proxy,
     server::{TestServer, random},
+    stores::store_at,
 };
 
 /// Acknowledged puts, SIGKILL, restart with AOF always: none is missing. Without AOF, most are.
@@ -88,5 +91,93 @@ pub async fn black_hole(rounds: u64, progress: Progress) -> Verdict {
             worst.as_millis()
         ),
         &[("failed", failed), ("too late", u64::from(worst > Duration::from_millis(1500)))],
+    )
+}
+
+/// Who is asked whether all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Vestibule,
+    /// A client that only hears whether somebody answers.
+    Ping,
+}
+
+/// Every policy that evicts, from the start and under a running process: refused, and told by the
+/// next ping, as a worker sends it each second.
+pub async fn eviction_is_noticed(asked: Asked, rounds: u64, progress: Progress) -> Verdict {
+    const POLICIES: [&str; 7] = [
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+    ];
+    const SOON: Duration = Duration::from_secs(1);
+    let server = TestServer::builder().start().await;
+    let mut raw = server.raw().await;
+    let running = store_at(&server.url(), "vst").await.unwrap();
+    let on_cluster = store_at(&server.cluster_url(), "vst").await.unwrap();
+    let mut set = async |policy: &str| {
+        let mut set = redis::cmd("CONFIG");
+        set.arg(&["SET", "maxmemory-policy", policy]);
+        set.query_async::<()>(&mut raw).await.unwrap();
+    };
+    let says = |outcome: Result<(), StoreError>, policy: &str| {
+        let told = |error: &StoreError| error.to_string().contains(policy);
+        outcome.is_err_and(|error| error.class() == Class::Operator && told(&error))
+    };
+    let (mut started, mut unnoticed, mut alarmed) = (0, 0, 0);
+    let (mut slowest_start, mut slowest_alarm) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..rounds {
+        for policy in POLICIES {
+            set(policy).await;
+            let switched = Instant::now();
+            for store in [&running, &on_cluster] {
+                let noticed = loop {
+                    let outcome = match asked {
+                        Asked::Vestibule => store.ping().await,
+                        Asked::Ping => redis::cmd("PING")
+                            .query_async::<()>(&mut server.raw().await)
+                            .await
+                            .map_err(|error| StoreError::Config(error.to_string())),
+                    };
+                    if says(outcome, policy) {
+                        break true;
+                    }
+                    if switched.elapsed() > SOON {
+                        break false;
+                    }
+                    sleep(Duration::from_millis(50)).await;
+                };
+                unnoticed += u64::from(!noticed);
+                slowest_alarm = slowest_alarm.max(switched.elapsed());
+            }
+            for url in [server.url(), server.cluster_url()] {
+                let begun = Instant::now();
+                started += u64::from(!says(store_at(&url, "vst").await.map(drop), policy));
+                slowest_start = slowest_start.max(begun.elapsed());
+            }
+            set("noeviction").await;
+            alarmed += u64::from(running.ping().await.is_err());
+        }
+        progress(1);
+    }
+    verdict(
+        format!(
+            "{} switches to 7 policies, each told by a ping within {} ms; {} starts, each refused \
+             within {} ms",
+            rounds * 7,
+            slowest_alarm.as_millis(),
+            rounds * 14,
+            slowest_start.as_millis()
+        ),
+        &[
+            ("not noticed within 1 s", unnoticed),
+            ("starts", started),
+            ("starts that took over 1 s", u64::from(slowest_start > SOON)),
+            ("false alarms", alarmed),
+        ],
     )
 }
