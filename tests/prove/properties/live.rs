@@ -20,8 +20,9 @@ pub async fn put_pending(
     request: Digest,
 ) -> Result<PutPending, StoreError> {
     let (subject, dedup, display) = (None, None, &[("kind", "test")]);
-    let (ttl, ceiling) = (LIFE, LIFE);
-    let new = NewPending { id, request, ttl, ceiling, subject, dedup, display, body: BODY };
+    let (ttl, ceiling, extends) = (LIFE, LIFE, false);
+    let new =
+        NewPending { id, request, ttl, ceiling, subject, dedup, extends, display, body: BODY };
     store.put_pending(new).await
 }
 

@@ -182,6 +182,7 @@ async fn replace(store: &dyn Store, id: PendingId) -> Result<(), StoreError> {
         ceiling,
         subject,
         dedup,
+        extends: false,
         display,
         body: verbs::BODY,
     };

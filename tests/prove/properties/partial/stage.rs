@@ -124,7 +124,10 @@ impl Stage {
 
     /// Runs what is no script; what only concerns the connection, or is refused, is left out.
     pub async fn play(&mut self, call: &Call) {
-        let quiet = ["set", "setrange", "hincrby", "zincrby", "pexpire", "unlink", "del", "zadd"];
+        let quiet = [
+            "set", "setrange", "hincrby", "zincrby", "pexpire", "unlink", "del", "zadd", "hset",
+            "hdel", "xack", "xtrim", "xclaim", "zrem",
+        ];
         if quiet.contains(&call.word().as_str()) {
             let mut command = redis::Cmd::new();
             command.arg(&call.args);
@@ -196,11 +199,22 @@ async fn answer(
 /// Right below the first line of a script.
 const TIMELESS: &str = "local ARGV = {unpack(ARGV)}
 local micros, seconds = table.remove(ARGV), table.remove(ARGV)
-local truly = redis.call
-local redis = setmetatable({call = function(command, ...)
-  local answer = truly(command, ...)
-  return command == 'TIME' and {seconds, micros} or answer
-end}, {__index = redis})";
+local function timeless(truly)
+  return function(command, ...)
+    local args = {...}
+    -- An event is of that time too.
+    for at = 1, command == 'XADD' and #args or 0 do
+      if args[at] == '*' then
+        args[at] = string.format('%d-*', seconds * 1000 + math.floor(micros / 1000))
+        break
+      end
+    end
+    local answer = truly(command, unpack(args))
+    return command == 'TIME' and {seconds, micros} or answer
+  end
+end
+local redis = setmetatable({call = timeless(redis.call), pcall = timeless(redis.pcall)},
+  {__index = redis})";
 
 /// Everything there is. Without `#!lua` it may look into all slots.
 const STATE: &str = "local state, keys = {}, redis.call('KEYS', '*')
