@@ -97,7 +97,7 @@ impl Run {
         self.worst = self.worst.max(peak);
         self.large += u64::from(peak > MOST);
         self.count += 1;
-        if self.count % 1000 == 0 {
+        if self.count.is_multiple_of(1000) {
             progress(1000);
         }
     }

@@ -55,12 +55,11 @@ impl Recording {
         let mut end = redis::cmd("ECHO");
         end.arg(mark).query_async::<()>(&mut server.raw().await).await.unwrap();
         let ended = |told: &[u8]| told.windows(mark.len()).any(|part| part == mark.as_bytes());
-        loop {
+        let all_heard = || {
             let heard = told.lock().unwrap();
-            if ended(&heard[heard.len().saturating_sub(4096)..]) {
-                break;
-            }
-            drop(heard);
+            ended(&heard[heard.len().saturating_sub(4096)..])
+        };
+        while !all_heard() {
             sleep(Duration::from_millis(10)).await;
         }
         hearing.abort();

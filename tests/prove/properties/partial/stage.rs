@@ -125,8 +125,24 @@ impl Stage {
     /// Runs what is no script; what only concerns the connection, or is refused, is left out.
     pub async fn play(&mut self, call: &Call) {
         let quiet = [
-            "set", "setrange", "hincrby", "zincrby", "pexpire", "unlink", "del", "zadd", "hset",
-            "hdel", "xack", "xtrim", "xclaim", "zrem",
+            "set",
+            "setrange",
+            "hincrby",
+            "zincrby",
+            "pexpire",
+            "unlink",
+            "del",
+            "zadd",
+            "hset",
+            "hdel",
+            "xack",
+            "xadd",
+            "xclaim",
+            "xgroup",
+            "xreadgroup",
+            "xsetid",
+            "xtrim",
+            "zrem",
         ];
         if quiet.contains(&call.word().as_str()) {
             let mut command = redis::Cmd::new();
