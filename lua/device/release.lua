@@ -19,9 +19,6 @@ local was = redis.call('HMGET', lease, 'holder', 'released', 'interval', 'next_a
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if was[2] == request then
-  if was[1] == request then -- in case the first call could not
-    redis.call('HDEL', lease, 'holder', 'holder_by', 'lease_ends_at', 'inherited')
-  end
   return {'released', request, math.max(0, (tonumber(was[4]) or 0) - now)}
 end
 -- What is damaged is as good as not there.

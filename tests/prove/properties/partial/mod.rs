@@ -50,6 +50,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("connection/delete", "no right to hset", "gone without its receipts"),
     ("connection/reap", "no right to hset", "gone without its receipts"),
     ("connection/restore", "no right to zrem", "listed as an orphan until the next sweep looks"),
+    ("device/release", "no right to hdel", "held until the lease ends, as if it had died"),
     ("event/append", "no right to", "told again, as whoever is told must expect"),
     ("headers/mark", "no right to", "some are marked, and the retry does not count them"),
     ("headers/remove", "no right to hset", "gone without its receipts"),
