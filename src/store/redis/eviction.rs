@@ -10,7 +10,7 @@ use redis::{Cmd, Value, cmd, from_redis_value};
 use tokio::time::timeout;
 
 use super::{RedisStore, fault::Fault};
-use crate::store::{Class, StoreError};
+use crate::store::StoreError;
 
 /// Between two looks on the way of a verb.
 const EVERY: Duration = Duration::from_secs(60);
@@ -58,11 +58,12 @@ impl Eviction {
         let command = info();
         let found = match timeout(patience, store.read("ping", &command)).await {
             Ok(Ok(found)) => texts(found),
-            Ok(Err(error)) => {
-                self.denied.store(error.class() == Class::Operator, Relaxed);
+            Ok(Err(StoreError::Operator { cause, .. })) => {
+                // Other refusals end when somebody mends the server.
+                self.denied.fetch_or(cause.contains("NOPERM"), Relaxed);
                 return Ok(());
             }
-            Err(_) => return Ok(()),
+            Ok(Err(_)) | Err(_) => return Ok(()),
         };
         self.count(&found);
         let judged = judge(&found);
