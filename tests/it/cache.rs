@@ -173,7 +173,8 @@ async fn a_cut_subscription_empties_the_cache() {
     warmed_up(&kept, &id).await;
     let mut raw = server.raw().await;
     // Nobody can subscribe, so that it stays cut.
-    for command in ["ACL SETUSER default resetchannels", "CLIENT KILL TYPE pubsub"] {
+    let forbid = format!("ACL SETUSER {} resetchannels", server.user());
+    for command in [forbid.as_str(), "CLIENT KILL TYPE pubsub"] {
         let parts: Vec<_> = command.split(' ').collect();
         redis::cmd(parts[0]).arg(&parts[1..]).query_async::<redis::Value>(&mut raw).await.unwrap();
     }
@@ -185,7 +186,7 @@ async fn a_cut_subscription_empties_the_cache() {
     for _ in 0..20 {
         assert_eq!(kept.vend("alice", &id).await.unwrap().path, VendPath::Warm);
     }
-    let allow = redis::cmd("ACL").arg(&["SETUSER", "default", "allchannels"]).to_owned();
+    let allow = redis::cmd("ACL").arg(&["SETUSER", server.user(), "allchannels"]).to_owned();
     allow.query_async::<()>(&mut raw).await.unwrap();
     warmed_up(&kept, &id).await;
 }

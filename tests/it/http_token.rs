@@ -346,7 +346,7 @@ async fn what_no_retry_mends_invites_none() {
     assert_eq!(ask(&app, FLOW, &[(HEADER, &token)]).await.0, 200);
     let mut rights = redis::cmd("ACL");
     let _: () =
-        rights.arg("SETUSER").arg("default").arg("-get").query_async(&mut raw).await.unwrap();
+        rights.arg("SETUSER").arg(server.user()).arg("-get").query_async(&mut raw).await.unwrap();
     let refused = answer(&app, "GET", FLOW, &[(HEADER, &token)]).await;
     assert_eq!(refused.status(), 500);
     assert!(!refused.headers().contains_key("retry-after"));

@@ -43,6 +43,7 @@ mod prove_store;
 mod prove_sweeps;
 mod prove_tokens;
 mod provider_answers;
+mod rights;
 mod support;
 mod support_works;
 mod sweeps;

@@ -17,7 +17,7 @@ use vestibule::store::{
 
 use crate::support::{
     sentinel::{SERVICE, SentinelSet},
-    server::TestServer,
+    server::{TestServer, with_every_right},
     stores::{naming_key, store_at},
     tls::{TlsServer, unrelated_ca_pem},
     verbs,
@@ -65,6 +65,7 @@ async fn a_login_is_in_the_url() {
         tell::<()>(&mut server.raw().await, &rule).await;
     }
     for url in [set.url(), set.primary.url(), cluster.url(), cluster.cluster_url()] {
+        let url = with_every_right(&url);
         let login = url.replace("://", &format!("://app:{QUOTED}@"));
         let store = store_at(&login, PREFIX).await.unwrap();
         verbs::every_verb(&*store, async || {}).await;

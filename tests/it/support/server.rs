@@ -44,6 +44,7 @@ pub struct TestServer {
 pub struct Builder {
     cluster: bool,
     tls: bool,
+    narrow: bool,
     password: Option<String>,
     env: Vec<String>,
     args: Vec<String>,
@@ -53,7 +54,14 @@ impl TestServer {
     /// Cluster mode with all slots on the one node, unless changed: there a script that reaches
     /// into another slot fails at once, where a standalone server would let it pass.
     pub fn builder() -> Builder {
-        Builder { cluster: true, tls: false, password: None, env: Vec::new(), args: Vec::new() }
+        Builder {
+            cluster: true,
+            tls: false,
+            narrow: std::env::var_os("VESTIBULE_TEST_ACL").is_some(),
+            password: None,
+            env: Vec::new(),
+            args: Vec::new(),
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -63,9 +71,14 @@ impl TestServer {
     /// For a client that takes it as a single server, which also suits a one-node Cluster.
     pub fn url(&self) -> String {
         match self.narrow() {
-            true => self.url_as(NARROW, NARROW),
+            true => self.url_as(self.user(), NARROW),
             false => format!("redis://127.0.0.1:{}", self.port()),
         }
+    }
+
+    /// Who comes by [`url`](Self::url).
+    pub fn user(&self) -> &'static str {
+        if self.narrow() { NARROW } else { "default" }
     }
 
     pub fn url_as(&self, user: &str, password: &str) -> String {
@@ -76,11 +89,8 @@ impl TestServer {
         self.url().replacen("redis://", "redis-cluster://", 1)
     }
 
-    /// With `VESTIBULE_TEST_ACL` in the environment all tests come as a user who may do what the
-    /// library needs, and nothing else.
     fn narrow(&self) -> bool {
-        let plain = self.wanted.password.is_none() && !self.wanted.tls;
-        plain && std::env::var_os("VESTIBULE_TEST_ACL").is_some()
+        self.wanted.narrow && self.wanted.password.is_none() && !self.wanted.tls
     }
 
     async fn add_narrow_user(&self) {
@@ -242,6 +252,13 @@ impl Builder {
         self.arg("--requirepass", password)
     }
 
+    /// Whoever takes its URL comes as a user who may do what the library needs, and nothing else.
+    /// With `VESTIBULE_TEST_ACL` in the environment that is so of every server.
+    pub fn narrow(mut self) -> Self {
+        self.narrow = true;
+        self
+    }
+
     /// The port speaks TLS only; the certificate comes as further arguments.
     pub fn tls(mut self) -> Self {
         self.tls = true;
@@ -293,6 +310,14 @@ impl Builder {
         }
         args.extend(self.args.iter().cloned());
         args
+    }
+}
+
+/// The same server by a user who may do everything, for clients that are no library.
+pub fn with_every_right(url: &str) -> String {
+    match url.split_once("://").zip(url.rsplit_once('@')) {
+        Some(((scheme, _), (_, rest))) => format!("{scheme}://{rest}"),
+        None => url.to_owned(),
     }
 }
 

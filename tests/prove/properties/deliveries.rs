@@ -16,7 +16,7 @@ use vestibule::{
 use super::pkce::shared_keys;
 use crate::support::{
     children::{self, Parent},
-    server::TestServer,
+    server::{TestServer, with_every_right},
     stores::{fresh_prefix, store_with},
     verbs::request,
 };
@@ -115,7 +115,7 @@ pub async fn deliverer(args: Value, mut parent: Parent) {
     let keys = shared_keys();
     let store = store_with(&url, &prefix, &keys.naming).await.unwrap();
     let vestibule = Vestibule::assemble(store, Seal::new(keys.ring.clone()), &keys);
-    let client = redis::Client::open(url).unwrap();
+    let client = redis::Client::open(with_every_right(&url)).unwrap();
     let raw = client.get_multiplexed_async_connection().await.unwrap();
     let (told, dies_at) = (Default::default(), args["dies_at"].as_u64());
     let notifier = std::sync::Arc::new(Pushes { raw, list: list(&prefix), told, dies_at });

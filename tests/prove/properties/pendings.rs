@@ -28,7 +28,7 @@ use super::{Progress, Verdict, pkce::shared_keys, verdict};
 use crate::support::{
     children::{self, Parent},
     proxy::Proxy,
-    server::{TestServer, random},
+    server::{TestServer, random, with_every_right},
     stores::fresh_prefix,
 };
 
@@ -183,7 +183,7 @@ pub async fn racer(args: Value, mut parent: Parent) {
     let text = |name: &str| args[name].as_str().unwrap().to_owned();
     let vestibule = connect(&text("url"), &text("prefix")).await;
     let (process, plain) = (args["process"].as_u64().unwrap(), args["plain"].as_bool().unwrap());
-    let client = redis::Client::open(text("url")).unwrap();
+    let client = redis::Client::open(with_every_right(&text("url"))).unwrap();
     let link = client.get_multiplexed_async_connection().await.unwrap();
     parent.ready().await;
     loop {

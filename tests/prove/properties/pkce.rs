@@ -21,7 +21,7 @@ use super::{Progress, Verdict, verdict};
 use crate::support::{
     children::{self, Parent},
     proxy::Proxy,
-    server::{TestServer, random},
+    server::{TestServer, random, with_every_right},
     stores::fresh_prefix,
 };
 
@@ -126,7 +126,7 @@ pub async fn racer(args: Value, mut parent: Parent) {
     let text = |name: &str| args[name].as_str().unwrap().to_owned();
     let states = states(&text("url"), &text("prefix"), &shared_keys()).await;
     let (seed, plain) = (args["seed"].as_u64().unwrap(), args["plain"].as_bool().unwrap());
-    let client = redis::Client::open(text("url")).unwrap();
+    let client = redis::Client::open(with_every_right(&text("url"))).unwrap();
     let link = client.get_multiplexed_async_connection().await.unwrap();
     parent.ready().await;
     loop {
@@ -303,7 +303,7 @@ pub async fn dropped_futures(
 ) -> Verdict {
     let (seed, prefix) = (random(), fresh_prefix());
     let states = states(&server.url(), &prefix, &shared_keys()).await;
-    let raw = redis::Client::open(server.url()).unwrap();
+    let raw = redis::Client::open(with_every_right(&server.url())).unwrap();
     let raw = raw.get_multiplexed_async_connection().await.unwrap();
     let (next, lost, wrong, dropped) =
         (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
