@@ -67,6 +67,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function at(ms) return string.format('%d', ms) end
 -- It is not refreshed any more. A retry finds it so, and is told the same.
 local function ended(reason, skipped)
+  must_be_allowed('HDEL', conn)
   redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id)
   redis.call('ZREM', due, id)
   redis.call('HSET', conn, 'status', 'needs_reauth', 'reason', reason, 'status_at', at(now),
@@ -106,20 +107,19 @@ end
 
 -- The first presentation of a refresh token counts: a provider's grace begins there. A retry by
 -- the attempt that made it is told what the first call was.
-local undecided = -1
-if was[12] == token and not (mine and was[14] == was[11]) then
-  undecided = math.max(0, now - (tonumber(was[13]) or 0))
-end
+local again = was[12] == token and not (mine and was[14] == was[11])
+local undecided = again and math.max(0, now - (tonumber(was[13]) or 0)) or -1
 if not mine and undecided >= forgiven and undecided < settled then
   redis.call('ZADD', due, at(now + settled - undecided), id)
   return {'undecided', request, settled - undecided}
 end
 if not mine then
   fence = fence + 1
+  -- The index first: hidden alone it is due again then, and a retry does the rest.
+  redis.call('ZADD', due, at(now + lease), id)
+  if undecided == -1 then redis.call('HSET', conn, 'att_at', at(now), 'att_first', fence) end
   redis.call('HSET', conn, 'fence', fence, 'lease', request, 'lease_by', instance,
     'lease_ends_at', at(now + lease), 'att_fence', fence, 'att_token', token)
-  if undecided == -1 then redis.call('HSET', conn, 'att_at', at(now), 'att_first', fence) end
-  redis.call('ZADD', due, at(now + lease), id)
 end
 return {'begun', request, fence, grant, was[4], was[5], token, attempts, undecided, was[1],
   ends and ends - now or -1, signed and now - signed or -1}

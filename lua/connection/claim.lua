@@ -13,6 +13,7 @@
 -- Why Lua: reading what is due and hiding it must be one step, or two replicas get the same ids.
 local due, receipt = KEYS[1], KEYS[2]
 local request, limit, hide, grace = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+-- include: rights/must
 
 local reply = {'claimed', request}
 local before = redis.call('GET', receipt)
@@ -33,6 +34,7 @@ for _, id in ipairs(ids) do
   hidden[#hidden + 1] = id
   reply[#reply + 1] = id
 end
+must_be_allowed('SET', receipt)
 redis.call('ZADD', due, unpack(hidden)) -- at most 200 values: the limit is 100
 redis.call('SET', receipt, table.concat(ids, ' '), 'PX', grace)
 return reply

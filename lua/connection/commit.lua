@@ -80,6 +80,7 @@ elseif not dead then
 end
 table.insert(kept, place, new)
 
+must_be_allowed('HDEL', conn)
 -- Told first: nobody reads before this is done, and a missing right fails here.
 if place == 1 then redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id) end
 -- The indexes first, then all that is new in one HSET: where a right is missing half-way, nothing

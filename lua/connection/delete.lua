@@ -47,7 +47,8 @@ if was[1] ~= owner then return {'absent', request} end
 
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
-must_be_allowed('HSET', conn, 'deleted', request)
+must_be_allowed('UNLINK', conn)
+must_be_allowed('HSET', conn)
 -- Told first: nobody reads before this is done, and a missing right fails here.
 redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id)
 redis.call('ZREM', owned, id)

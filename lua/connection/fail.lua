@@ -58,6 +58,7 @@ local exhausted = not dead and not host and horizon and now - failing >= horizon
 local next_at = switched and stamp
 if not dead and not exhausted then next_at = string.format('%d', now + backoff) end
 
+must_be_allowed('HDEL', conn)
 -- Told first: nobody reads before this is done, and a missing right fails here.
 if switched or not next_at then redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id) end
 -- The indexes first, then all that is new in one HSET: where a right is missing half-way, nothing

@@ -60,7 +60,11 @@ if now - since < retention then
   redis.call('ZADD', orphans, was[3], member)
   return {'too_young', request, since + retention - now}
 end
-must_be_allowed('HSET', conn, 'deleted', request)
+-- Or the next sweep would not find it.
+must_be_allowed('ZREM', due, orphans, sealed)
+must_be_allowed('UNLINK', conn)
+must_be_allowed('HSET', conn)
+must_be_allowed('PEXPIRE', conn)
 redis.call('ZREM', owned, id)
 redis.call('ZREM', due, id)
 redis.call('ZREM', orphans, member)

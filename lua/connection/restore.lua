@@ -38,6 +38,8 @@ if not known[was[3] or ''] or was[5] and not tonumber(was[5]) then return {'corr
 
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+must_be_allowed('HDEL', conn)
+must_be_allowed('ZREM', orphans)
 -- The due index first: what is due in it and is still an orphan is found out by begin.
 if was[3] == 'active' and was[5] then redis.call('ZADD', due, was[5], id) end
 redis.call('HSET', conn, 'status', was[3], 'status_at', stamp, 'reason', was[4] or '',

@@ -32,6 +32,7 @@ if was[1] == 'active' and (tonumber(was[2]) or 0) == 0 then return {'not_failing
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%d', now)
+must_be_allowed('HDEL', conn)
 -- One that runs has its own end there.
 if (tonumber(was[4]) or 0) <= now then redis.call('ZADD', due, stamp, id) end
 redis.call('HSET', conn, 'status', 'active', 'status_at', stamp, 'attempts', 0, 'next_at', stamp,

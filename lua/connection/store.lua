@@ -56,6 +56,7 @@ local grant, ver = (before or 0) + 1, (tonumber(was[6]) or 0) + 1
 local next_at, expires_at, ends_at = after(next_in), after(expires), after(ends)
 local answers = {{secret, key, token ~= '' and token, expires_at, ends_at, false}}
 
+must_be_allowed('HDEL', conn)
 -- Told first: nobody reads before this is done, and a missing right fails here.
 redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id)
 -- The indexes first, then all that is new in one HSET: where a right is missing half-way, nothing

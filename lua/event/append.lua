@@ -23,7 +23,7 @@ local outbox, history, receipt, request, grace = KEYS[1], KEYS[2], KEYS[3], ARGV
 
 local note = teller(outbox, history, ARGV[7], ARGV[8])
 if redis.call('GET', receipt) then return {'told', request} end
-must_be_allowed('SET', receipt, '1', 'PX', grace)
+must_be_allowed('SET', receipt)
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 note(ARGV[2], {ARGV[3], ARGV[4], ARGV[5], ARGV[6]}, stamp, ARGV[9])

@@ -45,11 +45,12 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', outbox)) do
   end
 end
 
+-- They are forgotten first: what is trimmed is counted once.
+for _, each in ipairs(past) do redis.call('XGROUP', 'DELCONSUMER', outbox, each[1], each[2]) end
 if keep then
   reply[3] = redis.call('XTRIM', outbox, 'MINID', keep)
 else
   reply[3] = stream.length
   redis.call('UNLINK', outbox)
 end
-for _, each in ipairs(past) do redis.call('XGROUP', 'DELCONSUMER', outbox, each[1], each[2]) end
 return reply

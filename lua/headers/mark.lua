@@ -17,6 +17,7 @@
 local clients, receipt = KEYS[1], KEYS[2]
 local request, limit, reason, from, after, grace =
   ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+-- include: rights/must
 
 local before = redis.call('GET', receipt)
 local rank = after ~= '' and redis.call('ZRANK', clients, after)
@@ -40,8 +41,11 @@ local records, rows = clients:match('^(.*:{%x%x}:)') .. 'headers:', {}
 for n, id in ipairs(page) do
   rows[n] = redis.pcall('HMGET', records .. id, 'status', 'was')
   -- One that is damaged keeps no others from it.
+  must_be_allowed('HSET', records .. id)
   if rows[n].err and not rows[n].err:find('^WRONGTYPE') then return rows[n] end
 end
+must_be_allowed('ZREM', clients)
+must_be_allowed('SET', receipt)
 
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))

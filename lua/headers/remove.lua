@@ -18,6 +18,7 @@
 -- is restored between a sweep's look and its deletion survives.
 local record, sealed, orphans = KEYS[1], KEYS[2], KEYS[3]
 local request, id, retention, grace = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+-- include: rights/must
 
 local was = redis.call('HMGET', record, 'status', 'status_at', 'binding', 'client', 'receipts',
   'created_at', 'updated_at', 'ver', 'deleted')
@@ -50,6 +51,13 @@ if retention then
   if left > 0 then return {'too_young', request, left} end
 end
 
+-- Or the next sweep would not find it.
+must_be_allowed('ZREM', orphans)
+if clients then must_be_allowed('ZREM', clients) end
+if bound then must_be_allowed('PEXPIRE', binding) end
+must_be_allowed('UNLINK', record)
+must_be_allowed('HSET', record)
+must_be_allowed('PEXPIRE', record)
 redis.call('ZREM', sealed, member)
 redis.call('ZREM', orphans, member)
 if clients then redis.call('ZREM', clients, id) end

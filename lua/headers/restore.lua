@@ -12,6 +12,7 @@
 --
 -- Why Lua: its status and the sweep's index change together, and never after it was swept.
 local binding, orphans, request = KEYS[1], KEYS[2], ARGV[1]
+-- include: rights/must
 
 local id = redis.call('GET', binding)
 redis.call('ZCARD', orphans)
@@ -27,6 +28,8 @@ end
 
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+must_be_allowed('HSET', record)
+must_be_allowed('HDEL', record)
 redis.call('ZREM', orphans, 'headers:' .. id)
 redis.call('HSET', record, 'status', is[2], 'reason', is[3] or '', 'status_at', stamp,
   'updated_at', stamp, 'receipts', request .. ' ' .. (is[4] or ''):sub(1, 98))

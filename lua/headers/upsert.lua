@@ -42,6 +42,7 @@ local request, id, mode, identity, client = ARGV[1], ARGV[2], ARGV[3], ARGV[4], 
 local name, digest, secret, key, grace = ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
 local flow_id, holder, by, answer = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 local longest, channel = tonumber(ARGV[15]), ARGV[16]
+-- include: rights/must
 
 local there = redis.call('GET', binding) or id
 -- The record that is there is named as the new one would be, in the same slot.
@@ -73,14 +74,23 @@ end
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 -- Of one that was removed a moment ago only receipts are left: the next has an id of its own.
-if not was[1] then
-  there = id
-  redis.call('UNLINK', record)
+if not was[1] then there = id end
+-- With the record's receipt a retry takes all the rest for done.
+must_be_allowed('HSET', base .. there)
+must_be_allowed('HDEL', base .. there)
+if flow ~= binding then
+  must_be_allowed('SETRANGE', flow)
+  must_be_allowed('PEXPIRE', flow)
+  must_be_allowed('UNLINK', claim)
+  must_be_allowed('ZREM', flows)
+  must_be_allowed('SET', outcome)
+  must_be_allowed('PUBLISH', channel)
 end
+if not was[1] then redis.call('UNLINK', record) end
 local created = was[1] and tonumber(was[2]) and was[2] or stamp
 local ver = (was[1] and tonumber(was[4]) or 0) + 1
 local member = 'headers:' .. there
--- The indexes first, then the record: where a right is missing half-way, a retry does the rest.
+-- The indexes first, then the record: where a right to them is missing, a retry does the rest.
 redis.call('ZADD', clients, 'NX', created, there)
 redis.call('ZREM', orphans, member)
 redis.call('ZREM', sealed, member)
@@ -94,8 +104,8 @@ redis.call('HDEL', base .. there, 'reason', 'was', 'was_reason')
 if flow ~= binding then
   local at = string.format('%013d', stamp)
   local taker = request:gsub('%x%x', function(hex) return string.char(tonumber(hex, 16)) end)
-  redis.call('SETRANGE', flow, 3, 'completed' .. value:sub(13, 40) .. ' ' .. at)
-  redis.call('SETRANGE', flow, offset + 16, taker)
+  redis.call('SETRANGE', flow, 3, 'completed' .. value:sub(13, 40) .. ' ' .. at
+    .. value:sub(55, offset + 16) .. taker)
   redis.call('PEXPIRE', flow, grace)
   redis.call('UNLINK', claim)
   redis.call('ZREM', flows, flow_id)

@@ -44,6 +44,8 @@ times = was[1] and math.min(times + 1, 1000) or 1
 local life = math.min(longest, first * 2 ^ (times - 1))
 local stamp = string.format('%d', now)
 local ends = string.format('%d', now + life)
+must_be_allowed('HDEL', pause)
+must_be_allowed('PEXPIRE', pause)
 redis.call('HSET', pause, 'until_at', ends, 'times', times, 'by', request, 'reason', reason)
 if times == 1 then
   redis.call('HSET', pause, 'since_at', stamp)

@@ -14,10 +14,13 @@
 -- Why Lua: what was not used is taken back once, by whoever has it.
 local places, limit, pause = KEYS[1], KEYS[2], KEYS[3]
 local request, apart, unmade = ARGV[1], tonumber(ARGV[2]) / 1000, ARGV[3] == '1'
+-- include: rights/must
 
 local mine = redis.call('ZSCORE', places, request)
 local next_at = tonumber(redis.call('ZSCORE', limit, 'next'))
 local probe = redis.call('HGET', pause, 'probe')
+must_be_allowed('ZREM', places)
+must_be_allowed('ZADD', limit)
 if unmade and probe == request then redis.call('HDEL', pause, 'probe', 'probe_ends_at') end
 if not mine then return {'left', request} end
 redis.call('ZREM', places, request)

@@ -23,6 +23,7 @@ local places, limit, pause = KEYS[1], KEYS[2], KEYS[3]
 local request, lease, apart = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]) / 1000
 local burst, at_once, usual = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) / 1000
 local horizon = tonumber(ARGV[7])
+-- include: rights/must
 -- No lease is longer, and no pause: past them, the clock of Redis has jumped back.
 local longest_lease, longest_pause = 300000, 86400000
 
@@ -55,6 +56,7 @@ if at_once > 0 then
   spacing = math.max(apart, usual / at_once)
   if busy >= at_once then wait = math.max(wait, spacing) end
 end
+must_be_allowed('PEXPIRE', limit)
 if wait > 0 then
   -- Who comes a moment early, with nobody before, is not sent to the end of the line.
   if horizon > 0 and wait >= spacing / 2 then
@@ -67,6 +69,10 @@ if wait > 0 then
   return {'later', request, math.ceil(wait)}
 end
 
+must_be_allowed('ZREMRANGEBYSCORE', places)
+must_be_allowed('ZADD', places)
+must_be_allowed('PEXPIRE', places)
+must_be_allowed('HSET', pause)
 if apart > 0 then
   redis.call('ZADD', limit, at(next_at + apart), 'next')
   redis.call('PEXPIRE', limit, math.ceil(horizon + 2 * spacing + burst * apart))

@@ -23,6 +23,8 @@ if was[2] == request then return {'resumed', request} end
 if not was[1] then return {'running', request} end
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+must_be_allowed('HDEL', pause)
+must_be_allowed('PEXPIRE', pause)
 redis.call('HSET', pause, 'resumed', request)
 note('connector_resumed', {'connector', connector, connector, ''}, stamp, words('reason', was[3]))
 redis.call('HDEL', pause, 'until_at', 'times', 'by', 'reason', 'since_at', 'probe', 'probe_ends_at')

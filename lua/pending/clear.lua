@@ -17,6 +17,7 @@ local request, limit, grace, by, channel = ARGV[1], ARGV[2], tonumber(ARGV[3]), 
 -- The namespace's records and outcomes are named as its index is, in the same slot.
 local base = index:match('^(.*:{%x%x}:)')
 local records, outcomes = base .. 'pending:', base .. 'outcome:'
+-- include: rights/must
 
 local before = redis.call('GET', receipt)
 if before then
@@ -34,6 +35,8 @@ if #ids == 0 then return {'cleared', request, 0} end
 -- All are read before any is written; a key of another type fails the script here.
 local values = {}
 for at, id in ipairs(ids) do values[at] = redis.call('GET', records .. id) end
+must_be_allowed('ZREM', index)
+must_be_allowed('SET', receipt)
 local more = redis.call('ZCOUNT', index, live, '+inf') > #ids and 1 or 0
 local stamp = string.format('%013d', now)
 local cleared = {}

@@ -26,6 +26,7 @@
 local record, outcome, index = KEYS[1], KEYS[2], KEYS[3]
 local request, id, how, subject, by, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local grace, longest, channel = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+-- include: rights/must
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -59,7 +60,9 @@ if bound ~= string.rep('\0', 16) and bound ~= subject then return {'other_subjec
 
 local stamp = string.format('%013d', now())
 local word = string.format('%-9s', how)
--- The record last: where a right is missing half-way, the same request does the rest.
+-- An outcome that is there is true.
+must_be_allowed('ZREM', index)
+must_be_allowed('SETRANGE', record)
 redis.call('SET', outcome, 'v1 ' .. word .. ' ' .. stamp .. ' ' .. by .. '\n' .. body,
   'PX', math.max(grace, math.min(left, longest)))
 redis.call('ZREM', index, id)

@@ -14,6 +14,7 @@
 -- Why Lua: looking whose turn it is and taking it must be one step, or two replicas sweep alike.
 local pass = KEYS[1]
 local request, lease, within, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+-- include: rights/must
 
 local was = redis.call('HMGET', pass, 'holder', 'lease_ends_at', 'cursor', 'last_at')
 local time = redis.call('TIME')
@@ -34,6 +35,7 @@ if not was[3] then
   -- The counts are a round's.
   for _, new in ipairs({'cursor', '', 'found', 0, 'done', 0}) do set[#set + 1] = new end
 end
+must_be_allowed('PEXPIRE', pass)
 redis.call('HSET', pass, unpack(set)) -- at most 10
 redis.call('PEXPIRE', pass, keep)
 return {'begun', request, was[3] or ''}

@@ -14,6 +14,7 @@
 -- Why Lua: counts and cursor of a turn that somebody else has taken over must not overwrite his.
 local pass = KEYS[1]
 local request, more, cursor, found, done = ARGV[1], ARGV[2] == '1', ARGV[3], ARGV[4], ARGV[5]
+-- include: rights/must
 
 local was = redis.call('HMGET', pass, 'holder', 'found', 'done', 'ended')
 if was[4] == request then return {'ended', request} end
@@ -23,6 +24,7 @@ local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 -- Not HINCRBY: it could fail on what it finds.
 local set = {'found', (tonumber(was[2]) or 0) + found, 'done', (tonumber(was[3]) or 0) + done,
   'ended', request, more and 'cursor' or 'last_at', more and cursor or stamp}
+must_be_allowed('HDEL', pass)
 redis.call('HSET', pass, unpack(set)) -- 8
 local drop = {'holder', 'lease_ends_at'}
 if not more then drop[3] = 'cursor' end

@@ -13,6 +13,7 @@
 -- Why Lua: counted and ended as one; and a retry must return what the first call counted.
 local index, scope, receipt = KEYS[1], KEYS[2], KEYS[3]
 local request, name, grace = ARGV[1], ARGV[2], ARGV[3]
+-- include: rights/must
 
 local before = redis.call('GET', receipt)
 if before then return {'dropped', request, tonumber(before)} end
@@ -21,6 +22,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local count = redis.call('ZCOUNT', index, string.format('%d', now + 1), '+inf')
 
+must_be_allowed('SET', receipt)
 redis.call('ZREM', scope, name)
 redis.call('UNLINK', index)
 -- The receipt last: with it a retry takes all the rest for done.

@@ -13,6 +13,7 @@
 -- Why Lua: counted and ended as one; and a retry must return what the first call counted.
 local scope, receipt = KEYS[1], KEYS[2]
 local request, limit, grace = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+-- include: rights/must
 -- The scope's indexes are named as it is, in the same slot.
 local indexes = scope:match('^(.*:{%x%x}:)') .. 'tokens:'
 
@@ -34,6 +35,8 @@ for at, name in ipairs(names) do
 end
 local more = redis.call('ZCARD', scope) > #names and 1 or 0
 
+must_be_allowed('ZREM', scope)
+must_be_allowed('SET', receipt)
 redis.call('UNLINK', unpack(keys)) -- at most 50
 redis.call('ZREM', scope, unpack(names))
 -- The receipt last: with it a retry takes all the rest for done.

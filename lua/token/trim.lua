@@ -17,6 +17,7 @@
 local scope, receipt = KEYS[1], KEYS[2]
 local request, age, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local from, after, grace = ARGV[4], ARGV[5], ARGV[6]
+-- include: rights/must
 -- The scope's indexes are named as it is, in the same slot.
 local indexes = scope:match('^(.*:{%x%x}:)') .. 'tokens:'
 
@@ -50,6 +51,9 @@ for at = 1, #page, 2 do
 end
 if not more then next, name = '', '' end
 
+for key in pairs(past) do must_be_allowed('ZREM', key) end
+must_be_allowed('ZREM', scope)
+must_be_allowed('SET', receipt)
 for key, members in pairs(past) do redis.call('ZREM', key, unpack(members)) end -- at most 500
 if #over > 0 then redis.call('ZREM', scope, unpack(over)) end -- at most 50
 if count > 0 then

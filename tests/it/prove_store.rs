@@ -7,7 +7,7 @@ use crate::{
         malformed::{self, Decoder, Matcher},
         migration,
         overload::{self, Client},
-        partial::{self, Scripts},
+        partial::{self, Recording, Scripts},
         records::{self, Reader},
         refusals,
         store::{self, Asked},
@@ -20,22 +20,16 @@ fn uncounted() -> usize {
     0
 }
 
-/// whatever a script is refused in the middle, nothing is left half done for good.
+/// whatever a script is refused in the middle, nothing is left half done for good; and what would
+/// leave half is found out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_script_is_left_half_done() {
-    let scripts = Scripts::AsTheyAre;
-    println!(
-        "{}",
-        partial::every_call_fails(agreement::drive, scripts, 24, unwatched()).await.unwrap()
-    );
-}
-
-/// The proof that the one above can fail.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_script_that_writes_before_it_reads_is_found_out() {
-    for scripts in [Scripts::WithoutTypeChecks, Scripts::RecordFirst] {
-        let found = partial::every_call_fails(agreement::drive, scripts, 12, unwatched()).await;
-        let found = found.unwrap_err();
+    let size = 8;
+    let recording = Recording::of(agreement::drive, size).await;
+    let refuse = |scripts| partial::refuse(&recording, scripts, size, unwatched());
+    println!("{}", refuse(Scripts::AsTheyAre).await.unwrap());
+    for scripts in [Scripts::WithoutTypeChecks, Scripts::RecordFirst, Scripts::WithoutAsking] {
+        let found = refuse(scripts).await.unwrap_err();
         assert!(found.contains("torn"), "{scripts:?}: {found}");
     }
 }

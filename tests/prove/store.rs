@@ -42,7 +42,7 @@ pub async fn prove(report: &mut Report) {
 }
 
 async fn refusing(report: &mut Report) {
-    report.property("store", "each refusal in its class", 10, refusals::are_classed).await;
+    report.property("store", "each refusal in its class", 5, refusals::are_classed).await;
     report
         .property("store", "a full Redis only ends things", 100, refusals::full_redis_only_ends)
         .await;
@@ -57,7 +57,7 @@ async fn refusing(report: &mut Report) {
         })
         .await;
     report
-        .property("store", "an overload is outlasted", 3, |n, p| {
+        .property("store", "an overload is outlasted", 2, |n, p| {
             overload::is_outlasted(overload::Client::Vestibule, n, p)
         })
         .await;
@@ -71,16 +71,17 @@ async fn refusing(report: &mut Report) {
 async fn half_done(report: &mut Report) {
     let drive = agreement::drive;
     report
-        .property("store", "no script is left half done", 200, |n, p| {
+        .property("store", "no script is left half done", 30, |n, p| {
             partial::every_call_fails(drive, Scripts::AsTheyAre, n, p)
         })
         .await;
     for (without, scripts) in [
         ("reads that come after the writes", Scripts::WithoutTypeChecks),
-        ("the record first", Scripts::RecordFirst),
+        ("the record last", Scripts::RecordFirst),
+        ("asking for rights first", Scripts::WithoutAsking),
     ] {
         report
-            .guard("store", "no script is left half done", without, 20, |n, p| {
+            .guard("store", "no script is left half done", without, 8, |n, p| {
                 partial::every_call_fails(drive, scripts, n, p)
             })
             .await;
@@ -125,7 +126,7 @@ async fn malformed(report: &mut Report) {
         })
         .await;
     report
-        .property("store", "damaged records are told", MILLION, |n, p| {
+        .property("store", "damaged records are told", MILLION / 4, |n, p| {
             records::are_refused(Reader::Vestibule, n, p)
         })
         .await;

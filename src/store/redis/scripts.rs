@@ -28,16 +28,15 @@ macro_rules! parts {
     };
 }
 
-parts!("connection/record", "event/note");
+parts!("connection/record", "event/note", "rights/must");
 
-/// A script with its parts: each takes the place of the line that includes it.
+/// A script with its parts, and theirs: each takes the place of the line that includes it.
 fn whole(script: &str) -> String {
     let part = |line: &str| {
         let name = line.strip_prefix("-- include: ")?;
-        PARTS.iter().find(|(part, _)| *part == name).map(|(_, text)| text.trim_end().to_owned())
+        PARTS.iter().find(|(part, _)| *part == name).map(|(_, text)| whole(text))
     };
-    let lines = script.lines().map(|line| part(line).unwrap_or_else(|| line.to_owned()) + "\n");
-    lines.collect()
+    script.lines().map(|line| part(line).unwrap_or_else(|| format!("{line}\n"))).collect()
 }
 
 declare! {
@@ -207,6 +206,7 @@ mod tests {
         let script = whole("#!lua\n-- include: event/note\nreturn 1\n");
         assert!(script.starts_with("#!lua\n-- note: ") && script.ends_with("\nreturn 1\n"));
         assert!(script.contains("local function teller("), "{script}");
+        assert!(script.contains("local function must_be_allowed("), "{script}");
         let unknown = "#!lua\n-- include: no/such\n";
         assert_eq!(whole(unknown), unknown);
     }

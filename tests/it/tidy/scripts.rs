@@ -152,7 +152,7 @@ fn part_faults(declarations: &str, scripts: &[File], parts: &[File]) -> Vec<Stri
     let declared: BTreeSet<_> = declared.into_iter().filter(|name| name.contains('/')).collect();
     let mut included = BTreeSet::new();
     let mut faults = Vec::new();
-    for script in scripts {
+    for script in scripts.iter().chain(parts) {
         for part in script.text.lines().filter_map(|line| line.strip_prefix(INCLUDE)) {
             if !parts.iter().any(|known| name(known) == part) {
                 faults.push(script.fault(1, format!("it includes {part}, which is not there")));
