@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use crate::{
     digest::{Digest, NamingKey, Peppers},
+    metric,
     seal::Seal,
     store::{NewEvent, Shard, Store},
 };
@@ -33,7 +34,7 @@ impl Foundation {
             Err(_) => "not in time".to_owned(),
         };
         let kind = event.kind.as_str();
-        metrics::counter!("vestibule_untold_total", "event" => kind).increment(1);
+        metric::UNTOLD.of(&[kind]).increment(1);
         tracing::debug!(event = kind, error, "an event is not told");
     }
 }

@@ -19,6 +19,7 @@ pub mod http;
 #[cfg(feature = "exchange")]
 mod http_client;
 mod keys;
+pub mod metric;
 mod operator;
 pub mod pending;
 pub mod pkce;

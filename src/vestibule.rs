@@ -18,7 +18,7 @@ use crate::{
     pending::{BearerNamespace, Pendings, PendingsConfig},
     pkce::PkceStates,
     seal::Seal,
-    store::{Store, StoreError, redis::RedisConfig},
+    store::{Backlog, Store, StoreError, redis::RedisConfig},
     token::{Scopes, TempTokens},
 };
 
@@ -142,12 +142,12 @@ impl Vestibule {
         self.foundation.store.ping().await
     }
 
-    /// How many credentials are refresh-due now: a fan-out over all shards, for metrics.
+    /// What is refresh-due now and claimed by nobody: a fan-out over all shards, for metrics.
     ///
     /// # Errors
     ///
     /// As [`Store`] says.
-    pub async fn due_backlog(&self) -> Result<u64, StoreError> {
+    pub async fn due_backlog(&self) -> Result<Backlog, StoreError> {
         self.foundation.store.due_backlog().await
     }
 }

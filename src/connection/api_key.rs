@@ -2,7 +2,7 @@
 
 use super::{
     ApiKey, ApiSecret, AuthType, ConnectionError, Connections, CredentialSecret, PATIENCE,
-    persisting, storing::Lives,
+    persisting, storing::Lives, vend,
 };
 use crate::store::{ConnectionId, Status};
 
@@ -66,6 +66,12 @@ impl Connections {
         owner: &str,
         id: &ConnectionId,
     ) -> Result<VendedKey, ConnectionError> {
+        let vended = self.read_key(owner, id).await;
+        vend::count(vended.as_ref().map(|_| "key"));
+        vended
+    }
+
+    async fn read_key(&self, owner: &str, id: &ConnectionId) -> Result<VendedKey, ConnectionError> {
         let owner = self.inner.owner(owner)?;
         let row = self.foundation().store.read_credential(id).await?;
         let row = row.filter(|row| row.owner == owner).ok_or(ConnectionError::NotFound)?;
@@ -82,7 +88,6 @@ impl Connections {
         let Some(api_key) = secret.api_key else {
             return Err(ConnectionError::other_auth(self.connector(&row.connector)?));
         };
-        metrics::counter!("vestibule_vends_total", "path" => "key").increment(1);
         Ok(VendedKey { api_key, api_secret: secret.api_secret })
     }
 

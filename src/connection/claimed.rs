@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{ConnectionError, Connector, CredentialSecret, Inner, Refreshed, limits::spread_out};
 use crate::{
     digest::RequestId,
+    metric,
     seal::SealError,
     store::{Class, ConnectionId, Status},
 };
@@ -105,7 +106,7 @@ impl Inner {
         error: &dyn Display,
     ) -> Refreshed {
         if self.poison.note(id, ver) {
-            metrics::counter!("vestibule_left_total", "why" => why).increment(1);
+            metric::LEFT.of(&[why]).increment(1);
             tracing::error!(connection = %id, why, %error,
                 "it cannot be refreshed here: left for those who can, and skipped for a while");
         }

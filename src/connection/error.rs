@@ -118,6 +118,22 @@ impl ConnectionError {
     pub(super) fn other_auth(connector: &Connector) -> Self {
         Self::OtherAuth { connector: connector.slug.clone(), auth: connector.auth }
     }
+
+    /// What it is called where vends are counted: `refused` where no waiting helps.
+    pub(super) const fn vend_word(&self) -> &'static str {
+        match self {
+            Self::NotFound
+            | Self::NeedsReauth { .. }
+            | Self::Exhausted { .. }
+            | Self::Revoked
+            | Self::Withdrawn
+            | Self::RanOut
+            | Self::OtherAuth { .. }
+            | Self::InvalidKey { .. }
+            | Self::InvalidOwner { .. } => "refused",
+            _ => "failed",
+        }
+    }
 }
 
 /// What a connection of this kind is made and used with.

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     digest::{Digest, RequestId},
+    metric,
     store::{
         Actor, By, Caps, ConnectionId, ConnectorName, Pause, PauseRow, Paused, Release, Reserve,
         Reserved, Resumed, Shard, StoreError,
@@ -138,9 +139,8 @@ impl Inner {
         };
         match persist(|| self.foundation.store.pause_connector(pause)).await {
             Ok(Paused::Paused { remaining }) => {
-                metrics::counter!("vestibule_connector_paused_total",
-                    "connector" => connector.slug.clone())
-                .increment(1);
+                let label = self.config.registry.label(&connector.slug);
+                metric::PAUSED.named(label, &[]).increment(1);
                 tracing::error!(
                     connector = connector.slug,
                     reason = error.reason,
@@ -171,9 +171,8 @@ impl Inner {
         let resumed =
             self.foundation.store.resume_connector(self.name_of(connector), request, by).await?;
         if resumed == Resumed::Resumed {
-            metrics::counter!("vestibule_connector_resumed_total",
-                "connector" => connector.slug.clone())
-            .increment(1);
+            let label = self.config.registry.label(&connector.slug);
+            metric::RESUMED.named(label, &[]).increment(1);
             tracing::info!(connector = connector.slug, "connector_resumed");
         }
         Ok(resumed)

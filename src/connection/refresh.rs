@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     digest::{Digest, RequestId},
+    metric::{self, SharedString},
     store::{Attempt, Begin, Begun, By, ConnectionId, Renewal, Status},
 };
 
@@ -200,9 +201,7 @@ impl Exchange<'_> {
             Ended::With(other) | Ended::Unbegun(other) => other.as_str(),
             Ended::Switched(_) => "switched",
         };
-        metrics::counter!("vestibule_refresh_total",
-            "connector" => self.begun.connector.clone(), "outcome" => word)
-        .increment(1);
+        metric::REFRESHES.named(self.label(), &[word]).increment(1);
         ended
     }
 
@@ -237,8 +236,7 @@ impl Exchange<'_> {
             tracing::warn!(connection = %self.id, ago_ms = ago.as_millis(),
                 forgiven = ago < self.replay.forgiven(),
                 "taking over an undecided exchange: the refresh token is presented again");
-            metrics::counter!("vestibule_takeovers_total", "connector" => connector.slug.clone())
-                .increment(1);
+            metric::TAKEOVERS.named(self.label(), &[]).increment(1);
         }
         let started = Instant::now();
         let port = &self.inner.config.exchange;
@@ -256,8 +254,7 @@ impl Exchange<'_> {
             answer = timeout(patience, exchange) => answer,
             never = self.keep_lease() => match never {},
         };
-        metrics::histogram!("vestibule_exchange_seconds", "connector" => connector.slug.clone())
-            .record(started.elapsed().as_secs_f64());
+        metric::EXCHANGE_SECONDS.named(self.label(), &[]).record(started.elapsed());
         match answer {
             Ok(answer) => answer.map(|answer| (answer, started)),
             Err(_) => Err(ExchangeError::new(ExchangeClass::Undecided, "no answer in time")),
@@ -276,7 +273,7 @@ impl Exchange<'_> {
             match self.inner.foundation.store.renew(self.id, self.holder, lease).await {
                 Ok(Renewal::Renewed) => {}
                 Ok(Renewal::Lost | Renewal::Absent) => {
-                    metrics::counter!("vestibule_leases_lost_total").increment(1);
+                    metric::LEASES_LOST.of(&[]).increment(1);
                     tracing::warn!(connection = %self.id, "the lease was lost during the exchange");
                 }
                 Err(error) => {
@@ -284,6 +281,11 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    /// What its connector is called where things are counted.
+    pub(super) fn label(&self) -> SharedString {
+        self.inner.config.registry.label(&self.begun.connector)
     }
 
     pub(super) fn place(&self) -> String {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use url::Url;
 
 use super::{AuthType, ClientAuth, ConnectionError, Connector, Quirk};
+use crate::metric::SharedString;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -12,7 +13,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The connectors that are known: frozen once made. Clones are handles to the same.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    connectors: Arc<BTreeMap<String, Connector>>,
+    connectors: Arc<BTreeMap<Arc<str>, Connector>>,
 }
 
 /// Why something is not a connector. Names the connector, the field and the remedy, no value.
@@ -53,7 +54,7 @@ impl Registry {
         let mut known = BTreeMap::new();
         for connector in connectors {
             check(&connector)?;
-            if let Some(twice) = known.insert(connector.slug.clone(), connector) {
+            if let Some(twice) = known.insert(Arc::from(&*connector.slug), connector) {
                 return Err(ConnectorError::Twice(twice.slug));
             }
         }
@@ -69,6 +70,13 @@ impl Registry {
         self.connectors.get(slug).ok_or_else(|| ConnectionError::UnknownConnector {
             slug: slug.chars().filter(|c| !c.is_control()).take(32).collect(),
         })
+    }
+
+    /// What a connector is called where things are counted: its slug, or `unknown`, whatever text
+    /// a record has in its place.
+    pub(super) fn label(&self, slug: &str) -> SharedString {
+        let known = self.connectors.get_key_value(slug);
+        known.map_or(SharedString::const_str("unknown"), |(slug, _)| slug.clone().into())
     }
 
     /// All of them, by slug.
@@ -257,6 +265,7 @@ mod tests {
     fn a_registry_knows_each_once() {
         let one = connector("p", "https://p.example/t").unwrap();
         let registry = Registry::new([one.clone()]).unwrap();
+        assert_eq!((&*registry.label("p"), &*registry.label("alice@x")), ("p", "unknown"));
         assert_eq!(registry.lookup("p").unwrap().slug, "p");
         assert!(registry.lookup("q").is_err());
         assert_eq!(

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     digest::{Digest, RequestId},
+    metric,
     store::{Class, CommitOutcome, Fail, FailOutcome, FailureKind, millis},
 };
 
@@ -139,7 +140,7 @@ impl Exchange<'_> {
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = kept {
-            metrics::counter!("vestibule_unjournaled_total").increment(1);
+            metric::UNJOURNALED.of(&[]).increment(1);
             tracing::error!(connection = %self.id, error, "an answer is not in the journal");
         }
     }
@@ -151,9 +152,7 @@ impl Exchange<'_> {
             let told = (self.begun.connector.as_str(), self.begun.owner, commit);
             self.inner.tell_unpersisted(self.id, told, self.by, None).await;
         }
-        metrics::counter!("vestibule_refresh_unpersisted_total",
-            "connector" => self.begun.connector.clone())
-        .increment(1);
+        metric::UNPERSISTED.named(self.label(), &[]).increment(1);
         Refreshed::Fresh { access_token: answer.access_token, expires_in: answer.expires_in }
     }
 
@@ -217,27 +216,21 @@ impl Exchange<'_> {
                 tracing::warn!(connection = %self.id, class = error.class.as_str(), reason, attempts,
                     backoff_ms = backoff.as_millis(), kind = kind.as_str(), "refresh failed");
                 if kind == FailureKind::NeedsReauth {
-                    let why = if reason == ROTATION_LOST { reason } else { "rejected" };
-                    metrics::counter!("vestibule_needs_reauth_total",
-                        "connector" => self.begun.connector.clone(), "reason" => why.to_owned())
-                    .increment(1);
+                    let why = if reason == ROTATION_LOST { ROTATION_LOST } else { "rejected" };
+                    metric::NEEDS_REAUTH.named(self.label(), &[why]).increment(1);
                 }
                 Refreshed::Failed(error)
             }
             Ok(FailOutcome::Switched { attempts }) => {
                 tracing::warn!(connection = %self.id, reason, attempts,
                     "the refresh token is dead: its sibling takes its place");
-                metrics::counter!("vestibule_switched_total",
-                    "connector" => self.begun.connector.clone())
-                .increment(1);
+                metric::SWITCHED.named(self.label(), &[]).increment(1);
                 return Ended::Switched(error);
             }
             Ok(FailOutcome::Exhausted { attempts }) => {
                 tracing::error!(connection = %self.id, reason, attempts,
                     "refresh failed for too long: it is given up until it is retried by hand");
-                metrics::counter!("vestibule_exhausted_total",
-                    "connector" => self.begun.connector.clone())
-                .increment(1);
+                metric::EXHAUSTED.named(self.label(), &[]).increment(1);
                 Refreshed::Failed(error)
             }
             Ok(FailOutcome::Stale) => SETTLED_ELSEWHERE,

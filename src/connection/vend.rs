@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
+    metric,
     store::{ConnectionId, CredentialRow, Status},
 };
 
@@ -67,9 +68,11 @@ impl Inner {
         owner: &str,
         id: &ConnectionId,
     ) -> Result<Vended, ConnectionError> {
-        let vended = Self::vend_or_cached(inner, inner.owner(owner)?, id).await;
-        let word = vended.as_ref().map_or("error", |vended| vended.path.as_str());
-        metrics::counter!("vestibule_vends_total", "path" => word).increment(1);
+        let vended = match inner.owner(owner) {
+            Ok(owner) => Self::vend_or_cached(inner, owner, id).await,
+            Err(error) => Err(error),
+        };
+        count(vended.as_ref().map(|vended| vended.path.as_str()));
         vended
     }
 
@@ -93,6 +96,7 @@ impl Inner {
     async fn vend_by_deadline(inner: &Arc<Self>, owner: Digest, id: &ConnectionId) -> Filled {
         let deadline = Instant::now() + inner.config.vend_deadline;
         let mut waited = false;
+        let mut waiting = None;
         let mut look = FIRST_LOOK;
         loop {
             let row = inner.foundation.store.read_credential(id).await?;
@@ -126,6 +130,7 @@ impl Inner {
                 let keep = if due { Duration::ZERO } else { kept_for(&row, connector, now_ms) };
                 return Ok((vended, keep));
             }
+            waiting.get_or_insert_with(|| metric::WAITERS.raise(&["refresh"]));
             // The exchange goes on if this caller's time is over.
             let refreshing =
                 timeout_at(deadline, Self::refresh(inner, id, Some(owner), Some(connector)));
@@ -219,6 +224,11 @@ impl Inner {
         let expires_in = row.expires_at_ms.map(left);
         Ok(Vended { access_token, expires_in, path })
     }
+}
+
+/// Counts what became of asking for a token or a key.
+pub(super) fn count(vended: Result<&'static str, &ConnectionError>) {
+    metric::VENDS.of(&[vended.unwrap_or_else(ConnectionError::vend_word)]).increment(1);
 }
 
 /// Valid for the serve margin; or still alive, and not due: nothing better is to be had yet. An

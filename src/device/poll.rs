@@ -12,6 +12,7 @@ use super::{
 use crate::{
     connection::{ConnectionError, ExchangeClass, ExchangeError, MayPass, Obtained, persist},
     digest::{Digest, RequestId},
+    metric,
     pending::{Completion, PendingError},
     store::{AcquirePoll, Ending, PendingId, PollRelease, PollTurn, ReleasePoll},
 };
@@ -193,7 +194,7 @@ impl<'a> Turn<'a> {
         let ended = persist(|| pendings.finish_as(&request, self.id, how, subject, &answer)).await;
         match ended {
             Ok(Completion::Won(_)) => {
-                metrics::counter!("vestibule_device_total", "outcome" => word).increment(1);
+                metric::DEVICE_SIGN_INS.of(&[word]).increment(1);
                 tracing::info!(pending = %self.id, connector = %self.flow.connector,
                     outcome = word, "a sign-in by device code has ended");
                 if let End::Granted(obtained) = &told.end {

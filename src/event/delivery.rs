@@ -17,6 +17,7 @@ use super::{
 use crate::{
     digest::{RequestId, random_bytes},
     foundation::Foundation,
+    metric::{self, SharedString},
     store::{
         Class, Event, EventId, OutboxGroup, OutboxPage, OutboxRead, ReadOutbox, Shard, StoreError,
         instance,
@@ -34,6 +35,7 @@ const PAGES: usize = 100;
 pub struct Delivery {
     foundation: Arc<Foundation>,
     group: OutboxGroup,
+    label: SharedString,
     consumer: String,
     notifier: Arc<dyn Notifier>,
     config: DeliveryConfig,
@@ -56,6 +58,7 @@ impl Delivery {
         Self {
             foundation: events.foundation().clone(),
             consumer: format!("{}-{unique:08x}", instance(instance_name)),
+            label: SharedString::from_shared(group.as_str().into()),
             group,
             notifier,
             config,
@@ -262,7 +265,6 @@ impl Delivery {
     }
 
     fn count(&self, pass: &DeliveryPass) {
-        let notifier = self.group.as_str();
         for (outcome, count) in [
             ("delivered", pass.delivered),
             ("refused", pass.refused),
@@ -270,13 +272,11 @@ impl Delivery {
             ("damaged", pass.damaged),
             ("away", usize::from(pass.away.is_some())),
         ] {
-            metrics::counter!("vestibule_notified_total", "notifier" => notifier.to_owned(), "outcome" => outcome)
-                .increment(count as u64);
+            metric::NOTIFIED.named(self.label.clone(), &[outcome]).increment(count as u64);
         }
-        metrics::counter!("vestibule_outbox_lost_total", "notifier" => notifier.to_owned())
-            .increment(pass.lost);
+        metric::OUTBOX_LOST.named(self.label.clone(), &[]).increment(pass.lost);
         if pass.lost > 0 {
-            tracing::error!(notifier, lost = pass.lost, "the outbox was full: events are lost");
+            tracing::error!(notifier = %self.group, lost = pass.lost, "the outbox was full: events are lost");
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Binding, HeaderCredentials, Headers, HeadersError, Inner, Status};
 use crate::{
     digest::{Digest, RequestId},
+    metric,
     seal::{self, Seal},
     store::{
         HeadersId, HeadersMode, HeadersRow, NewHeaders, Reaped, RemovedHeaders, SubmittedFlow,
@@ -178,14 +179,14 @@ impl Inner {
             flow,
         };
         let upserted = self.foundation.store.upsert_headers(new).await;
-        metrics::counter!("vestibule_put_total", "kind" => "headers", "outcome" => match &upserted {
+        let word = match &upserted {
             Ok(UpsertedHeaders::Upserted { .. }) => "stored",
             Ok(UpsertedHeaders::NotClaimed) => "not_claimed",
             Ok(UpsertedHeaders::FlowEnded(_)) => "ended",
             Ok(UpsertedHeaders::FlowGone) => "gone",
             Err(error) => error.class().as_str(),
-        })
-        .increment(1);
+        };
+        metric::PUTS.of(&["headers", word]).increment(1);
         match upserted? {
             UpsertedHeaders::Upserted { id, created_at_ms, updated_at_ms, ver } => {
                 tracing::info!(headers = %id, mode = mode.as_str(), ver, "header credential stored");

@@ -21,7 +21,10 @@ use super::{
     CurrentPending, IdFrom,
     answer::{Failure, keep_private, plain},
 };
-use crate::pending::{PendingError, Pendings};
+use crate::{
+    metric,
+    pending::{PendingError, Pendings},
+};
 
 /// Reads the pending that each request names, and gives it to the service behind; see the
 /// [module](super).
@@ -84,8 +87,7 @@ where
             let (mut parts, body) = request.into_parts();
             let entered = layer.enter(&mut parts).await;
             let word = entered.map_or_else(Refusal::as_str, |()| "loaded");
-            metrics::counter!("vestibule_http_total", "edge" => "pending", "outcome" => word)
-                .increment(1);
+            metric::HTTP.of(&["pending", word]).increment(1);
             Ok(match entered {
                 Ok(()) => keep_private(pass_on(inner, Request::from_parts(parts, body)).await),
                 Err(refusal) => refusal.into_response(),

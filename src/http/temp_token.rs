@@ -21,7 +21,10 @@ use super::{
     others::{Ask, Others},
     verdict::Verdict,
 };
-use crate::token::{TempTokens, TokenError};
+use crate::{
+    metric,
+    token::{TempTokens, TokenError},
+};
 
 /// The header that a temp token comes in, unless [`TempTokenLayer::with_header`] says otherwise.
 pub const TEMP_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-vestibule-temp-token");
@@ -216,9 +219,7 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let verdict = layer.judge(&mut parts).await;
-            metrics::counter!("vestibule_http_total",
-                "edge" => "temp_token", "outcome" => verdict.as_str())
-            .increment(1);
+            metric::HTTP.of(&["temp_token", verdict.as_str()]).increment(1);
             if let Some(refusal) = verdict.refusal() {
                 return Ok(refusal);
             }

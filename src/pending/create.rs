@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Created, InvalidSpec, Namespace, Pending, PendingError, Pendings, Spec, record::Body};
 use crate::{
     digest::RequestId,
+    metric,
     store::{Ending, NewPending, PendingId, PutPending, Replaced},
 };
 
@@ -90,7 +91,15 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), life, &body)?;
         let display = spec.display();
         let new = self.new_pending(id, request, spec, ttl, &display, &sealed);
-        match self.foundation.store.put_pending(NewPending { extends, ..new }).await? {
+        let put = self.foundation.store.put_pending(NewPending { extends, ..new }).await;
+        let word = match &put {
+            Ok(PutPending::Stored) => "stored",
+            Ok(PutPending::Joined { .. }) => "joined",
+            Ok(PutPending::Collision) => "collision",
+            Err(error) => error.class().as_str(),
+        };
+        metric::PUTS.of(&["pending", word]).increment(1);
+        match put? {
             PutPending::Stored => Ok(Created { id, joined: false, expires_in: ttl }),
             PutPending::Joined { id, left } => Ok(Created { id, joined: true, expires_in: left }),
             PutPending::Collision => Err(PendingError::Collision),

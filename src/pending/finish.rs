@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Pending, PendingError, Pendings, wait};
 use crate::{
     digest::RequestId,
+    metric,
     seal::Binding,
     store::{Ending, Finish, Finished, GRACE, PendingId},
 };
@@ -105,8 +106,7 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         };
         let finished = self.foundation.store.finish_pending(finish).await;
         let word = finished.as_ref().map_or_else(|e| e.class().as_str(), Finished::as_str);
-        metrics::counter!("vestibule_take_total", "kind" => "pending", "outcome" => word)
-            .increment(1);
+        metric::TAKES.of(&["pending", word]).increment(1);
         match finished? {
             Finished::Finished(handed) => {
                 let pending = self.open(id, &handed, Duration::ZERO)?;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{PendingError, Pendings};
 use crate::{
+    metric,
     seal::{Binding, SealError},
     store::{Ending, Outcome, PendingId, PendingRow},
 };
@@ -69,9 +70,18 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         // The first look is made to its end, however short the patience: it asks what is so now.
         let (mut looked, mut woken) = waiter.woken_after(self.look(id, None)).await;
         let (mut seen, mut failing) = (None::<Instant>, None);
+        let mut how = None;
         loop {
             let sleep = match looked {
-                Ok(Look::Ended(outcome)) => return self.told(id, outcome),
+                Ok(Look::Ended(outcome)) => {
+                    // One that had ended before the wait began woke nobody.
+                    if let Some(how) = how {
+                        let now_ms = self.foundation.store.now_ms();
+                        let late = Duration::from_millis(now_ms.saturating_sub(outcome.at_ms));
+                        metric::WAKEUP_SECONDS.of(&[how]).record(late);
+                    }
+                    return self.told(id, outcome);
+                }
                 Ok(Look::Expired) => return Ok(Waited::Expired),
                 Ok(Look::Unknown) => return Ok(Waited::Unknown),
                 // A little past its end, by the clock of Redis: expiry tells nobody.
@@ -94,7 +104,8 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
                 let _ = timeout_at(deadline, self.be_seen(id)).await;
             }
             // Woken or not: look again.
-            let _ = timeout_at(deadline.min(Instant::now() + sleep), woken).await;
+            let until = deadline.min(Instant::now() + sleep);
+            how = Some(if timeout_at(until, woken).await.is_ok() { "told" } else { "looked" });
             (looked, woken) = waiter.woken_after(self.look(id, Some(deadline))).await;
         }
     }

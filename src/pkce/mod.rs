@@ -20,6 +20,7 @@ pub use self::{
 use crate::{
     digest::RequestId,
     foundation::Foundation,
+    metric,
     seal::{Binding, Seal, SealError},
     store::{
         Actor, EventKind, Handed, Kind, NewEvent, NewRecord, Put, RecordName, StoreError, Subject,
@@ -74,12 +75,12 @@ impl PkceStates {
             body: &body,
         };
         let outcome = self.foundation.store.put(new).await;
-        metrics::counter!("vestibule_put_total", "kind" => "pkce", "outcome" => match &outcome {
+        let word = match &outcome {
             Ok(Put::Stored) => "stored",
             Ok(Put::Collision) => "collision",
             Err(error) => error.class().as_str(),
-        })
-        .increment(1);
+        };
+        metric::PUTS.of(&["pkce", word]).increment(1);
         match outcome {
             Ok(Put::Stored) => Ok(()),
             Ok(Put::Collision) => {
@@ -115,7 +116,7 @@ impl PkceStates {
             Ok(take) => take.as_str(),
             Err(error) => error.class().as_str(),
         };
-        metrics::counter!("vestibule_take_total", "kind" => "pkce", "outcome" => word).increment(1);
+        metric::TAKES.of(&["pkce", word]).increment(1);
         let cause = match outcome {
             Ok(Take::Taken(handed)) => return self.open(&name, &handed),
             Ok(Take::AlreadyTaken { at_ms }) => {

@@ -87,6 +87,17 @@ impl fmt::Debug for CredentialRow {
     }
 }
 
+/// What is due and claimed by nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// How many.
+    pub due: u64,
+    /// Since when the first of them could be claimed; `None` if there is none. One that was claimed and
+    /// left, by a replica that died or cannot refresh it, begins anew each time.
+    pub oldest: Option<Duration>,
+}
+
 /// A due pass over one shard.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim {

@@ -56,7 +56,7 @@ pub use self::{
     attempt::{Attempt, Begin, Begun, Commit, CommitOutcome, Renewal, Retry},
     changes::Keeper,
     connection_id::{ConnectionId, InvalidConnectionId, Status},
-    credential::{Claim, CredentialRow, NewCredential, Stored},
+    credential::{Backlog, Claim, CredentialRow, NewCredential, Stored},
     device::{AcquirePoll, DeviceStore, PollRelease, PollTurn, ReleasePoll},
     error::{Class, StoreError},
     event::{Actor, Event, EventId, EventKind, InvalidEventId, NewEvent, Subject},
@@ -186,8 +186,8 @@ pub trait Store:
         actor: Actor,
     ) -> Result<Retry, StoreError>;
 
-    /// How many credentials are refresh-due now, over all shards. A bounded fan-out, not atomic.
-    async fn due_backlog(&self) -> Result<u64, StoreError>;
+    /// What is refresh-due now and claimed by nobody, over all shards. A bounded fan-out, not atomic.
+    async fn due_backlog(&self) -> Result<Backlog, StoreError>;
 }
 
 /// The part of the port that pendings need. The rules and errors are [`Store`]'s.

@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::PendingId;
+use crate::metric::{self, Raised};
 
 /// The waiters of one process, by pending. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -29,17 +30,19 @@ pub struct Waiter {
     hub: WakeHub,
     id: PendingId,
     notify: Arc<Notify>,
+    _counted: Raised,
 }
 
 impl WakeHub {
     /// Registers a waiter.
     #[must_use]
     pub fn register(&self, id: PendingId) -> Waiter {
+        let counted = metric::WAITERS.raise(&["pending"]);
         let mut waiting = self.lock();
         let (count, notify) = waiting.entry(id).or_default();
         *count += 1;
         let notify = notify.clone();
-        Waiter { hub: self.clone(), id, notify }
+        Waiter { hub: self.clone(), id, notify, _counted: counted }
     }
 
     /// Wakes those who wait for this one.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     digest::{Digest, RequestId, random_bytes},
+    metric,
     seal::Binding,
     store::{GRACE, MintReceipt, NewToken, PutToken, TokenId},
 };
@@ -156,13 +157,13 @@ impl TempTokens {
             receipt: receipt.map(|(name, sealed)| MintReceipt { name, sealed }),
         };
         let outcome = foundation.store.mint_token(new).await;
-        metrics::counter!("vestibule_put_total", "kind" => "token", "outcome" => match &outcome {
+        let word = match &outcome {
             Ok(PutToken::Minted { .. }) => "stored",
             Ok(PutToken::Retried { .. }) => "retried",
             Ok(PutToken::Collision) => "collision",
             Err(error) => error.class().as_str(),
-        })
-        .increment(1);
+        };
+        metric::PUTS.of(&["token", word]).increment(1);
         match (outcome?, receipt) {
             (PutToken::Minted { left }, _) => Ok(Minted { token, id, expires_in: left }),
             (PutToken::Retried { id, left, sealed }, Some((name, _))) => {

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use super::{NotFound, Scope, TempTokens, TokenError, record::Body, text};
 use crate::{
     digest::RequestId,
+    metric,
     seal::{Seal, SealError},
     store::{Actor, EventKind, NewEvent, Subject, TokenId, TokenRow, Use},
 };
@@ -97,8 +98,7 @@ impl TempTokens {
             None => Err(TokenError::NotFound(NotFound::Malformed)),
         };
         let word = judged.as_ref().map_or_else(TokenError::as_str, |_| "valid");
-        metrics::counter!("vestibule_take_total", "kind" => "token", "outcome" => word)
-            .increment(1);
+        metric::TAKES.of(&["token", word]).increment(1);
         judged
     }
 

@@ -14,6 +14,7 @@ fn links_lead_somewhere() {
         "lua/README.md",
         "docs/architecture.md",
         "docs/keyspace.md",
+        "docs/metrics.md",
         "docs/operations.md",
         "docs/parity.md",
         "docs/redis-cli.md",

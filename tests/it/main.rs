@@ -31,6 +31,7 @@ mod lease_profiles;
 mod lifecycle;
 mod limits;
 mod lineage;
+mod metrics;
 mod model;
 mod namespace;
 mod outbox;

@@ -13,6 +13,7 @@ use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use vestibule::metric;
 
 /// Whether the worker does its duty: Redis answers, and it is not stopping.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +23,7 @@ impl Readiness {
     /// Says so.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
-        metrics::gauge!("vestibule_worker_ready").set(if ready { 1.0 } else { 0.0 });
+        metric::WORKER_READY.of(&[]).set(if ready { 1.0 } else { 0.0 });
     }
 
     /// What was said last.

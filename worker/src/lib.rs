@@ -11,6 +11,7 @@ pub mod demo;
 mod instance;
 pub mod keygen;
 pub mod logs;
+mod measure;
 pub mod notify;
 pub mod provider;
 pub mod run;

@@ -8,11 +8,13 @@ use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
     event::{Delivery, DeliveryConfig, Events, OutboxGroup},
+    metric,
     sweep::TrimEvents,
 };
 
 use crate::{
     config::NotifySettings,
+    measure,
     sweeper::{jittered, pause},
 };
 
@@ -75,31 +77,30 @@ impl Notifying {
     }
 
     async fn trim(&self, stop: &CancellationToken) {
+        measure::cadence("trim_events", TRIM_EVERY);
         let mut removed = self.removed.is_empty();
         let mut forgot: Option<Instant> = None;
         while !stop.is_cancelled() {
             if !removed {
                 removed = self.remove().await;
             }
+            let started = Instant::now();
             let due = forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY);
             let sweep = TrimEvents { history_age: due.then_some(self.history_age) };
             let pass = sweep.pass(&self.events, stop).await;
             if due && pass.errors == 0 {
                 forgot = Some(Instant::now());
             }
-            for (outcome, count) in [
+            let outcomes = [
                 ("delivered", pass.delivered),
                 ("forgotten", pass.forgotten),
                 ("error", pass.errors as u64),
-            ] {
-                metrics::counter!("vestibule_swept_total", "sweep" => "trim_events", "outcome" => outcome)
-                    .increment(count);
-            }
+            ];
+            measure::pass("trim_events", started.elapsed(), &outcomes, pass.errors == 0);
             for (group, _) in &self.deliveries {
                 let lag = pass.lags.get(group.as_str()).copied().unwrap_or(0);
                 #[expect(clippy::cast_precision_loss, reason = "a gauge of a backlog may round")]
-                metrics::gauge!("vestibule_outbox_lag", "notifier" => group.to_string())
-                    .set(lag as f64);
+                metric::OUTBOX_LAG.named(group.to_string(), &[]).set(lag as f64);
             }
             pause(jittered(TRIM_EVERY), stop).await;
         }

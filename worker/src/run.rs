@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{sleep, timeout},
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
     connection::{ConnectionsConfig, HttpExchange, journal::DirectoryJournal},
+    metric::{self, Kind},
     store::{Class, redis::RedisConfig},
     sweep::RefreshDue,
 };
@@ -36,7 +37,7 @@ use crate::{
 pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitCode> {
     logs::install(options.log);
     let settings = Settings::load(connect)?;
-    let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
+    let metrics = recorder()?;
     let stop = CancellationToken::new();
     let signals = Signals::watch(stop.clone())?;
 
@@ -87,6 +88,19 @@ pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitC
     code
 }
 
+/// With the buckets that each histogram wants; without them it would be a summary, which cannot be
+/// added up over replicas.
+fn recorder() -> anyhow::Result<PrometheusHandle> {
+    let mut builder = PrometheusBuilder::new();
+    for metric in metric::ALL.iter().filter(|metric| metric.kind() == Kind::Histogram) {
+        let name = Matcher::Full(metric.name().to_owned());
+        builder = builder.set_buckets_for_metric(name, metric.buckets())?;
+    }
+    let handle = builder.install_recorder().context("metrics")?;
+    metric::describe();
+    Ok(handle)
+}
+
 async fn sweep(
     options: &RunOptions,
     settings: Settings,
@@ -107,6 +121,10 @@ async fn sweep(
     if connectors == 0 {
         tracing::warn!("no connector is configured: every due credential will fail");
     }
+    metric::at_zero(
+        settings.registry.list().map(|connector| &*connector.slug),
+        settings.notify.receivers.iter().map(|receiver| receiver.group.as_str()),
+    );
     let exchange = Arc::new(HttpExchange::new()?);
     let mut config = ConnectionsConfig::new(settings.registry, exchange).with_instance(&instance);
     if let Some(dir) = options.journal_dir.clone().or(settings.journal_dir) {

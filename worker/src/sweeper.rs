@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
     connection::Connections,
+    metric,
     sweep::{RefreshDue, RefreshDuePass},
 };
 
-use crate::{admin::Readiness, sweeps::Sweeps};
+use crate::{admin::Readiness, measure, sweeps::Sweeps};
 
 /// How often the backlog is counted: it asks all shards.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -86,6 +87,7 @@ impl Sweeper {
     }
 
     async fn sweep(&self, stop: &CancellationToken) {
+        measure::cadence("refresh_due", self.interval);
         while !stop.is_cancelled() {
             // Ready or not: on a Cluster one dead node must not stop the others' shards.
             self.pass(stop).await;
@@ -95,6 +97,7 @@ impl Sweeper {
 
     /// At start, and then every so often: what Redis did not take, or a process left that died.
     async fn replay(&self, stop: &CancellationToken) {
+        measure::cadence("journal", REPLAY_EVERY);
         while !stop.is_cancelled() {
             self.replay_once().await;
             pause(REPLAY_EVERY, stop).await;
@@ -102,7 +105,19 @@ impl Sweeper {
     }
 
     async fn replay_once(&self) -> bool {
-        match self.connections.replay_journal().await {
+        let started = Instant::now();
+        let replayed = self.connections.replay_journal().await;
+        let replay = replayed.as_ref().copied().unwrap_or_default();
+        let outcomes = [
+            ("recovered", replay.recovered),
+            ("settled", replay.settled),
+            ("damaged", replay.damaged),
+            ("left", replay.left),
+            ("error", usize::from(replayed.is_err())),
+        ];
+        let outcomes = outcomes.map(|(outcome, count)| (outcome, count as u64));
+        measure::pass("journal", started.elapsed(), &outcomes, replayed.is_ok());
+        match replayed {
             Ok(replay) => {
                 if replay.recovered + replay.damaged > 0 {
                     tracing::info!(?replay, "journal replayed");
@@ -119,9 +134,7 @@ impl Sweeper {
     async fn pass(&self, stop: &CancellationToken) -> RefreshDuePass {
         let started = Instant::now();
         let pass = self.sweep.pass(&self.connections, stop).await;
-        metrics::histogram!("vestibule_sweep_seconds", "sweep" => "refresh_due")
-            .record(started.elapsed().as_secs_f64());
-        for (outcome, count) in [
+        let outcomes = [
             ("refreshed", pass.refreshed),
             ("failed", pass.failed),
             ("skipped", pass.skipped),
@@ -129,10 +142,9 @@ impl Sweeper {
             ("running", pass.running),
             ("given_back", pass.given_back),
             ("error", pass.errors),
-        ] {
-            metrics::counter!("vestibule_swept_total", "sweep" => "refresh_due", "outcome" => outcome)
-                .increment(count as u64);
-        }
+        ];
+        let outcomes = outcomes.map(|(outcome, count)| (outcome, count as u64));
+        measure::pass("refresh_due", started.elapsed(), &outcomes, pass.errors == 0);
         if pass.claimed > 0 {
             let took_ms = started.elapsed().as_millis();
             tracing::info!(
@@ -158,8 +170,11 @@ impl Sweeper {
             return;
         };
         match counted {
-            #[expect(clippy::cast_precision_loss, reason = "a gauge of a backlog may round")]
-            Ok(due) => metrics::gauge!("vestibule_due_backlog").set(due as f64),
+            Ok(backlog) => {
+                #[expect(clippy::cast_precision_loss, reason = "a gauge of a backlog may round")]
+                metric::DUE_BACKLOG.of(&[]).set(backlog.due as f64);
+                metric::OLDEST_OVERDUE.of(&[]).set(backlog.oldest.unwrap_or_default());
+            }
             Err(error) => tracing::warn!(%error, "the backlog is not counted"),
         }
     }

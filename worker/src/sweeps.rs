@@ -13,6 +13,7 @@ use vestibule::{
 
 use crate::{
     config::SweepSettings,
+    measure,
     sweeper::{jittered, pause},
 };
 
@@ -103,6 +104,7 @@ impl Sweeps {
             tracing::info!(sweep = sweep.as_str(), "this sweep is switched off");
             return;
         }
+        measure::cadence(sweep.as_str(), every);
         // Whoever comes round early finds that it was done.
         let budget = Budget {
             limit: self.settings.limit,
@@ -131,18 +133,14 @@ impl Sweeps {
                 expired.pass(&self.vestibule, stop).await
             }
         };
-        metrics::histogram!("vestibule_sweep_seconds", "sweep" => name)
-            .record(started.elapsed().as_secs_f64());
-        for (outcome, count) in [
+        let outcomes = [
             ("found", swept.found),
             ("done", swept.done),
             ("changed", swept.changed),
             ("left", swept.left),
             ("error", swept.errors),
-        ] {
-            metrics::counter!("vestibule_swept_total", "sweep" => name, "outcome" => outcome)
-                .increment(count);
-        }
+        ];
+        measure::pass(name, started.elapsed(), &outcomes, swept.errors == 0);
         let took_ms = started.elapsed().as_millis();
         if swept.found > 0 || swept.errors > 0 {
             tracing::info!(sweep = name, ?swept, took_ms, "swept");

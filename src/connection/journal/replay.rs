@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Entry, JournalEntry, JournalError};
 use crate::{
     connection::{Connector, Inner},
+    metric,
     seal::SealError,
     store::{Actor, By, Class, CommitOutcome},
 };
@@ -39,6 +40,18 @@ enum Replayed {
 impl Inner {
     /// One bounded pass. It ends early if the store does not answer: the next one will see.
     pub(in crate::connection) async fn replay_journal(&self) -> Result<Replay, JournalError> {
+        let replayed = self.replay_pass().await;
+        match &replayed {
+            Ok(pass) => {
+                let left = u32::try_from(pass.left).unwrap_or(u32::MAX);
+                metric::JOURNAL_UNDECIDED.of(&[]).set(left);
+            }
+            Err(_) => count("error", 1),
+        }
+        replayed
+    }
+
+    async fn replay_pass(&self) -> Result<Replay, JournalError> {
         let journal = &self.config.journal;
         let mut pass = Replay::default();
         let Some(undecided) = journal.undecided(MOST).await? else {
@@ -132,6 +145,5 @@ fn unopened(kept: &JournalEntry, error: &SealError) -> Replayed {
 }
 
 fn count(outcome: &'static str, times: usize) {
-    metrics::counter!("vestibule_journal_replayed_total", "outcome" => outcome)
-        .increment(times as u64);
+    metric::JOURNAL_REPLAYED.of(&[outcome]).increment(times as u64);
 }

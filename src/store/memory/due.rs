@@ -1,6 +1,9 @@
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
-use crate::store::{ConnectionId, Shard};
+use crate::store::{Backlog, ConnectionId, Shard};
 
 /// Which connections are due when, by shard.
 #[derive(Default)]
@@ -33,7 +36,10 @@ impl Due {
         shard.take_while(move |(at, _)| *at <= now).map(|(_, id)| id)
     }
 
-    pub(super) fn count_until(&self, now: u64) -> u64 {
-        self.shards.keys().map(|shard| self.until(*shard, now).count() as u64).sum()
+    pub(super) fn backlog(&self, now: u64) -> Backlog {
+        let due = self.shards.keys().map(|shard| self.until(*shard, now).count() as u64).sum();
+        let first = self.shards.values().filter_map(|shard| shard.first()).map(|(at, _)| *at).min();
+        let oldest = first.filter(|at| *at <= now);
+        Backlog { due, oldest: oldest.map(|at| Duration::from_millis(now - at)) }
     }
 }

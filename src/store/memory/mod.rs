@@ -43,9 +43,9 @@ use self::{
 use crate::{
     digest::Digest,
     store::{
-        Actor, Attempt, Begin, By, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError,
-        Stored, Take, WakeHub,
+        Actor, Attempt, Backlog, Begin, By, Claim, Commit, CommitOutcome, ConnectionId,
+        CredentialRow, Fail, FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal,
+        Retry, Store, StoreError, Stored, Take, WakeHub,
         changes::{ChangeHub, Hearing},
         millis,
     },
@@ -245,9 +245,9 @@ impl Store for MemoryStore {
         Ok(connections.retry(id, request, telling))
     }
 
-    async fn due_backlog(&self) -> Result<u64, StoreError> {
+    async fn due_backlog(&self) -> Result<Backlog, StoreError> {
         let (state, now) = self.enter();
-        Ok(state.connections.due.count_until(now))
+        Ok(state.connections.due.backlog(now))
     }
 }
 

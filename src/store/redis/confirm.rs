@@ -18,7 +18,10 @@ use super::{
     session::Effect,
     url::RedisConfig,
 };
-use crate::store::{Class, StoreError, millis};
+use crate::{
+    metric,
+    store::{Class, StoreError, millis},
+};
 
 /// So many verbs wait for their replicas at a time; others wait for one of them to end.
 const AT_ONCE: usize = 16;
@@ -96,6 +99,9 @@ impl Confirmer {
         } else {
             drop(lent.0.take());
         }
+        drop(lent);
+        let open = u32::try_from(self.pool.status().size).unwrap_or(u32::MAX);
+        metric::REDIS_CONNECTIONS.of(&["confirming"]).set(open);
         answer
     }
 

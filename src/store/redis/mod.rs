@@ -62,9 +62,9 @@ pub use self::{
 use crate::{
     digest::{Digest, NamingKey},
     store::{
-        Actor, Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
-        FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store, StoreError,
-        Stored, Take, changes::ChangeHub,
+        Actor, Attempt, Backlog, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow,
+        Fail, FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal, Retry, Store,
+        StoreError, Stored, Take, changes::ChangeHub,
     },
 };
 
@@ -246,7 +246,7 @@ impl Store for RedisStore {
         living::retry(self, id, request, actor).await
     }
 
-    async fn due_backlog(&self) -> Result<u64, StoreError> {
+    async fn due_backlog(&self) -> Result<Backlog, StoreError> {
         living::due_backlog(self).await
     }
 }

@@ -21,7 +21,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     breaker::PAUSES, fault::Fault, keyspace::Keyspace, link::open_pubsub, url::RedisConfig,
 };
-use crate::store::{WakeHub, changes::ChangeHub};
+use crate::{
+    metric,
+    store::{WakeHub, changes::ChangeHub},
+};
 
 /// How often a silent subscription is asked whether it is there.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -117,6 +120,7 @@ impl Ear {
             Ok(opened) => opened.map_err(|error| Fault::of_opening(&error))?.split(),
             Err(_) => return Err(Fault::not_executed("no subscription in time")),
         };
+        let _counted = metric::REDIS_CONNECTIONS.raise(&["subscription"]);
         let mut on_success = Some(on_success);
         let mut on = Channels::default();
         // Dropped with the connection: then keepers are told.

@@ -28,7 +28,10 @@ use super::{
     reply,
     url::RedisConfig,
 };
-use crate::store::{Class, StoreError};
+use crate::{
+    metric::{self, Raised},
+    store::{Class, StoreError},
+};
 
 /// The client's own timer goes first, and says more.
 const REPLY_MARGIN: Duration = Duration::from_millis(50);
@@ -63,6 +66,7 @@ struct Held {
     generation: u64,
     link: Link,
     object: Object<Manager>,
+    _counted: Raised,
 }
 
 impl Session {
@@ -117,7 +121,10 @@ impl Session {
         let mut may_have_run = false;
         loop {
             let mut fault = match self.attempt(command, effect, mark, deadline).await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    metric::REDIS_SECONDS.of(&[]).record(started.elapsed());
+                    return Ok(value);
+                }
                 Err(fault) => fault,
             };
             if fault.class == Class::Ambiguous && matches!(effect, Effect::Reads) {
@@ -128,8 +135,8 @@ impl Session {
             let next = fault.retry_at.unwrap_or(pause);
             let retries = matches!(fault.class, Class::NotExecuted | Class::Ambiguous);
             if !retries || next + self.least_time() >= deadline {
-                metrics::counter!("vestibule_redis_errors_total", "class" => fault.class.as_str())
-                    .increment(1);
+                metric::REDIS_ERRORS.of(&[fault.class.as_str()]).increment(1);
+                metric::REDIS_SECONDS.of(&[]).record(started.elapsed());
                 return Err(fault.verdict(verb, may_have_run, started.elapsed()));
             }
             tracing::debug!(verb, class = fault.class.as_str(), cause = %fault.cause, "retrying");
@@ -211,15 +218,14 @@ impl Session {
                 breaker.connected();
                 let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
                 let link = Link::clone(&object);
-                let held = Held { generation, link: link.clone(), object };
+                let counted = metric::REDIS_CONNECTIONS.raise(&["shared"]);
+                let held = Held { generation, link: link.clone(), object, _counted: counted };
                 *self.held.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(held);
-                metrics::counter!("vestibule_redis_connects_total", "outcome" => "opened")
-                    .increment(1);
+                metric::REDIS_CONNECTS.of(&["opened"]).increment(1);
                 Ok((generation, link))
             }
             Err(fault) => {
-                metrics::counter!("vestibule_redis_connects_total", "outcome" => "failed")
-                    .increment(1);
+                metric::REDIS_CONNECTS.of(&["failed"]).increment(1);
                 Err(breaker.failed(fault))
             }
         }

@@ -165,7 +165,10 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
             let third = store.count_sealed(Shard::new(SHARD), 3).await?;
             Answer::new("sealed").detail(format!("{third} {sealed:?}"))
         }
-        Step::Backlog => Answer::new("backlog").detail(store.due_backlog().await?.to_string()),
+        Step::Backlog => {
+            let backlog = store.due_backlog().await?;
+            Answer::new("backlog").detail(format!("{} {}", backlog.due, backlog.oldest.is_some()))
+        }
         other => unreachable!("{other:?}"),
     })
 }

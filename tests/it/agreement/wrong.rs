@@ -9,7 +9,7 @@ use std::{
 use vestibule::{
     Digest,
     store::{
-        Actor, Attempt, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow,
+        Actor, Attempt, Backlog, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow,
         EventKind, EventStore, Fail, FailOutcome, FailureKind, NewCredential, NewEvent, NewRecord,
         Put, RecordName, Renewal, Retry, SealedRecord, SealedStore, Shard, Store, StoreError,
         Stored, Subject, Take, memory::MemoryStore,
@@ -313,7 +313,7 @@ impl Store for WrongStore {
         self.inner.retry(id, request, actor).await
     }
 
-    async fn due_backlog(&self) -> Result<u64, StoreError> {
+    async fn due_backlog(&self) -> Result<Backlog, StoreError> {
         self.inner.due_backlog().await
     }
 }

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::search::Place;
 use crate::support::{
+    exposition::Sample,
     logs::{self, Logs},
     server::TestServer,
 };
@@ -172,11 +173,23 @@ fn flatten(value: &Value, bytes: &mut Vec<u8>) {
 
 /// The name, the labels and the description of every metric.
 #[derive(Debug, Clone, Default)]
-pub struct Recorded(Arc<Mutex<String>>);
+pub struct Recorded(Arc<Mutex<String>>, Arc<Mutex<Vec<Sample>>>);
 
 impl Recorded {
     pub fn text(&self) -> String {
         self.0.lock().unwrap().clone()
+    }
+
+    /// What is not in the list of metrics.
+    pub fn unlisted(&self) -> Vec<String> {
+        self.1.lock().unwrap().iter().filter_map(Sample::fault).collect()
+    }
+
+    fn note_key(&self, key: &Key, suffix: &str) {
+        self.note(key);
+        let labels = key.labels().map(|label| (label.key().to_owned(), label.value().to_owned()));
+        let (name, labels) = (format!("{}{suffix}", key.name()), labels.collect());
+        self.1.lock().unwrap().push(Sample { name, labels, value: 0.0 });
     }
 
     fn note(&self, value: &dyn Debug) {
@@ -198,17 +211,17 @@ impl Recorder for Recorded {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        self.note(key);
+        self.note_key(key, "");
         Counter::noop()
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        self.note(key);
+        self.note_key(key, "");
         Gauge::noop()
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        self.note(key);
+        self.note_key(key, "_count");
         Histogram::noop()
     }
 }

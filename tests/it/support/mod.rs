@@ -17,6 +17,7 @@ pub mod children;
 pub mod clock;
 pub mod cluster;
 pub mod contents;
+pub mod exposition;
 pub mod logs;
 pub mod pair;
 pub mod process;

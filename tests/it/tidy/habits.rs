@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{
-    files::{File, all_rust, expect_no_fault, library, root},
+    files::{File, all_rust, expect_no_fault, library, root, under},
     rust::Rust,
 };
 
@@ -75,6 +75,26 @@ fn prints(file: &File) -> Option<String> {
     let code = rust.production();
     let found = ["print!", "println!"].iter().any(|call| code.contains(call));
     found.then(|| file.fault(1, "it prints, where only events and metrics may tell"))
+}
+
+#[test]
+fn metrics_are_named_in_one_list() {
+    expect_no_fault(under("src", "rs").iter().flat_map(names_a_metric));
+    expect_no_fault(under("worker/src", "rs").iter().flat_map(names_a_metric));
+
+    let own = "fn f() { counter!(\"vestibule_own_total\").increment(1); }";
+    assert_eq!(names_a_metric(&File::example("worker/src/x.rs", own)).len(), 1);
+    let told = "/// Watch `vestibule_vends_total`.\nfn f() { metric::VENDS.of(&[\"warm\"]); }";
+    assert!(names_a_metric(&File::example("src/x.rs", told)).is_empty());
+}
+
+fn names_a_metric(file: &File) -> Vec<String> {
+    if file.is_below(&["src/metric/"]) {
+        return Vec::new();
+    }
+    let strings = Rust::read(&file.text).strings;
+    let found = strings.iter().filter(|(_, text)| text.starts_with("vestibule_"));
+    found.map(|(line, text)| file.fault(*line, format!("{text} is not for here"))).collect()
 }
 
 #[test]

@@ -14,8 +14,8 @@ use super::{RedisStore, reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        Claim, ConnectionId, CredentialRow, GRACE, NewCredential, Shard, Status, StoreError,
-        Stored, millis,
+        Backlog, Claim, ConnectionId, CredentialRow, GRACE, NewCredential, Shard, Status,
+        StoreError, Stored, millis,
     },
 };
 
@@ -163,17 +163,37 @@ pub(super) async fn give_back(
     store.run_script(verb, [&conn, &due], argv, request.as_bytes()).await.map(drop)
 }
 
-pub(super) async fn due_backlog(store: &RedisStore) -> Result<u64, StoreError> {
+pub(super) async fn due_backlog(store: &RedisStore) -> Result<Backlog, StoreError> {
+    const VERB: &str = "due_backlog";
     store.keep_time().await?;
     let now = store.clock.now_ms();
-    let mut sum = 0;
+    let mut backlog = Backlog::default();
     for shard in Shard::all() {
+        let key = store.keys.due(shard);
         let mut command = cmd("ZCOUNT");
-        command.arg(store.keys.due(shard)).arg("-inf").arg(now);
-        let count = store.read("due_backlog", &command).await?;
-        sum += from_redis_value_ref::<u64>(&count).map_err(|_| reply::unreadable("due_backlog"))?;
+        command.arg(&key).arg("-inf").arg(now);
+        let count = store.read(VERB, &command).await?;
+        let count: u64 = from_redis_value_ref(&count).map_err(|_| reply::unreadable(VERB))?;
+        if count == 0 {
+            continue;
+        }
+        backlog.due += count;
+        let mut command = cmd("ZRANGEBYSCORE");
+        command.arg(&key).arg("-inf").arg(now).arg("WITHSCORES").arg("LIMIT").arg(0).arg(1);
+        let first = store.read(VERB, &command).await?;
+        // Somebody else may have claimed it meanwhile.
+        let first: Vec<(Vec<u8>, f64)> =
+            from_redis_value_ref(&first).map_err(|_| reply::unreadable(VERB))?;
+        let ages = first.into_iter().map(|(_, score)| age(now, score));
+        backlog.oldest = backlog.oldest.into_iter().chain(ages).max();
     }
-    Ok(sum)
+    Ok(backlog)
+}
+
+/// Since when something is due whose score says so; whoever writes to Redis decides what that is.
+fn age(now_ms: u64, score: f64) -> Duration {
+    let now = Duration::from_millis(now_ms);
+    now.saturating_sub(Duration::try_from_secs_f64(score.max(0.0) / 1000.0).unwrap_or(now))
 }
 
 /// The two keys of most verbs.
