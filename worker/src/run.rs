@@ -107,6 +107,10 @@ async fn sweep(
     readiness: Readiness,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
+    metric::at_zero(
+        settings.registry.list().map(|connector| &*connector.slug),
+        settings.notify.receivers.iter().map(|receiver| receiver.group.as_str()),
+    );
     let vestibule = if options.once {
         Vestibule::connect(settings.redis, &settings.keys).await?
     } else {
@@ -121,10 +125,6 @@ async fn sweep(
     if connectors == 0 {
         tracing::warn!("no connector is configured: every due credential will fail");
     }
-    metric::at_zero(
-        settings.registry.list().map(|connector| &*connector.slug),
-        settings.notify.receivers.iter().map(|receiver| receiver.group.as_str()),
-    );
     let exchange = Arc::new(HttpExchange::new()?);
     let mut config = ConnectionsConfig::new(settings.registry, exchange).with_instance(&instance);
     if let Some(dir) = options.journal_dir.clone().or(settings.journal_dir) {
