@@ -5,9 +5,9 @@
 //! with a request becomes one, and no owner does.
 //!
 //! What is measured goes to whatever recorder the host has installed for the `metrics` facade; without
-//! one it costs next to nothing. A host calls [`describe`] once after installing it, and [`at_zero`] once
-//! it knows its connectors: a counter that appears with its first event has no rise that an alert could
-//! see.
+//! one it costs next to nothing. A host installs it before it connects: what was open or waited before is
+//! not counted. It calls [`describe`] once after that, and [`at_zero`] once it knows its connectors: a
+//! counter that appears with its first event has no rise that an alert could see.
 
 mod list;
 mod series;
