@@ -8,12 +8,15 @@
 //!
 //! Each value is 32 bytes in base64. `vestibule-worker keygen` makes such a file.
 
+mod edit;
+
 use std::path::Path;
 
 use base64ct::{Base64, Encoding};
 use serde::Deserialize;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+pub use self::edit::KeyFile;
 use crate::{
     digest::{NamingKey, Peppers, TokenPepper, random_bytes},
     seal::{KeyRing, KeyRingError, SealingKey},
@@ -67,6 +70,12 @@ pub enum KeysError {
         /// How many it may have.
         wants: &'static str,
     },
+    /// It is another database's, or was changed.
+    #[error(
+        "naming_key is another one than is in use: it names every record and never changes; put the \
+         old one back"
+    )]
+    Naming,
     /// The ring's keys do not make a ring.
     #[error(transparent)]
     Ring(#[from] KeyRingError),
@@ -75,7 +84,7 @@ pub enum KeysError {
 impl Keys {
     /// Reads the text of a key file.
     pub fn from_toml(text: &str) -> Result<Self, KeysError> {
-        let file: KeyFile = toml::from_str(text).map_err(|error| KeysError::Form {
+        let file: Entries = toml::from_str(text).map_err(|error| KeysError::Form {
             at: error.span().map_or_else(String::new, |span| {
                 let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
                 format!(" (line {line})")
@@ -135,7 +144,8 @@ impl Keys {
              # rotate, roll out three times to every replica: [old, new], then [new, old], then\n\
              # [new] once the longest token and a minute have passed.\n\
              token_pepper = [\"{}\"]\n\n\
-             # Seals records. To rotate: put a new one in front; the others only open.\n\
+             # Seals records: the first one does, the others only open. To rotate, see\n\
+             # `vestibule-worker keys rotate`.\n\
              ring = [\"{}\"]\n",
             *fresh(),
             *fresh(),
@@ -146,7 +156,7 @@ impl Keys {
 
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
-struct KeyFile {
+struct Entries {
     naming_key: String,
     token_pepper: Vec<String>,
     ring: Vec<String>,

@@ -23,6 +23,7 @@ pub mod metric;
 mod operator;
 pub mod pending;
 pub mod pkce;
+mod resealing;
 pub mod seal;
 mod secret;
 pub mod store;
@@ -33,7 +34,7 @@ mod wall_clock;
 
 pub use builder::Builder;
 pub use digest::{Digest, NamingKey, Peppers, RequestId, TokenPepper};
-pub use keys::{Keys, KeysError};
+pub use keys::{KeyFile, Keys, KeysError};
 pub use operator::Operator;
 pub use store::redis::inspect;
 pub use vestibule::Vestibule;

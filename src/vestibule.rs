@@ -1,7 +1,8 @@
 //! The handle that a host keeps: it joins the store, the seal and the naming key.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use futures_util::{StreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "jwt")]
@@ -13,14 +14,17 @@ use crate::{
     event::Events,
     foundation::Foundation,
     headers::{HeaderCredentials, HeadersConfig},
-    keys::Keys,
+    keys::{Keys, KeysError},
     operator::Operator,
     pending::{BearerNamespace, Pendings, PendingsConfig},
     pkce::PkceStates,
-    seal::Seal,
-    store::{Backlog, Store, StoreError, redis::RedisConfig},
+    seal::{KeyId, KeyUsage, Seal},
+    store::{Backlog, Shard, Store, StoreError, redis::RedisConfig},
     token::{Scopes, TempTokens},
 };
+
+/// So many shards are asked at a time.
+const AT_ONCE: usize = 16;
 
 /// One per process; clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -56,6 +60,42 @@ impl Vestibule {
     pub fn assemble(store: Arc<dyn Store>, seal: Seal, keys: &Keys) -> Self {
         let (naming, peppers) = (keys.naming.clone(), keys.peppers.clone());
         Self { foundation: Arc::new(Foundation { store, seal, naming, peppers }) }
+    }
+
+    /// The same with the ring and the token peppers of other keys, on the same connections to the
+    /// store: how a rotated key comes into a process that runs. This handle, and what was made from
+    /// it, go on with what they have; what is under way ends with what it began with.
+    ///
+    /// A [`Sealer`](crate::seal::Sealer) of the host's stays.
+    ///
+    /// ```
+    /// # use vestibule::{KeyFile, Keys, Vestibule, seal::Seal, store::memory::MemoryStore};
+    /// # use std::sync::Arc;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut file = KeyFile::parse(&Keys::generate_toml())?;
+    /// let keys = Keys::from_toml(&file.to_toml())?;
+    /// let seal = Seal::new(keys.ring.clone());
+    /// let vestibule = Vestibule::assemble(Arc::new(MemoryStore::new()), seal, &keys);
+    /// file.add();
+    /// let vestibule = vestibule.with_keys(&Keys::from_toml(&file.to_toml())?)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`KeysError::Naming`] if they name records otherwise.
+    pub fn with_keys(&self, keys: &Keys) -> Result<Self, KeysError> {
+        let Foundation { store, seal, naming, .. } = &*self.foundation;
+        if naming.check() != keys.naming.check() {
+            return Err(KeysError::Naming);
+        }
+        let (store, seal) = (store.clone(), seal.with_ring(keys.ring.clone()));
+        let (naming, peppers) = (naming.clone(), keys.peppers.clone());
+        Ok(Self { foundation: Arc::new(Foundation { store, seal, naming, peppers }) })
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Foundation> {
+        self.foundation.clone()
     }
 
     pub(crate) fn foundation(&self) -> &Foundation {
@@ -140,6 +180,36 @@ impl Vestibule {
     /// As [`Store`] says.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.foundation.store.ping().await
+    }
+
+    /// How many long-lived secrets each key has sealed, and which keys are there: a fan-out over all
+    /// shards, for a start, for metrics, and before a key is taken away. Not atomic: a replica with
+    /// another ring may be at work.
+    ///
+    /// ```
+    /// # use vestibule::Vestibule;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let vestibule = Vestibule::in_memory();
+    /// // Fails if secrets are sealed by a key that is not in this process's ring.
+    /// vestibule.key_usage().await?.check()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Store`] says.
+    pub async fn key_usage(&self) -> Result<KeyUsage, StoreError> {
+        let Foundation { store, seal, .. } = &*self.foundation;
+        let mut counted = stream::iter(Shard::all())
+            .map(|shard| store.count_sealed(shard))
+            .buffer_unordered(AT_ONCE);
+        let mut secrets = BTreeMap::new();
+        while let Some(counts) = counted.next().await {
+            for (by, count) in counts? {
+                *secrets.entry(KeyId::of_number(by)).or_insert(0) += count;
+            }
+        }
+        Ok(KeyUsage::new(seal.keys(), secrets))
     }
 
     /// What is refresh-due now and claimed by nobody: a fan-out over all shards, for metrics.

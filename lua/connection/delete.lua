@@ -54,7 +54,7 @@ redis.call('PUBLISH', conn:match('^[^:]+') .. ':changed', id)
 redis.call('ZREM', owned, id)
 redis.call('ZREM', due, id)
 redis.call('ZREM', orphans, 'conn:' .. id)
-redis.call('ZREM', sealed, 'conn:' .. id, 'alt:' .. id)
+redis.call('ZREM', sealed, 'conn:' .. id, 'alt:' .. id, 'alt2:' .. id)
 redis.call('UNLINK', conn)
 local left = {'deleted', request, 'deleted_at', stamp, 'last_grant', (tonumber(was[3]) or 0) + 1}
 for at, field in ipairs({'stored', 'revoked', 'fence', 'withdrawn', 'restored'}) do

@@ -68,7 +68,7 @@ must_be_allowed('PEXPIRE', conn)
 redis.call('ZREM', owned, id)
 redis.call('ZREM', due, id)
 redis.call('ZREM', orphans, member)
-redis.call('ZREM', sealed, member, 'alt:' .. id)
+redis.call('ZREM', sealed, member, 'alt:' .. id, 'alt2:' .. id)
 redis.call('UNLINK', conn)
 local stamp = string.format('%d', now)
 local left = {'deleted', request, 'deleted_at', stamp, 'last_grant', (tonumber(was[4]) or 0) + 1}

@@ -41,14 +41,14 @@ local function put_answers(kept)
   end
 end
 
--- Which key of the ring sealed what is held: of two siblings, the older one's.
+-- Which key of the ring sealed each of what is held.
 local function index_answers(sealed, id, kept)
-  for kind, answer in pairs({conn = kept[1] or false, alt = kept[3] or kept[2] or false}) do
-    local member = kind .. ':' .. id
-    if not answer then
-      redis.call('ZREM', sealed, member)
-    elseif answer[1] then
+  for at, kind in ipairs({'conn', 'alt', 'alt2'}) do
+    local answer, member = kept[at], kind .. ':' .. id
+    if answer and answer[1] then
       redis.call('ZADD', sealed, tonumber(answer[2] or '', 16) or 0, member)
+    else
+      redis.call('ZREM', sealed, member)
     end
   end
 end

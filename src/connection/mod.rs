@@ -24,6 +24,7 @@ mod asking;
 mod cache;
 mod catalogue;
 mod claimed;
+mod config;
 mod connector;
 mod error;
 mod exchange;
@@ -40,7 +41,9 @@ mod place;
 mod poison;
 mod refresh;
 mod registry;
+mod reloading;
 mod replay_policy;
+mod resealing;
 mod schedule;
 mod secret;
 mod settle;
@@ -53,7 +56,6 @@ mod vend;
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use tokio_util::task::TaskTracker;
@@ -61,7 +63,7 @@ use tokio_util::task::TaskTracker;
 use self::cache::Cache;
 #[cfg(feature = "exchange")]
 pub use self::http_exchange::{HttpExchange, HttpExchangeError};
-use self::journal::{Journal, JournalError, NoJournal, Replay};
+use self::journal::{JournalError, Replay};
 use self::poison::Poison;
 use self::under_way::UnderWay;
 pub use self::{
@@ -69,6 +71,7 @@ pub use self::{
     api_key::VendedKey,
     cache::CacheConfig,
     catalogue::WellKnown,
+    config::ConnectionsConfig,
     connector::{AuthType, ClientAuth, Connector, Quirk, RateProfile},
     error::{ConnectionError, SignInError},
     exchange::{CodeGrant, ExchangeClass, ExchangeError, TokenAnswer, TokenExchange},
@@ -88,6 +91,7 @@ pub(crate) use self::{
     asking::PATIENCE,
     obtained::Obtained,
     persisting::{MayPass, persist},
+    resealing::reseal,
 };
 use crate::{
     digest::RequestId,
@@ -95,54 +99,6 @@ use crate::{
     pkce::PkceStates,
     store::{self, Actor, ConnectionId, Retry, StoreError},
 };
-
-/// What connections need besides the store.
-#[derive(Debug, Clone)]
-pub struct ConnectionsConfig {
-    /// The providers that are known, frozen.
-    pub registry: Registry,
-    /// How tokens are exchanged.
-    pub exchange: Arc<dyn TokenExchange>,
-    /// Which replica this is, for people: `[a-z0-9-]`, at most 32 characters; others are dropped.
-    pub instance: String,
-    /// How long a vend may wait for a refresh, its own or another replica's. Default 10 s.
-    pub vend_deadline: Duration,
-    /// How long after a crashed exchange's lease its journal may still bring the answer, where a
-    /// second presentation would not be forgiven. Default 60 s: give a restart that long.
-    pub journal_window: Duration,
-    /// A refresh that fails for so long is given up, until somebody [retries](Connections::retry)
-    /// it. Default 24 h. What only an operator can mend does not count.
-    pub horizon: Duration,
-    /// Where a provider's answer is kept until Redis has it. Default: nowhere.
-    pub journal: Arc<dyn Journal>,
-    /// Keeps vended tokens in memory, wiped when they leave it. Default: none are kept.
-    pub cache: Option<CacheConfig>,
-}
-
-impl ConnectionsConfig {
-    /// With the defaults.
-    #[must_use]
-    pub fn new(registry: Registry, exchange: Arc<dyn TokenExchange>) -> Self {
-        let instance = "library".to_owned();
-        Self {
-            registry,
-            exchange,
-            instance,
-            vend_deadline: Duration::from_secs(10),
-            journal_window: Duration::from_secs(60),
-            horizon: Duration::from_secs(24 * 3600),
-            journal: Arc::new(NoJournal),
-            cache: None,
-        }
-    }
-
-    /// Names this replica.
-    #[must_use]
-    pub fn with_instance(mut self, instance: &str) -> Self {
-        instance.clone_into(&mut self.instance);
-        self
-    }
-}
 
 /// The connections of all owners. Clones are handles to the same.
 #[derive(Debug, Clone)]
@@ -158,9 +114,9 @@ struct Inner {
     /// The exchanges under way: they outlive their callers, and a graceful stop waits for them.
     exchanges: TaskTracker,
     /// The connections that are refreshed behind a vend: a std Mutex, never held across an await.
-    behind: Mutex<HashSet<ConnectionId>>,
+    behind: Arc<Mutex<HashSet<ConnectionId>>>,
     poison: Poison,
-    under_way: UnderWay,
+    under_way: Arc<UnderWay>,
     cache: Option<Arc<Cache>>,
 }
 
@@ -176,9 +132,9 @@ impl Connections {
                 config,
                 pkce,
                 exchanges,
-                behind: Mutex::default(),
+                behind: Arc::default(),
                 poison: Poison::default(),
-                under_way: UnderWay::default(),
+                under_way: Arc::default(),
                 cache,
             }),
         }

@@ -3,6 +3,7 @@
 use super::{AuthType, ConnectionError, CredentialSecret, Inner, RefreshToken};
 use crate::{
     digest::Digest,
+    foundation::Foundation,
     seal::Binding,
     store::{ConnectionId, CredentialRow},
 };
@@ -27,9 +28,14 @@ impl Inner {
     }
 
     pub(super) fn binding<'a>(&'a self, place: &'a str) -> Binding<'a> {
-        let prefix = self.foundation.store.prefix();
+        Self::bound_to(&self.foundation, place)
+    }
+
+    pub(super) fn bound_to<'a>(foundation: &'a Foundation, place: &'a str) -> Binding<'a> {
+        let prefix = foundation.store.prefix();
         Binding { purpose: "credential", prefix, name: place.as_bytes() }
     }
+
     /// The digest of what the next access token is had for: of the refresh token; where the host
     /// presents its own credentials, of the connector. `None` if there is no next one.
     pub(super) fn renewed_with(

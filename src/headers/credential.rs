@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Binding, HeaderCredentials, Headers, HeadersError, Inner, Status};
 use crate::{
     digest::{Digest, RequestId},
-    metric,
-    seal::{self, Seal},
+    foundation::Foundation,
+    metric, seal,
     store::{
         HeadersId, HeadersMode, HeadersRow, NewHeaders, Reaped, RemovedHeaders, SubmittedFlow,
         UpsertedHeaders,
@@ -163,7 +163,7 @@ impl Inner {
         let place = place(mode, identity, client);
         let body = Body { headers: headers.clone() };
         let sealed = self.foundation.seal.seal_long(self.binding(&place), &body).await?;
-        let key = Seal::key_id_of(&sealed).map(|key| key.to_string()).unwrap_or_default();
+        let key = self.foundation.seal.sealed_by().to_string();
         // The id is of the request, so that a retry asks for the same.
         let unique: [&[u8]; 2] = [request.as_bytes(), name.digest.as_bytes()];
         let new = NewHeaders {
@@ -199,13 +199,17 @@ impl Inner {
     }
 
     fn binding<'a>(&'a self, place: &'a str) -> seal::Binding<'a> {
-        let prefix = self.foundation.store.prefix();
+        Self::bound_to(&self.foundation, place)
+    }
+
+    pub(super) fn bound_to<'a>(foundation: &'a Foundation, place: &'a str) -> seal::Binding<'a> {
+        let prefix = foundation.store.prefix();
         seal::Binding { purpose: "headers", prefix, name: place.as_bytes() }
     }
 }
 
 /// What a credential is bound to: a writer to Redis who moves it to another record, or says that it
 /// is for another client, makes it unopenable.
-fn place(mode: HeadersMode, identity: Digest, client: Digest) -> String {
+pub(super) fn place(mode: HeadersMode, identity: Digest, client: Digest) -> String {
     format!("{}:{identity}:{client}", mode.as_str())
 }

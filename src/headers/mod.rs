@@ -24,6 +24,7 @@ mod error;
 mod flow;
 mod list;
 mod map;
+mod resealing;
 mod submit;
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
@@ -32,6 +33,7 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
 use self::flow::FlowData;
+pub(crate) use self::resealing::reseal;
 pub use self::{
     access::{RevokedHeaders, WithdrawnAccess},
     binding::{Binding, BindingParts, Identity, InvalidBinding},

@@ -183,6 +183,12 @@ list! {
     REDIS_CONNECTS: Counter = "vestibule_redis_connects_total" Count Library
         [Label::words("outcome", &[&["opened", "failed"]])];
 
+    /// 1 while Redis may evict live records: its `maxmemory-policy` is not `noeviction`.
+    REDIS_EVICTS: Gauge = "vestibule_redis_evicts" Count Library [];
+
+    /// Keys that Redis has evicted since this process first looked: live records are lost.
+    REDIS_EVICTED_KEYS: Counter = "vestibule_redis_evicted_keys_total" Count Library [];
+
     /// Events that were not written to the history, because Redis failed.
     UNTOLD: Counter = "vestibule_untold_total" Count Library [Label::words("event", &[EVENTS])];
 

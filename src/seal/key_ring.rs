@@ -22,6 +22,12 @@ impl KeyId {
         u32::from_be_bytes(self.0)
     }
 
+    /// The key of a [number](Self::number).
+    #[must_use]
+    pub const fn of_number(number: u32) -> Self {
+        Self(number.to_be_bytes())
+    }
+
     /// From the name that a sealer gives its key: a ring's is the id itself.
     pub(super) fn named(name: &str) -> Self {
         let digits = name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit());

@@ -11,7 +11,9 @@
 
 mod codec;
 mod envelope;
+mod error;
 mod key_ring;
+mod usage;
 
 use std::sync::Arc;
 
@@ -22,7 +24,9 @@ use zeroize::Zeroizing;
 pub use self::{
     codec::CodecError,
     envelope::DataKey,
+    error::SealError,
     key_ring::{KeyId, KeyRing, KeyRingError, SealingKey},
+    usage::{KeyInUse, KeyUsage},
 };
 use crate::wall_clock::WallClock;
 
@@ -71,6 +75,8 @@ pub trait Sealer: Send + Sync {
 pub struct Seal {
     ring: Option<KeyRing>,
     sealer: Option<Arc<dyn Sealer>>,
+    /// Whether that is the ring.
+    wraps_itself: bool,
     wall_clock: WallClock,
 }
 
@@ -79,13 +85,24 @@ impl Seal {
     #[must_use]
     pub fn new(ring: KeyRing) -> Self {
         let sealer = Some(Arc::new(ring.clone()) as Arc<dyn Sealer>);
-        Self { ring: Some(ring), sealer, wall_clock: WallClock::default() }
+        Self { ring: Some(ring), sealer, wraps_itself: true, wall_clock: WallClock::default() }
+    }
+
+    /// The same with another ring; data keys are wrapped by it too, unless a sealer of yours does.
+    #[must_use]
+    pub fn with_ring(&self, ring: KeyRing) -> Self {
+        let sealer = match &self.sealer {
+            Some(sealer) if !self.wraps_itself => sealer.clone(),
+            _ => Arc::new(ring.clone()),
+        };
+        Self { ring: Some(ring), sealer: Some(sealer), ..self.clone() }
     }
 
     /// Wraps the data keys of long-lived secrets with another sealer than the ring.
     #[must_use]
     pub fn with_sealer(mut self, sealer: Arc<dyn Sealer>) -> Self {
         self.sealer = Some(sealer);
+        self.wraps_itself = false;
         self
     }
 
@@ -97,7 +114,7 @@ impl Seal {
             "SECRETS ARE NOT SEALED: the passthrough sealer is for development; \
              make a key file with `vestibule-worker keygen`"
         );
-        Self { ring: None, sealer: None, wall_clock: WallClock::default() }
+        Self { ring: None, sealer: None, wraps_itself: true, wall_clock: WallClock::default() }
     }
 
     /// Moves the local wall clock that `not_after` is judged by. For tests.
@@ -184,12 +201,20 @@ impl Seal {
         value: &T,
     ) -> Result<Vec<u8>, SealError> {
         let encoded = Zeroizing::new(codec::encode(value)?);
+        self.seal_encoded(binding, &encoded).await
+    }
+
+    async fn seal_encoded(
+        &self,
+        binding: Binding<'_>,
+        encoded: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
         let Some(sealer) = &self.sealer else {
-            return Ok([&[OPEN][..], &encoded].concat());
+            return Ok([&[OPEN][..], encoded].concat());
         };
         let key = DataKey::random();
         let wrapped = sealer.wrap(&key, binding).await?;
-        envelope::seal_under(&key, &wrapped, binding, &encoded)
+        envelope::seal_under(&key, &wrapped, binding, encoded)
     }
 
     /// Opens what [`seal_long`](Self::seal_long) made.
@@ -202,17 +227,39 @@ impl Seal {
         binding: Binding<'_>,
         sealed: &[u8],
     ) -> Result<T, SealError> {
-        let plain = match (&self.sealer, sealed.first()) {
-            (None, Some(&OPEN)) => Zeroizing::new(sealed[1..].to_vec()),
-            (None, _) => return Err(SealError::SealedByARing),
-            (Some(_), Some(&OPEN)) => return Err(SealError::NotSealed),
+        Ok(codec::decode(&self.open_encoded(binding, sealed).await?)?)
+    }
+
+    /// Seals anew what [`seal_long`](Self::seal_long) made, under a fresh data key that the sealer's
+    /// key of today wraps. What is in it is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_long`](Self::open_long): what does not open cannot be sealed anew.
+    pub async fn reseal_long(
+        &self,
+        binding: Binding<'_>,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        let encoded = self.open_encoded(binding, sealed).await?;
+        self.seal_encoded(binding, &encoded).await
+    }
+
+    async fn open_encoded(
+        &self,
+        binding: Binding<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        match (&self.sealer, sealed.first()) {
+            (None, Some(&OPEN)) => Ok(Zeroizing::new(sealed[1..].to_vec())),
+            (None, _) => Err(SealError::SealedByARing),
+            (Some(_), Some(&OPEN)) => Err(SealError::NotSealed),
             (Some(port), _) => {
                 let wrapped = envelope::wrapped_key(sealed)?;
                 let key = port.unwrap(wrapped, binding).await?;
-                envelope::open_under(&key, binding, sealed)?
+                envelope::open_under(&key, binding, sealed)
             }
-        };
-        Ok(codec::decode(&plain)?)
+        }
     }
 
     /// Names the key that seals long-lived secrets now; [`KeyId::NONE`] for the passthrough. A
@@ -220,6 +267,17 @@ impl Seal {
     #[must_use]
     pub fn sealed_by(&self) -> KeyId {
         self.sealer.as_ref().map_or(KeyId::NONE, |sealer| KeyId::named(&sealer.key_id()))
+    }
+
+    /// The keys that can open, the one that seals first; none for the passthrough.
+    pub(crate) fn keys(&self) -> Vec<KeyId> {
+        let mut keys: Vec<_> = self.ring.iter().flat_map(KeyRing::key_ids).collect();
+        let primary = self.sealed_by();
+        if primary != KeyId::NONE {
+            keys.retain(|key| *key != primary);
+            keys.insert(0, primary);
+        }
+        keys
     }
 
     /// The id of the ring's key that a short-lived body names, readable or not: for the log line
@@ -234,36 +292,4 @@ impl std::fmt::Debug for Seal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Seal").field("ring", &self.ring).finish_non_exhaustive()
     }
-}
-
-/// Why something does not seal or open. No variant carries key material or plaintext.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum SealError {
-    /// The ring has no key of this id: it was retired too early, or the key file is another's.
-    #[error("sealed under key {0}, which is not in the key ring; add it back as a retired key")]
-    UnknownKey(KeyId),
-    /// The key is right, the body is not: altered, truncated, or another record's.
-    #[error(
-        "it does not open under key {0}: altered, truncated, or moved from another record or prefix"
-    )]
-    DoesNotOpen(KeyId),
-    /// The bytes are not an envelope of this version.
-    #[error("it is not a sealed body of this version: damaged or truncated")]
-    Damaged,
-    /// Its `not_after` has passed on this machine's clock.
-    #[error("its sealed life is over by this machine's clock")]
-    PastItsLife,
-    /// It was written by the passthrough sealer, which production must not trust.
-    #[error("it was written without sealing, by a development process; delete it")]
-    NotSealed,
-    /// It was sealed, and this process has no ring.
-    #[error("it is sealed, and this process has only the passthrough sealer; give it the key file")]
-    SealedByARing,
-    /// The value cannot be encoded or decoded.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The key service behind a [`Sealer`] failed.
-    #[error("key service: {0}")]
-    KeyService(String),
 }

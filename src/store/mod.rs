@@ -85,7 +85,9 @@ pub use self::{
         PendingRow, PutPending, Replaced,
     },
     pending_id::{InvalidPendingId, PendingId},
-    sealed::{SealedName, SealedRecord, SealedStore},
+    sealed::{
+        Reseal, Resealed, SealedName, SealedOf, SealedPage, SealedRecord, SealedSecret, SealedStore,
+    },
     shard::Shard,
     sweep::{BeginTurn, EndTurn, SweepName, SweepStore, Turn, TurnEnd},
     telling::By,

@@ -32,6 +32,8 @@ pub enum SweepName {
     Orphans,
     /// Of what has expired, and is still in an index.
     Expired,
+    /// Of what another key than the newest has sealed.
+    Reseal,
 }
 
 impl SweepName {
@@ -41,6 +43,7 @@ impl SweepName {
         match self {
             Self::Orphans => "orphans",
             Self::Expired => "expired",
+            Self::Reseal => "reseal",
         }
     }
 }

@@ -7,11 +7,13 @@
 mod expired;
 mod orphans;
 mod refresh_due;
+mod reseal;
 mod trim_events;
 mod turns;
 
 pub use expired::Expired;
 pub use orphans::Orphans;
 pub use refresh_due::{RefreshDue, RefreshDuePass};
+pub use reseal::Reseal;
 pub use trim_events::{TrimEvents, TrimEventsPass};
 pub use turns::{Budget, Swept};

@@ -39,6 +39,7 @@ mod pending;
 mod pkce;
 mod prove_pendings;
 mod prove_refreshes;
+mod prove_rotation;
 mod prove_small;
 mod prove_store;
 mod prove_sweeps;

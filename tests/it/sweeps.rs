@@ -3,6 +3,7 @@
 
 mod in_flight;
 mod reaping;
+mod resealing;
 mod turns;
 
 use redis::AsyncCommands;

@@ -35,6 +35,7 @@ use properties::{
     pkce,
     pkce::Taker::{PlainGetThenDel, PlainGetdel, Vestibule, VestibuleOnCluster},
     poison::{self, Sweep},
+    rotation::{self, Rotation},
     sweeps,
     sweeps::{Reaper, cycles},
     token_timing, tokens,
@@ -118,6 +119,7 @@ async fn prove(mut report: Report) -> bool {
         })
         .await;
     refreshes(&mut report, on).await;
+    rotations(&mut report, on).await;
     report
         .property("connections", "3 workers, 2 credentials, exhaustively", 3, |n, p| {
             model::two_credentials(n, p)
@@ -274,6 +276,26 @@ async fn refreshes(report: &mut Report, on: &TestServer) {
             poison::among_many(on, Sweep::EndsAtAnError, n, p).await.0
         })
         .await;
+}
+
+/// A key ring that is rotated under load.
+async fn rotations(report: &mut Report, on: &TestServer) {
+    report
+        .property("rotation", "a ring is rotated under load", 20, |n, p| {
+            rotation::under_load(on, Rotation::InOrder, n, p)
+        })
+        .await;
+    for (without, how) in [
+        ("the sweep before the end", Rotation::RetiredFirst),
+        ("opening before sealing", Rotation::SealsAtOnce),
+        ("the comparison", Rotation::WithoutLooking),
+    ] {
+        report
+            .guard("rotation", "a ring is rotated", without, 1, |n, p| {
+                rotation::under_load(on, how, n, p)
+            })
+            .await;
+    }
 }
 
 /// A server's clock can only be moved here.

@@ -10,7 +10,7 @@ use redis::{Cmd, Value, cmd, from_redis_value};
 use tokio::time::timeout;
 
 use super::{RedisStore, fault::Fault};
-use crate::store::StoreError;
+use crate::{metric, store::StoreError};
 
 /// Between two looks on the way of a verb.
 const EVERY: Duration = Duration::from_secs(60);
@@ -67,7 +67,7 @@ impl Eviction {
         };
         self.count(&found);
         let judged = judge(&found);
-        metrics::gauge!("vestibule_redis_evicts").set(f64::from(u8::from(judged.is_err())));
+        metric::REDIS_EVICTS.of(&[]).set(f64::from(u8::from(judged.is_err())));
         judged.map_err(|Fault { cause, fix, .. }| StoreError::Operator { verb: "ping", cause, fix })
     }
 
@@ -95,7 +95,7 @@ impl Eviction {
             // Fewer: another server, or its statistics were reset.
             before if before != NONE && now > before => {
                 let evicted = now - before;
-                metrics::counter!("vestibule_redis_evicted_keys_total").increment(evicted);
+                metric::REDIS_EVICTED_KEYS.of(&[]).increment(evicted);
                 tracing::error!(evicted, "REDIS HAS EVICTED KEYS: live records are lost");
             }
             _ => {}

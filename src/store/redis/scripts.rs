@@ -61,6 +61,7 @@ script!(HEADERS_MARK, "headers/mark", keys: 2, argv: 6);
 script!(HEADERS_REMOVE, "headers/remove", keys: 3, argv: 4);
 script!(HEADERS_WITHDRAW, "headers/withdraw", keys: 2, argv: 2);
 script!(HEADERS_RESTORE, "headers/restore", keys: 2, argv: 1);
+script!(HEADERS_RESEAL, "headers/reseal", keys: 2, argv: 5);
 script!(HEADERS_CLAIM, "headers/claim", keys: 2, argv: 3);
 script!(HEADERS_RELEASE, "headers/release", keys: 1, argv: 1);
 script!(TOKEN_MINT, "token/mint", keys: 4, argv: 7);
@@ -86,6 +87,7 @@ script!(CONNECTION_RENEW, "connection/renew", keys: 2, argv: 3);
 script!(CONNECTION_COMMIT, "connection/commit", keys: 5, argv: 14);
 script!(CONNECTION_FAIL, "connection/fail", keys: 5, argv: 11);
 script!(CONNECTION_RETRY, "connection/retry", keys: 4, argv: 3);
+script!(CONNECTION_RESEAL, "connection/reseal", keys: 2, argv: 5);
 script!(SWEEP_BEGIN, "sweep/begin", keys: 1, argv: 4);
 script!(SWEEP_END, "sweep/end", keys: 1, argv: 5);
 script!(EVENT_APPEND, "event/append", keys: 3, argv: 10);
@@ -97,7 +99,7 @@ script!(EVENT_TRIM, "event/trim", keys: 1, argv: 2);
 
 /// What these change is for good, and worth the replicas' word. The others keep order: what is undone
 /// of them costs a call, or a wait.
-const LASTING: [&str; 23] = [
+const LASTING: [&str; 25] = [
     "pkce/take",
     "pending/put",
     "pending/replace",
@@ -116,11 +118,13 @@ const LASTING: [&str; 23] = [
     "connection/withdraw",
     "connection/restore",
     "connection/reap",
+    "connection/reseal",
     "headers/upsert",
     "headers/remove",
     "headers/mark",
     "headers/withdraw",
     "headers/restore",
+    "headers/reseal",
 ];
 
 /// One script with its hash, which is made once.

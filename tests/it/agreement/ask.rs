@@ -6,7 +6,8 @@ use vestibule::{
     Digest,
     store::{
         Actor, Attempt, Begin, Begun, Claim, Commit, ConnectionId, CredentialRow, Fail, Kind,
-        NewCredential, NewRecord, RecordName, Shard, Store, StoreError, Take,
+        NewCredential, NewRecord, RecordName, SealedName, SealedPage, Shard, Store, StoreError,
+        Take,
     },
 };
 
@@ -160,10 +161,31 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
             outcome("retry", store.retry(&connection(*id), request(*by), Actor::Operator).await?)
         }
         Step::Sealed => {
-            let mut sealed = store.list_sealed(Shard::new(SHARD), 3, 100).await?;
+            let shard = Shard::new(SHARD);
+            let (mut sealed, mut skip) = (Vec::new(), 0);
+            loop {
+                let page = SealedPage { shard, not_by: 3, skip, limit: 1 };
+                let listed = store.list_sealed(page).await?;
+                if listed.is_empty() {
+                    break;
+                }
+                skip += 1;
+                sealed.extend(listed);
+            }
             sealed.sort();
-            let third = store.count_sealed(Shard::new(SHARD), 3).await?;
-            Answer::new("sealed").detail(format!("{third} {sealed:?}"))
+            let counts = store.count_sealed(shard).await?;
+            let all = counts.iter().filter(|(by, _)| *by != 3).map(|(_, count)| count).sum::<u64>();
+            assert_eq!(all, skip);
+            Answer::new("sealed").detail(format!("{counts:?} {sealed:?}"))
+        }
+        Step::Reseal { id, part, stale } => {
+            let of = connection(*id);
+            let name = match part {
+                0 => SealedName::Connection(of),
+                1 => SealedName::Sibling(of),
+                _ => SealedName::OlderSibling(of),
+            };
+            super::ask_headers::reseal(store, at, &name, *stale).await?
         }
         Step::Backlog => {
             let backlog = store.due_backlog().await?;

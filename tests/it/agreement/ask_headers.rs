@@ -6,8 +6,8 @@ use vestibule::{
     Digest,
     store::{
         BindingName, ClaimedFlow, Ending, Finish, HeadersId, HeadersMode, HeadersRow, MarkHeaders,
-        NewHeaders, NewPending, PendingId, PendingRow, PutPending, Reaped, Shard, Store,
-        StoreError, SubmittedFlow, UpsertedHeaders,
+        NewHeaders, NewPending, PendingId, PendingRow, PutPending, Reaped, Reseal, SealedName,
+        Shard, Store, StoreError, SubmittedFlow, UpsertedHeaders,
     },
 };
 
@@ -141,6 +141,9 @@ pub(super) async fn ask(
             let finished = store.finish_pending(finish).await?;
             Answer::new(format!("cancel flow {}", finished.as_str()))
         }
+        HeadersStep::Reseal { binding, of, stale } => {
+            reseal(store, at, &SealedName::Headers(id(binding, of)), stale).await?
+        }
         HeadersStep::Flow { binding, flow: of } => {
             let id = flow(binding, of);
             let told = store.read_outcome(id).await?;
@@ -190,6 +193,26 @@ async fn upsert(store: &dyn Store, at: usize, step: &HeadersStep) -> Result<Answ
         UpsertedHeaders::FlowEnded(how) => Answer::new("submit ended").detail(how.as_str()),
         other => Answer::new(format!("{word} {other:?}")),
     })
+}
+
+/// And again, as a retry does it.
+pub(super) async fn reseal(
+    store: &dyn Store,
+    at: usize,
+    name: &SealedName,
+    stale: bool,
+) -> Result<Answer, StoreError> {
+    let (was, new) = (store.read_sealed(name).await?, format!("sealed anew at {at}"));
+    let there = was.as_ref().map(|was| was.sealed.clone()).unwrap_or_default();
+    let before = text(&there);
+    let old = if stale { b"what was there before".to_vec() } else { there };
+    let sealed_by = u32::try_from(at).unwrap();
+    let (request, new) = (request(b'o', 0), new.as_bytes());
+    let reseal = Reseal { name, request, old: &old, new, sealed_by };
+    let resealed = store.reseal(reseal).await?;
+    assert_eq!(store.reseal(reseal).await?, resealed, "a retry");
+    let is = store.read_sealed(name).await?.map(|is| text(&is.sealed));
+    Ok(Answer::new(format!("reseal {resealed:?}")).detail(format!("{was:?} {before} {is:?}")))
 }
 
 fn known(answer: Answer, secret: String, row: &HeadersRow, store: &dyn Store) -> Answer {

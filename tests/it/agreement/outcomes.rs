@@ -1,7 +1,7 @@
 //! What must come up for a comparison to mean anything.
 
 /// What comes up in any run that is worth its name.
-pub(super) const OUTCOMES: [&str; 79] = [
+pub(super) const OUTCOMES: [&str; 82] = [
     "put Stored",
     "put Collision",
     "take taken",
@@ -43,6 +43,9 @@ pub(super) const OUTCOMES: [&str; 79] = [
     "fail Exhausted",
     "fail Stale",
     "fail Gone",
+    "reseal Resealed",
+    "reseal Changed",
+    "reseal Absent",
     "put_pending stored",
     "put_pending joined",
     "put_pending collision",

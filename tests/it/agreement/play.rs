@@ -134,6 +134,7 @@ impl Game<'_> {
             Step::Store { id, .. }
             | Step::Begin { id, .. }
             | Step::Renew { id, .. }
+            | Step::Reseal { id, .. }
             | Step::Retry { id, .. } => *id,
             Step::Commit { of, .. } | Step::Fail { of, .. } => self.decided(of, 0).id,
             Step::Pending(step) => return step.shown_by().into_iter().map(Step::Pending).collect(),

@@ -73,6 +73,12 @@ pub(super) enum Step {
         id: u8,
         request: u8,
     },
+    /// Seals a secret anew as it is read, or as it has never been.
+    Reseal {
+        id: u8,
+        part: u8,
+        stale: bool,
+    },
     Pending(PendingStep),
     Device(DeviceStep),
     Limit(LimitStep),

@@ -67,6 +67,12 @@ pub(super) enum HeadersStep {
         binding: u8,
         flow: u8,
     },
+    /// Seals headers anew as they are read, or as they have never been.
+    Reseal {
+        binding: u8,
+        of: u8,
+        stale: bool,
+    },
 }
 
 impl HeadersStep {
@@ -80,6 +86,7 @@ impl HeadersStep {
             Self::Upsert { binding, .. }
             | Self::Remove { binding, .. }
             | Self::Withdraw { binding, .. }
+            | Self::Reseal { binding, .. }
             | Self::Restore { binding, .. } => all(binding),
             Self::Mark { .. } => BINDINGS.map(|binding| Self::Get { binding }).collect(),
             Self::Initiate { binding, .. } => {
@@ -151,7 +158,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => initiate(BINDINGS),
         3 => claim(BINDINGS, REQUESTS),
         1 => release(BINDINGS, REQUESTS),
-        1 => cancel(BINDINGS, REQUESTS),
+        2 => cancel(BINDINGS, REQUESTS),
+        2 => (BINDINGS, REQUESTS, prop::bool::weighted(0.2)).prop_map(|(binding, of, stale)| {
+            Step::Headers(HeadersStep::Reseal { binding, of, stale })
+        }),
         3 => wait(),
         4 => (0..4_usize).prop_map(Step::Again),
     ]

@@ -18,6 +18,7 @@ pub(super) fn refresh_sequence() -> impl Strategy<Value = Vec<Step>> {
         2 => given_up(),
         2 => ended(),
         1 => store().prop_map(|store| vec![store]),
+        2 => reseal(Just(0)).prop_map(|reseal| vec![reseal, Step::Sealed]),
     ];
     (exists(0), collection::vec(story, 4..12)).prop_map(|(stored, stories)| {
         [stored].into_iter().chain(stories.into_iter().flatten()).take(MOST).collect()
@@ -79,6 +80,15 @@ fn ended() -> impl Strategy<Value = Vec<Step>> {
             vec![signed_in, soon, early, wait, late, again, commit, store]
         },
     )
+}
+
+/// Of what is held, and of what is not.
+pub(super) fn reseal(id: impl Strategy<Value = u8>) -> impl Strategy<Value = Step> {
+    (id, 0..3_u8, prop::bool::weighted(0.2)).prop_map(|(id, part, stale)| Step::Reseal {
+        id,
+        part,
+        stale,
+    })
 }
 
 /// A fail of the last attempt, as it was.

@@ -11,8 +11,9 @@ use vestibule::{
     store::{
         Actor, Attempt, Backlog, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow,
         EventKind, EventStore, Fail, FailOutcome, FailureKind, NewCredential, NewEvent, NewRecord,
-        Put, RecordName, Renewal, Retry, SealedRecord, SealedStore, Shard, Store, StoreError,
-        Stored, Subject, Take, memory::MemoryStore,
+        Put, RecordName, Renewal, Reseal, Resealed, Retry, SealedName, SealedPage, SealedRecord,
+        SealedSecret, SealedStore, Shard, Store, StoreError, Stored, Subject, Take,
+        memory::MemoryStore,
     },
 };
 
@@ -51,6 +52,8 @@ pub(super) enum Wrong {
     BeginForgetsTheLifetime,
     StoreForgetsTheRefreshTokensEnd,
     StoreForgetsTheKey,
+    ResealTakesThePlaceOfAnything,
+    ResealForgetsTheKey,
     CommitTellsItAgain,
     FailSaysSomebodyElseTried,
     Pending(WrongPending),
@@ -82,7 +85,7 @@ impl Wrong {
     ];
 
     /// Those that it takes overlapping or failing refreshes to find.
-    pub(super) const REFRESH: [Self; 9] = [
+    pub(super) const REFRESH: [Self; 11] = [
         Self::CommitForgetsTheSibling,
         Self::FailForgetsTheHorizon,
         Self::BeginForgetsTheJournal,
@@ -90,6 +93,8 @@ impl Wrong {
         Self::BeginForgetsTheLifetime,
         Self::StoreForgetsTheRefreshTokensEnd,
         Self::StoreForgetsTheKey,
+        Self::ResealTakesThePlaceOfAnything,
+        Self::ResealForgetsTheKey,
         Self::CommitTellsItAgain,
         Self::FailSaysSomebodyElseTried,
     ];
@@ -320,16 +325,28 @@ impl Store for WrongStore {
 
 #[async_trait::async_trait]
 impl SealedStore for WrongStore {
-    async fn list_sealed(
-        &self,
-        shard: Shard,
-        not_by: u32,
-        limit: u16,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
-        self.inner.list_sealed(shard, not_by, limit).await
+    async fn list_sealed(&self, page: SealedPage) -> Result<Vec<SealedRecord>, StoreError> {
+        self.inner.list_sealed(page).await
     }
 
-    async fn count_sealed(&self, shard: Shard, by: u32) -> Result<u64, StoreError> {
-        self.inner.count_sealed(shard, by).await
+    async fn count_sealed(&self, shard: Shard) -> Result<Vec<(u32, u64)>, StoreError> {
+        self.inner.count_sealed(shard).await
+    }
+
+    async fn read_sealed(&self, name: &SealedName) -> Result<Option<SealedSecret>, StoreError> {
+        self.inner.read_sealed(name).await
+    }
+
+    async fn reseal(&self, mut reseal: Reseal<'_>) -> Result<Resealed, StoreError> {
+        let there = self.inner.read_sealed(reseal.name).await?;
+        if self.how == Wrong::ResealTakesThePlaceOfAnything
+            && let Some(there) = &there
+        {
+            reseal.old = &there.sealed;
+        }
+        if self.how == Wrong::ResealForgetsTheKey {
+            reseal.sealed_by = 0;
+        }
+        self.inner.reseal(reseal).await
     }
 }

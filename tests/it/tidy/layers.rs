@@ -27,7 +27,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("event", &["foundation", "store", "http_client"]),
     // The edge: nothing below knows that there is HTTP.
     ("http", &["store", "pending", "token"]),
-    ("sweep", &["store", "pending", "token", "pkce", "headers", "connection", "event"]),
+    ("resealing", &["foundation", "store", "seal", "headers", "connection"]),
+    (
+        "sweep",
+        &["store", "pending", "token", "pkce", "headers", "connection", "event", "resealing"],
+    ),
     // What a host holds. The sweep stands beside it.
     (
         "vestibule",

@@ -32,6 +32,7 @@ pub mod pkce;
 pub mod poison;
 pub mod records;
 pub mod refusals;
+pub mod rotation;
 pub mod seal;
 pub mod store;
 pub mod sweeps;

@@ -8,8 +8,8 @@ use crate::{
     digest::Digest,
     store::{
         BindingName, GRACE, HeadersId, HeadersMode, HeadersStatus, MarkHeaders, MarkedHeaders,
-        Orphan, Reaped, RemovedHeaders, RestoredHeaders, SealedName, SealedRecord, Shard,
-        WithdrawnHeaders, retention_ms,
+        Orphan, Reaped, RemovedHeaders, Reseal, Resealed, RestoredHeaders, SealedName, SealedOf,
+        SealedRecord, SealedSecret, Shard, WithdrawnHeaders, retention_ms,
     },
 };
 
@@ -142,6 +142,29 @@ impl HeaderRecords {
         all.filter_map(|(id, record)| {
             Some(SealedRecord { name: SealedName::Headers(*id), by: record.sealed_by? })
         })
+    }
+
+    pub(in crate::store::memory) fn read_sealed(&self, id: HeadersId) -> Option<SealedSecret> {
+        let record = self.by_id.get(&id)?;
+        let (mode, identity, client) = (record.mode, record.identity, record.client);
+        let of = SealedOf::Headers { mode, identity, client };
+        Some(SealedSecret { of, sealed: record.secret.clone() })
+    }
+
+    pub(in crate::store::memory) fn reseal(
+        &mut self,
+        id: HeadersId,
+        reseal: &Reseal<'_>,
+    ) -> Resealed {
+        let Some(record) = self.by_id.get_mut(&id) else { return Resealed::Absent };
+        if !reseal.old.is_empty() && record.secret == reseal.old {
+            record.secret = reseal.new.to_vec();
+            record.sealed_by = Some(reseal.sealed_by);
+        }
+        if !reseal.new.is_empty() && record.secret == reseal.new {
+            return Resealed::Resealed;
+        }
+        Resealed::Changed
     }
 
     fn has_removed(&mut self, id: HeadersId, request: Digest, now: u64) -> bool {
