@@ -65,6 +65,9 @@ pub struct RunOptions {
     /// How many exchanges run at a time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: u16,
+    /// Start although secrets are sealed by keys that are not in the key ring: those are not refreshed
+    #[arg(long)]
+    pub allow_missing_keys: bool,
     /// Where /metrics, /healthz and /readyz are served; `off` for nowhere
     #[arg(long, default_value = "127.0.0.1:9464", value_name = "ADDR|off", value_parser = admin_address)]
     pub admin: Admin,
@@ -158,6 +161,16 @@ pub fn load_keys(connect: &Connect) -> anyhow::Result<Option<Keys>> {
     } else {
         Ok(None)
     }
+}
+
+/// The key file, if the keys come from one.
+///
+/// # Errors
+///
+/// If the configuration file cannot be read.
+pub fn keys_path(connect: &Connect) -> anyhow::Result<Option<PathBuf>> {
+    let file = ConfigFile::of(connect)?;
+    Ok(connect.keys.clone().or(file.keys_file))
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use crate::{
     config::{Admin, Connect, RunOptions, Settings},
     instance, logs,
     notify::Notifying,
+    reload::{Handles, Reloader},
     sweeper::Sweeper,
     sweeps::Sweeps,
 };
@@ -32,14 +33,16 @@ use crate::{
 ///
 /// # Errors
 ///
-/// What only an operator can mend: configuration, login, layout, keys. A Redis that is away is
-/// waited for.
+/// What only an operator can mend: configuration, login, layout, keys, a key that is in use and not in
+/// the ring. A Redis that is away is waited for.
 pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitCode> {
     logs::install(options.log);
     let settings = Settings::load(connect)?;
     let metrics = recorder()?;
     let stop = CancellationToken::new();
     let signals = Signals::watch(stop.clone())?;
+    // Heard from now on: one that comes while Redis is waited for ends nobody.
+    let hangups = signal(SignalKind::hangup())?;
 
     let readiness = Readiness::default();
     readiness.set(false);
@@ -65,7 +68,7 @@ pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitC
         }
     };
 
-    let sweeping = sweep(&options, settings, readiness, &stop);
+    let sweeping = sweep(connect, &options, settings, readiness, hangups, &stop);
     tokio::pin!(sweeping);
     let code = tokio::select! {
         result = &mut sweeping => result,
@@ -102,9 +105,11 @@ fn recorder() -> anyhow::Result<PrometheusHandle> {
 }
 
 async fn sweep(
+    connect: &Connect,
     options: &RunOptions,
     settings: Settings,
     readiness: Readiness,
+    hangups: Signal,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     metric::at_zero(
@@ -119,6 +124,7 @@ async fn sweep(
             None => return Ok(ExitCode::SUCCESS),
         }
     };
+    check_ring(&vestibule, options.allow_missing_keys).await?;
     let instance = options.instance.clone().unwrap_or_else(instance::fresh);
     let connectors = settings.registry.list().count();
     tracing::info!(instance, connectors, "sweeping");
@@ -133,9 +139,11 @@ async fn sweep(
     config.journal_window = settings.journal_window.unwrap_or(config.journal_window);
     config.horizon = settings.refresh_horizon.unwrap_or(config.horizon);
     let notifying = Notifying::new(&vestibule, settings.notify, &instance);
+    let connections = vestibule.connections(config);
+    let reloader = Reloader::new(connect, Handles { vestibule: vestibule.clone(), connections });
     let sweeper = Sweeper {
-        connections: vestibule.connections(config),
-        sweeps: Sweeps::new(&vestibule, settings.sweeps),
+        handles: reloader.handles(),
+        sweeps: Sweeps::new(&vestibule, settings.sweeps).reloaded_by(reloader.handles()),
         vestibule,
         sweep: RefreshDue { parallel: options.parallel.into(), ..RefreshDue::default() },
         interval: Duration::from_millis(options.interval_ms),
@@ -147,9 +155,26 @@ async fn sweep(
         let (swept, told) = (sweeper.once(stop).await, notifying.once(stop).await);
         return Ok(if swept && told { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    tokio::join!(sweeper.run(stop), notifying.run(stop));
+    tokio::join!(sweeper.run(stop), notifying.run(stop), reloader.run(hangups, stop));
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A key that was taken away too early is found here, not when its first secret does not open.
+async fn check_ring(vestibule: &Vestibule, allow_missing: bool) -> anyhow::Result<()> {
+    match vestibule.key_usage().await {
+        Ok(usage) => match usage.check() {
+            Ok(()) => {}
+            Err(error) if allow_missing => tracing::error!(%error, "started all the same"),
+            Err(error) => {
+                return Err(anyhow::Error::new(error).context(
+                    "not started (--allow-missing-keys starts all the same, and leaves them)",
+                ));
+            }
+        },
+        Err(error) => tracing::warn!(%error, "whether the key ring lacks a key is not known"),
+    }
+    Ok(())
 }
 
 /// Waits for a Redis that is away; `None` if told to stop meanwhile.

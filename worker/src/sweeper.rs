@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
@@ -11,7 +14,7 @@ use vestibule::{
     sweep::{RefreshDue, RefreshDuePass},
 };
 
-use crate::{admin::Readiness, measure, sweeps::Sweeps};
+use crate::{admin::Readiness, measure, reload::Handles, sweeps::Sweeps};
 
 /// How often the backlog is counted: it asks all shards.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -24,8 +27,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Drives the refresh-due sweep.
 pub struct Sweeper {
-    /// What is swept.
-    pub connections: Connections,
+    /// What is swept: each pass takes it anew.
+    pub handles: watch::Receiver<Handles>,
     /// For what a pass does not tell.
     pub vestibule: Vestibule,
     /// The budget of a pass.
@@ -43,7 +46,11 @@ impl Sweeper {
     pub async fn run(&self, stop: &CancellationToken) {
         // Side by side: a pass that hangs on a dying Redis must not hide that it does.
         tokio::join!(self.watch(stop), self.sweep(stop), self.replay(stop), self.sweeps.run(stop));
-        self.connections.drained().await;
+        self.connections().drained().await;
+    }
+
+    fn connections(&self) -> Connections {
+        self.handles.borrow().connections.clone()
     }
 
     /// Sees once to all that is due, whoever swept it last. Returns whether nothing is left of it.
@@ -58,7 +65,7 @@ impl Sweeper {
             }
         }
         is_whole &= self.sweeps.all_once(stop).await;
-        self.connections.drained().await;
+        self.connections().drained().await;
         is_whole && !stop.is_cancelled()
     }
 
@@ -106,7 +113,7 @@ impl Sweeper {
 
     async fn replay_once(&self) -> bool {
         let started = Instant::now();
-        let replayed = self.connections.replay_journal().await;
+        let replayed = self.connections().replay_journal().await;
         let replay = replayed.as_ref().copied().unwrap_or_default();
         let outcomes = [
             ("recovered", replay.recovered),
@@ -133,7 +140,7 @@ impl Sweeper {
 
     async fn pass(&self, stop: &CancellationToken) -> RefreshDuePass {
         let started = Instant::now();
-        let pass = self.sweep.pass(&self.connections, stop).await;
+        let pass = self.sweep.pass(&self.connections(), stop).await;
         let outcomes = [
             ("refreshed", pass.refreshed),
             ("failed", pass.failed),

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
-    sweep::{Budget, Expired, Orphans, Swept},
+    sweep::{Budget, Expired, Orphans, Reseal, Swept},
     token::{Scope, Scopes, TempTokens},
 };
 
 use crate::{
     config::SweepSettings,
     measure,
+    reload::Handles,
+    sealed::SealedGauges,
     sweeper::{jittered, pause},
 };
 
@@ -22,6 +24,9 @@ const SOON: Duration = Duration::from_secs(30);
 /// The first passes of workers that started together are spread over two fifths of it.
 const AT_START: Duration = Duration::from_secs(5);
 
+/// How often it is counted what each key has sealed, if nothing is sealed anew here.
+const COUNT_EVERY: Duration = Duration::from_secs(300);
+
 /// The sweeps that are driven here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Sweep {
@@ -29,11 +34,13 @@ pub enum Sweep {
     Orphans,
     /// Takes expired tokens off their indexes
     Expired,
+    /// Seals anew what another key than the first of the ring has sealed
+    Reseal,
 }
 
 impl Sweep {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Orphans, Self::Expired];
+    pub const ALL: [Self; 3] = [Self::Orphans, Self::Expired, Self::Reseal];
 
     /// Its word, in metrics, logs and on the command line.
     #[must_use]
@@ -41,6 +48,7 @@ impl Sweep {
         match self {
             Self::Orphans => "orphans",
             Self::Expired => "expired",
+            Self::Reseal => "reseal",
         }
     }
 }
@@ -51,6 +59,9 @@ pub struct Sweeps {
     vestibule: Vestibule,
     tokens: TempTokens,
     settings: SweepSettings,
+    /// The ring of the moment, where it may become another.
+    reloaded: Option<watch::Receiver<Handles>>,
+    sealed: SealedGauges,
 }
 
 impl Sweeps {
@@ -64,13 +75,32 @@ impl Sweeps {
                 tracing::warn!(%error, "the tokens of a scope are not swept");
             }
         }
-        Self { vestibule: vestibule.clone(), tokens: vestibule.temp_tokens(scopes), settings }
+        Self {
+            vestibule: vestibule.clone(),
+            tokens: vestibule.temp_tokens(scopes),
+            settings,
+            reloaded: None,
+            sealed: SealedGauges::default(),
+        }
+    }
+
+    /// Each pass takes the ring of the moment from there.
+    #[must_use]
+    pub fn reloaded_by(self, handles: watch::Receiver<Handles>) -> Self {
+        Self { reloaded: Some(handles), ..self }
+    }
+
+    fn vestibule(&self) -> Vestibule {
+        match &self.reloaded {
+            Some(handles) => handles.borrow().vestibule.clone(),
+            None => self.vestibule.clone(),
+        }
     }
 
     /// Sweeps until `stop`. A pass that fails is followed by the next.
     pub async fn run(&self, stop: &CancellationToken) {
-        let [orphans, expired] = Sweep::ALL.map(|sweep| self.repeat(sweep, stop));
-        tokio::join!(orphans, expired);
+        let [orphans, expired, reseal] = Sweep::ALL.map(|sweep| self.repeat(sweep, stop));
+        tokio::join!(orphans, expired, reseal);
     }
 
     /// One pass, as the command line asks for it: whatever others have done a moment ago.
@@ -99,9 +129,13 @@ impl Sweeps {
         let every = match sweep {
             Sweep::Orphans => self.settings.orphans_every,
             Sweep::Expired => self.settings.expired_every,
+            Sweep::Reseal => self.settings.reseal_every,
         };
         if every.is_zero() || self.is_off(sweep) {
             tracing::info!(sweep = sweep.as_str(), "this sweep is switched off");
+            if sweep == Sweep::Reseal {
+                self.only_count(stop).await;
+            }
             return;
         }
         measure::cadence(sweep.as_str(), every);
@@ -113,24 +147,43 @@ impl Sweeps {
         };
         // A fifth more or less, less four fifths.
         pause(jittered(AT_START).saturating_sub(AT_START.mul_f64(0.8)), stop).await;
+        let mut reloaded = self.reloaded.clone().filter(|_| sweep == Sweep::Reseal);
+        let mut not_within = budget.not_within;
         while !stop.is_cancelled() {
-            let swept = self.pass(sweep, budget, stop).await;
+            let swept = self.pass(sweep, Budget { not_within, ..budget }, stop).await;
             let next = if swept.unfinished { SOON.min(every) } else { every };
-            pause(jittered(next), stop).await;
+            not_within = budget.not_within;
+            tokio::select! {
+                () = pause(jittered(next), stop) => {}
+                // With another ring there is something to do, whenever it was done last.
+                () = changed(&mut reloaded) => not_within = Duration::ZERO,
+            }
+        }
+    }
+
+    async fn only_count(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            self.sealed.count(&self.vestibule()).await;
+            pause(jittered(COUNT_EVERY), stop).await;
         }
     }
 
     async fn pass(&self, sweep: Sweep, budget: Budget, stop: &CancellationToken) -> Swept {
-        let started = Instant::now();
+        let (started, vestibule) = (Instant::now(), self.vestibule());
         let name = sweep.as_str();
         let swept = match sweep {
             Sweep::Orphans => {
                 let retention = self.settings.orphan_retention;
-                Orphans { retention, budget }.pass(&self.vestibule, stop).await
+                Orphans { retention, budget }.pass(&vestibule, stop).await
             }
             Sweep::Expired => {
                 let expired = Expired { budget, ..Expired::new(self.tokens.clone()) };
-                expired.pass(&self.vestibule, stop).await
+                expired.pass(&vestibule, stop).await
+            }
+            Sweep::Reseal => {
+                let swept = Reseal { budget }.pass(&vestibule, stop).await;
+                self.sealed.count(&vestibule).await;
+                swept
             }
         };
         let outcomes = [
@@ -149,4 +202,14 @@ impl Sweeps {
         }
         swept
     }
+}
+
+/// When the ring becomes another; never, if it cannot.
+async fn changed(reloaded: &mut Option<watch::Receiver<Handles>>) {
+    if let Some(handles) = reloaded
+        && handles.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }

@@ -81,6 +81,7 @@ fn settings(options: &RunOptions, context: &Context<'_>) -> Vec<Setting> {
         ("instance", None, text(&options.instance), "worker-<process id>"),
         ("interval_ms", None, options.interval_ms.to_string(), "1000"),
         ("parallel", None, options.parallel.to_string(), "16"),
+        ("allow_missing_keys", None, options.allow_missing_keys.to_string(), "false"),
         ("admin", None, admin, "127.0.0.1:9464"),
         ("grace_s", None, options.grace_s.to_string(), "25"),
         ("log", None, log, "plain"),

@@ -60,7 +60,7 @@ pub enum Command {
     Retry(subject::Id),
     /// End a connector's pause, once its cause is mended
     Resume(resume::Options),
-    /// What is known of the key ring
+    /// What is known of the key ring, and its rotation
     #[command(subcommand)]
     Keys(keys::What),
     /// Look for what is wrong, and say how to mend it
@@ -129,7 +129,7 @@ pub async fn run(command: Command, context: &Context<'_>) -> ExitCode {
         Command::Refresh(id) => refresh::run(&id, context).await,
         Command::Retry(id) => retry::run(&id, context).await,
         Command::Resume(options) => resume::run(&options, context).await,
-        Command::Keys(keys::What::Status) => keys::status(context).await,
+        Command::Keys(what) => keys::run(&what, context).await,
         Command::Doctor(options) => doctor::run(&options, context).await,
         Command::Acl(options) => acl::run(&options, context),
         Command::Config(config::What::Check(options)) => config::check(&options, context),

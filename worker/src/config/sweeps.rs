@@ -13,6 +13,8 @@ pub struct SweepSettings {
     pub orphan_retention: Duration,
     /// Between two rounds of the sweep of what has expired. Default a minute.
     pub expired_every: Duration,
+    /// Between two rounds of the sweep of what an older key has sealed. Default five minutes.
+    pub reseal_every: Duration,
     /// What one pass sees to at the most. Default 10,000.
     pub limit: u64,
 }
@@ -30,6 +32,7 @@ pub(super) struct SweepsTable {
     orphans_every_s: Option<i64>,
     orphan_retention_days: Option<i64>,
     expired_every_s: Option<i64>,
+    reseal_every_s: Option<i64>,
     limit: Option<std::num::NonZeroU32>,
 }
 
@@ -44,6 +47,7 @@ impl SweepsTable {
             orphans_every: times(self.orphans_every_s, 24 * 3600, 1),
             orphan_retention: times(self.orphan_retention_days, 30, 24 * 3600),
             expired_every: times(self.expired_every_s, 60, 1),
+            reseal_every: times(self.reseal_every_s, 300, 1),
             limit: self.limit.map_or(10_000, |limit| limit.get().into()),
         }
     }
@@ -64,6 +68,7 @@ mod tests {
         assert_eq!(settings.orphans_every, Duration::from_secs(86_400));
         assert_eq!(settings.orphan_retention, Duration::from_secs(30 * 86_400));
         assert_eq!(settings.expired_every, Duration::from_secs(60));
+        assert_eq!(settings.reseal_every, Duration::from_secs(300));
     }
 
     /// H-10, T-9: zero and below switch off that sweep alone; longer than time is for ever.

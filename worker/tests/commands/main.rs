@@ -14,6 +14,7 @@ mod doing;
 mod golden;
 mod hostile;
 mod looking;
+mod rotating;
 mod scene;
 #[allow(
     dead_code,

@@ -45,7 +45,8 @@ impl Role {
         match self {
             Self::Library => true,
             Self::Worker => {
-                let is_of_sweeps = ["headers/remove", "token/trim"].contains(&script)
+                let is_of_sweeps = ["headers/remove", "headers/reseal", "token/trim"]
+                    .contains(&script)
                     || ["connection/", "event/", "limit/", "sweep/"]
                         .iter()
                         .any(|it| script.starts_with(it));
@@ -83,7 +84,7 @@ const PLAIN: &[(&str, &[Role])] = {
         // Of the handshake, and of verbs.
         ("evalsha", &[L, W]),
         ("get", &[L, W, I]),
-        ("hget", &[L, W, I]),
+        ("hget", &[L, W]),
         ("hmget", &[L, W, I]),
         ("info", &[L, W, I]),
         ("pttl", &[L, I]),

@@ -175,9 +175,10 @@ fn sealing(unknown: Option<&[(String, u64)]>) -> Finding {
             "which keys the records ask for was not compared",
             "give the key file with --keys",
         ),
-        Some([]) => {
-            Finding::ok("sealing", "the ring has every key that a sample of records asks for")
-        }
+        Some([]) => Finding::ok(
+            "sealing",
+            "the ring has every key that secrets, and a sample of other records, ask for",
+        ),
         Some(unknown) => {
             let told: Vec<_> =
                 unknown.iter().map(|(id, n)| format!("{id} ({n} records)")).collect();

@@ -77,10 +77,17 @@ async fn look(
         Some(user) => inspector.lacks(&Rights::of(role, &prefix), user).await?,
         None => None,
     };
-    let usage = allowed(keys::usage(inspector).await)?;
-    let unknown_keys = keys.zip(usage.as_ref()).map(|(keys, usage)| {
-        keys::unknown(usage, keys).map(|(id, count)| (id.to_owned(), count)).collect()
-    });
+    let (unknown_keys, may_walk) = match keys {
+        Some(keys) => {
+            let used = allowed(keys::usage(inspector, keys, keys::SAMPLE).await)?;
+            let unknown = used.as_ref().map(|used| {
+                let unknown = used.unknown().into_iter();
+                unknown.map(|(id, count)| (id.to_string(), count)).collect()
+            });
+            (unknown, used.is_some())
+        }
+        None => (None, true),
+    };
     let due = allowed(inspector.due(1).await)?;
     let overdue_ms = due.as_ref().filter(|due| due.overdue > 0).and_then(|due| {
         let first = due.rows.first()?;
@@ -94,7 +101,7 @@ async fn look(
         user,
         lacks,
         unknown_keys,
-        may_walk: usage.is_some(),
+        may_walk,
         overdue: due.map(|due| due.overdue),
         overdue_ms,
         paused: paused.map(|it| (it.slug, it.reason.unwrap_or_default())).collect(),
