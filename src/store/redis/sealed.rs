@@ -168,7 +168,7 @@ impl Count {
             command
         };
         Some(match self.at {
-            Some(score) if self.asked % 2 == 0 => count(score),
+            Some(score) if self.asked.is_multiple_of(2) => count(score),
             at => {
                 let from = at.map_or_else(|| "-inf".to_owned(), |score| format!("({score}"));
                 let mut command = cmd("ZRANGEBYSCORE");
@@ -180,7 +180,7 @@ impl Count {
     }
 
     pub(super) fn answer(&mut self, value: Value) -> Result<(), StoreError> {
-        if self.asked % 2 == 1 {
+        if !self.asked.is_multiple_of(2) {
             let found: Vec<Scored> = read(COUNT, value)?;
             self.is_over = found.is_empty();
             self.at = found.first().map(|(_, score)| *score);

@@ -10,8 +10,9 @@ use vestibule::{
         Actor, Attempt, Begin, BeginTurn, Begun, By, Claim, Commit, CommitOutcome, ConnectionId,
         DeletedConnection, EndTurn, Fail, FailOutcome, FailureKind, Handed, Kind, NewConnection,
         NewCredential, NewRecord, Orphan, OrphanPage, Put, ReapConnection, Reaped, RecordName,
-        Renewal, RestoredConnection, Retry, Revoke, RevokedConnection, Shard, Store, StoreError,
-        Stored, SweepName, Take, Turn, TurnEnd, WithdrawConnection, WithdrawnConnection,
+        Renewal, Reseal, Resealed, RestoredConnection, Retry, Revoke, RevokedConnection,
+        SealedName, SealedPage, Shard, Store, StoreError, Stored, SweepName, Take, Turn, TurnEnd,
+        WithdrawConnection, WithdrawnConnection,
     },
 };
 
@@ -240,6 +241,13 @@ async fn every_verb_of_a_sweep(store: &dyn Store, mut between: impl AsyncFnMut()
     between().await;
     let id = &due(store).await;
     let (request, owner) = (request(), owner_of(id));
+    let name = &SealedName::Connection(id.clone());
+    between().await;
+    let page = SealedPage { shard: id.shard(), not_by: 2, skip: 0, limit: 100 };
+    assert!(store.list_sealed(page).await.unwrap().iter().any(|it| it.name == *name));
+    between().await;
+    assert!(store.count_sealed(id.shard()).await.unwrap().iter().any(|(by, _)| *by == 1));
+    reseal(store, name, &mut between).await;
     between().await;
     let withdraw = WithdrawConnection { id, request, owner, reason: "lost" };
     let withdrawn = store.withdraw_connection(withdraw.clone()).await.unwrap();
@@ -268,6 +276,16 @@ async fn every_verb_of_a_sweep(store: &dyn Store, mut between: impl AsyncFnMut()
     between().await;
     let end = EndTurn { sweep, shard, request, cursor: None, found: 1, done: 1 };
     assert_eq!(store.end_turn(end).await.unwrap(), TurnEnd::Ended);
+}
+
+/// Whatever is sealed under a name.
+async fn reseal(store: &dyn Store, name: &SealedName, between: &mut impl AsyncFnMut()) {
+    between().await;
+    let found = store.read_sealed(name).await.unwrap().unwrap();
+    let (old, new) = (&*found.sealed, NEW_SECRET);
+    between().await;
+    let reseal = Reseal { name, request: request(), old, new, sealed_by: 2 };
+    assert_eq!(store.reseal(reseal).await.unwrap(), Resealed::Resealed);
 }
 
 /// The owner of a connection that [`connection`] made, as far as its shard goes.

@@ -195,7 +195,8 @@ async fn what_does_not_open_keeps_its_key() {
     scene.no_key_in(&format!("{said:?}"));
 }
 
-/// a worker whose ring lacks a key that is in use does not start, and says how many secrets need it.
+/// a worker whose ring lacks a key that is in use does not start, and says how many secrets need it;
+/// so does `doctor`.
 #[tokio::test]
 async fn a_worker_without_a_key_in_use_does_not_start() {
     let scene = Scene::shared().await;
@@ -207,6 +208,8 @@ async fn a_worker_without_a_key_in_use_does_not_start() {
     let (code, log) = end(scene.running("off").spawn().unwrap()).await;
     assert!(code == Some(1) && log.contains(&old) && log.contains("4 secrets"), "{log}");
     scene.no_key_in(&log);
+    let said = scene.run(&["doctor"]).await;
+    assert!(said.code == 1 && said.out.contains(&format!("{old} (4 records)")), "{said:?}");
 
     let port = free_port();
     let mut command = scene.running(&format!("127.0.0.1:{port}"));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use vestibule::store::{
     BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersStatus, MarkHeaders, NewHeaders,
-    NewPending, PendingId, PutPending, Reaped, RemovedHeaders, RestoredHeaders, Shard, Store,
-    SubmittedFlow, UpsertedHeaders, WithdrawnHeaders,
+    NewPending, PendingId, PutPending, Reaped, RemovedHeaders, RestoredHeaders, SealedName, Shard,
+    Store, SubmittedFlow, UpsertedHeaders, WithdrawnHeaders,
 };
 
 use super::{BODY, LEASE, SECRET, request};
@@ -55,6 +55,7 @@ pub(super) async fn every_verb(store: &dyn Store, between: &mut impl AsyncFnMut(
     let page = store.list_headers(shard, digest, None, 10).await.unwrap();
     assert_eq!(page.rows.len(), 1);
     between().await;
+    super::reseal(store, &SealedName::Headers(id), between).await;
     let mark = MarkHeaders {
         shard,
         client: digest,
