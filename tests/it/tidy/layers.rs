@@ -32,10 +32,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "sweep",
         &["store", "pending", "token", "pkce", "headers", "connection", "event", "resealing"],
     ),
+    ("builder", &["store", "seal"]),
     // What a host holds. The sweep stands beside it.
     (
         "vestibule",
         &[
+            "builder",
             "foundation",
             "keys",
             "operator",

@@ -11,6 +11,7 @@ use vestibule::{
     event::{
         Actor, Delivery, DeliveryConfig, EventKind, Filter, LogNotifier, OutboxGroup, Subject,
     },
+    inspect::Inspector,
     pending::{Completion, Namespace, Pendings, PendingsConfig, Spec, Waited},
     store::{
         EventStore, NewEvent, Shard,
@@ -242,6 +243,8 @@ async fn the_roles_can_do_what_they_must() {
     for (id, _) in ids.named() {
         assert_eq!(scene.look(&["why", &id]).await.code, 0, "{id}");
     }
+    let config = RedisConfig::new(&scene.redis).unwrap().with_prefix(&*scene.prefix).unwrap();
+    assert!(Inspector::new(config).sealed_secret(&ids.active).await.unwrap().is_some());
     assert_eq!(scene.run(&["ls", "connections", "--owner", CANARY]).await.code, 0);
     for role in ROLES {
         let user = format!("vestibule-{role}");

@@ -84,7 +84,7 @@ const PLAIN: &[(&str, &[Role])] = {
         // Of the handshake, and of verbs.
         ("evalsha", &[L, W]),
         ("get", &[L, W, I]),
-        ("hget", &[L, W]),
+        ("hget", &[L, W, I]),
         ("hmget", &[L, W, I]),
         ("info", &[L, W, I]),
         ("pttl", &[L, I]),
