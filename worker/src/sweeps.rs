@@ -211,5 +211,5 @@ async fn changed(reloaded: &mut Option<watch::Receiver<Handles>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

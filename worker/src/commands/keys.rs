@@ -50,10 +50,7 @@ async fn status(context: &Context<'_>) -> anyhow::Result<Shown> {
     let keys = context.keys()?.context("no keys: give the key file with --keys")?;
     // Without a Redis there is still the file to tell of.
     let asked = context.connect.redis.is_some() || context.connect.config.is_some();
-    let used = match asked {
-        true => Some(usage(&context.inspector()?, &keys, SAMPLE).await?),
-        false => None,
-    };
+    let used = if asked { Some(usage(&context.inspector()?, &keys, SAMPLE).await?) } else { None };
     let mut rows: Vec<[String; 4]> = Vec::new();
     let mut ring = Vec::new();
     for (at, id) in keys.ring.key_ids().enumerate() {

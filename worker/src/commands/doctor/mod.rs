@@ -79,12 +79,12 @@ async fn look(
     };
     let (unknown_keys, may_walk) = match keys {
         Some(keys) => {
-            let used = allowed(keys::usage(inspector, keys, keys::SAMPLE).await)?;
-            let unknown = used.as_ref().map(|used| {
-                let unknown = used.unknown().into_iter();
+            let asked_for = allowed(keys::usage(inspector, keys, keys::SAMPLE).await)?;
+            let unknown = asked_for.as_ref().map(|asked_for| {
+                let unknown = asked_for.unknown().into_iter();
                 unknown.map(|(id, count)| (id.to_string(), count)).collect()
             });
-            (unknown, used.is_some())
+            (unknown, asked_for.is_some())
         }
         None => (None, true),
     };
