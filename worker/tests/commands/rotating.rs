@@ -239,12 +239,19 @@ async fn a_running_worker_takes_another_ring() {
     until(port, &sealed(&new, 6)).await;
     until(port, "vestibule_reloads_total{outcome=\"reloaded\"} 2").await;
 
-    // A file that is none; then one without the key that is in use; then a connector that is none.
+    // A file that is none, one of another database, one without the key that is in use; then a connector
+    // that is none.
     let good = fs::read_to_string(scene.path("keys.toml")).unwrap();
     let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
     let without = good.lines().filter(|line| !line.contains(&new)).collect::<Vec<_>>().join("\n");
     let nonsense = config.replace("slug = \"demo\"", "slug = \"demo\"\nnonsense = \"hunter2\"");
-    let bad = [("keys.toml", "ring = 5"), ("keys.toml", &*without), ("vestibule.toml", &*nonsense)];
+    let other = Keys::generate_toml();
+    let bad = [
+        ("keys.toml", "ring = 5"),
+        ("keys.toml", &**other),
+        ("keys.toml", &*without),
+        ("vestibule.toml", &*nonsense),
+    ];
     for (failed, (name, text)) in bad.iter().enumerate() {
         fs::write(scene.path(name), text).unwrap();
         signal(&child, "HUP");
@@ -272,10 +279,10 @@ async fn a_running_worker_takes_another_ring() {
         lines.iter().filter(of).cloned().collect::<Vec<_>>()
     };
     let refused = said("not reloaded");
-    for (line, tells) in refused.iter().zip(["line 1", "6 secrets", "nonsense"]) {
+    for (line, tells) in refused.iter().zip(["line 1", "naming_key", "6 secrets", "nonsense"]) {
         assert!(line["error"].as_str().unwrap().contains(tells), "{line}");
     }
-    assert_eq!((refused.len(), said("sweeping").len()), (3, 1), "one process, to the end");
+    assert_eq!((refused.len(), said("sweeping").len()), (4, 1), "one process, to the end");
     assert_eq!(said("reloaded the key ring").last().unwrap()["connectors"], 2);
     scene.no_key_in(&log);
     assert!(!log.contains("hunter2") && scene.all_open(&ids).await);
