@@ -30,9 +30,12 @@ const CLASSES: &[&str] =
     &["not_executed", "resource", "operator", "ambiguous", "unconfirmed", "corrupt"];
 
 const CONNECTOR: Label = Label { name: "connector", values: Values::Connectors };
+const KEY: Label = Label { name: "key", values: Values::Keys };
 const NOTIFIER: Label = Label { name: "notifier", values: Values::Notifiers };
-const SWEEP: Label =
-    Label::words("sweep", &[&["refresh_due", "orphans", "expired", "trim_events", "journal"]]);
+const SWEEP: Label = Label::words(
+    "sweep",
+    &[&["refresh_due", "orphans", "expired", "reseal", "trim_events", "journal"]],
+);
 const EVENTS: &[&str] = &[
     "connect_started",
     "connect_completed",
@@ -229,4 +232,13 @@ list! {
 
     /// Events that a receiver has yet to be told. All workers say the same: take the maximum.
     OUTBOX_LAG: Gauge = "vestibule_outbox_lag" Count Worker [NOTIFIER];
+
+    /// Secrets by the key that has sealed them: an old key's is 0 before it is retired, and `unknown` is
+    /// what does not open here. All workers say the same: take the maximum.
+    SEALED_RECORDS: Gauge = "vestibule_sealed_records" Count Worker [KEY];
+
+    /// How often the key ring and the connectors were read again: `reloaded`, or `failed` and left as
+    /// they were.
+    RELOADS: Counter = "vestibule_reloads_total" Count Worker
+        [Label::words("outcome", &[&["reloaded", "failed"]])];
 }

@@ -83,6 +83,8 @@ pub enum Values {
     Connectors,
     /// The name of a receiver of events.
     Notifiers,
+    /// The id of a sealing key that is or was in the ring; `unknown` for all others together.
+    Keys,
 }
 
 impl Kind {
@@ -123,7 +125,7 @@ impl Label {
     fn all(&self) -> impl Iterator<Item = &'static str> + Clone {
         let words = match self.values {
             Values::Words(words) => words,
-            Values::Connectors | Values::Notifiers => &[],
+            Values::Connectors | Values::Notifiers | Values::Keys => &[],
         };
         words.iter().copied().flatten().copied()
     }

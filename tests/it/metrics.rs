@@ -112,6 +112,7 @@ fn told(label: &Label) -> String {
     let values = match (label.values(), label.closed()) {
         (Values::Connectors, _) => "a connector's slug".to_owned(),
         (Values::Notifiers, _) => "a receiver's name".to_owned(),
+        (Values::Keys, _) => "a key's id".to_owned(),
         (_, words) => words.unwrap().join(", "),
     };
     format!("**{}**: {values}", label.name())

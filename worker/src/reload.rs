@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use tokio::{signal::unix::Signal, sync::watch};
 use tokio_util::sync::CancellationToken;
-use vestibule::{Vestibule, connection::Connections};
+use vestibule::{Vestibule, connection::Connections, metric};
 
 use crate::config::{Connect, Settings};
 
@@ -54,7 +54,7 @@ impl Reloader {
                     "failed"
                 }
             };
-            metrics::counter!("vestibule_reloads_total", "outcome" => outcome).increment(1);
+            metric::RELOADS.of(&[outcome]).increment(1);
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::time::timeout;
-use vestibule::{Vestibule, seal::KeyId};
+use vestibule::{Vestibule, metric, seal::KeyId};
 
 /// It asks all shards; one that hangs must not hold up a sweep.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -52,5 +52,5 @@ impl SealedGauges {
 
 fn gauge(key: String, count: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge of records may round")]
-    metrics::gauge!("vestibule_sealed_records", "key" => key).set(count as f64);
+    metric::SEALED_RECORDS.named(key, &[]).set(count as f64);
 }

@@ -96,7 +96,7 @@ impl Sample {
             match (label.values(), label.closed()) {
                 (_, Some(words)) => !words.contains(&value),
                 // As the registry and the configuration have them.
-                (Values::Connectors | Values::Notifiers, _) => {
+                (Values::Connectors | Values::Notifiers | Values::Keys, _) => {
                     let fits =
                         |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
                     value.is_empty() || value.len() > 32 || !value.bytes().all(fits)
