@@ -71,7 +71,7 @@ impl Replica {
     /// Reads what it says, and keeps none of it, for as long as that is waited for.
     pub(super) async fn unheard(&mut self) {
         while let Ok(Some(_)) = self.events.next_line().await {}
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     pub(super) async fn stop(self) {
