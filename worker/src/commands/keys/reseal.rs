@@ -45,8 +45,8 @@ pub(super) async fn run(context: &Context<'_>) -> anyhow::Result<Shown> {
     let mut text = format!("{done} secrets sealed anew by key {primary}");
     if behind > 0 {
         text = format!(
-            "{text}; {behind} are not: what does not open is named in the log of the sweep \
-             (`RUST_LOG=warn`, or a worker's), and keeps its key in use"
+            "{text}; {behind} are not: what does not open keeps its key in use, and `sweep reseal` \
+             names it"
         );
     }
     if errors > 0 {
