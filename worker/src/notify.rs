@@ -66,7 +66,8 @@ impl Notifying {
                 let pass = delivery.pass(stop).await;
                 tracing::debug!(notifier = %group, ?pass, "delivery pass");
                 if pass.delivered == 0 {
-                    is_whole &= pass.refused + pass.given_up == 0;
+                    is_whole &=
+                        pass.refused + pass.given_up + pass.errors == 0 && pass.away.is_none();
                     break;
                 }
             }

@@ -1,4 +1,5 @@
 //! `vestibule-worker demo --json`: what a reader of the README runs first does what it promises.
+#![allow(clippy::unwrap_used, reason = "test code: a panic is a failed test")]
 
 use std::{
     process::{Command, Stdio},
