@@ -1,35 +1,50 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`.
+//! The admin port: `/metrics`, `/healthz`, `/readyz`, and the [status page](crate::status).
+//!
+//! The page alone wants the token: probes have none, and what the metrics say is of a closed set
+//! that names connectors and nobody else.
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Context;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 use vestibule::metric;
 
 /// Whether the worker does its duty: Redis answers, and it is not stopping.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<Mutex<(bool, Instant)>>);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new((false, Instant::now()))))
+    }
+}
 
 impl Readiness {
     /// Says so.
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.0 != ready {
+            *told = (ready, Instant::now());
+        }
         metric::WORKER_READY.of(&[]).set(if ready { 1.0 } else { 0.0 });
     }
 
     /// What was said last.
     #[must_use]
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.told().0
+    }
+
+    /// What was said last, and since when that holds.
+    #[must_use]
+    pub fn told(&self) -> (bool, Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,13 +70,15 @@ pub async fn serve(
     listener: TcpListener,
     metrics: PrometheusHandle,
     readiness: Readiness,
+    page: Router,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let routes = Router::new()
         .route("/metrics", get(render))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .with_state((metrics, readiness));
+        .with_state((metrics, readiness))
+        .merge(page);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Flags come first, then the environment, then the TOML file. The file alone holds connectors.
 
+mod admin;
 mod connectors;
 mod file_text;
 mod notify;
@@ -14,8 +15,11 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use vestibule::{Keys, connection::Registry, store::redis::RedisConfig};
 
-use self::{connectors::ConnectorEntry, notify::NotifyEntry, sweeps::SweepsTable};
+use self::{
+    admin::AdminTable, connectors::ConnectorEntry, notify::NotifyEntry, sweeps::SweepsTable,
+};
 pub use self::{
+    admin::{AdminError, AdminSettings, AdminToken},
     file_text::FileText,
     notify::{NotifySettings, Receiver},
     sweeps::SweepSettings,
@@ -68,9 +72,13 @@ pub struct RunOptions {
     /// Start although secrets are sealed by keys that are not in the key ring: those are not refreshed
     #[arg(long)]
     pub allow_missing_keys: bool,
-    /// Where /metrics, /healthz and /readyz are served; `off` for nowhere
+    /// Where the status page, /metrics, /healthz and /readyz are served; `off` for nowhere. What
+    /// other machines can reach wants a token
     #[arg(long, default_value = "127.0.0.1:9464", value_name = "ADDR|off", value_parser = admin_address)]
     pub admin: Admin,
+    /// The file with the token of the status page; also `admin.token_file` in the config file
+    #[arg(long, env = "VESTIBULE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// Seconds that a graceful stop may take
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub grace_s: u64,
@@ -183,6 +191,8 @@ struct ConfigFile {
     journal_dir: Option<PathBuf>,
     journal_window_s: Option<u64>,
     refresh_horizon_s: Option<u64>,
+    #[serde(default)]
+    admin: AdminTable,
     #[serde(default)]
     sweeps: SweepsTable,
     #[serde(default)]

@@ -17,6 +17,7 @@ pub mod provider;
 pub mod reload;
 pub mod run;
 pub mod sealed;
+pub mod status;
 pub mod sweep;
 pub mod sweeper;
 pub mod sweeps;

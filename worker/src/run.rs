@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
     connection::{ConnectionsConfig, HttpExchange, journal::DirectoryJournal},
+    inspect::{Inspector, Names, Watch},
     metric::{self, Kind},
     store::{Class, redis::RedisConfig},
     sweep::RefreshDue,
@@ -19,12 +20,13 @@ use vestibule::{
 
 use crate::{
     admin::{self, Readiness},
-    config::{Admin, Connect, RunOptions, Settings},
+    config::{AdminSettings, Connect, RunOptions, Settings},
     instance, logs,
     notify::Notifying,
     reload::{Handles, Reloader},
-    sweeper::Sweeper,
-    sweeps::Sweeps,
+    status::{self, About, Access, Status},
+    sweeper::{LastPass, Sweeper},
+    sweeps::{Sweep, Sweeps},
 };
 
 /// Runs until SIGTERM or SIGINT, or once. Exit code 0 after a graceful stop, or if all that was due is
@@ -35,9 +37,11 @@ use crate::{
 ///
 /// What only an operator can mend: configuration, login, layout, keys, a key that is in use and not in
 /// the ring. A Redis that is away is waited for.
-pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitCode> {
+pub async fn run(connect: &Connect, mut options: RunOptions) -> anyhow::Result<ExitCode> {
     logs::install(options.log);
+    options.instance.get_or_insert_with(instance::fresh);
     let settings = Settings::load(connect)?;
+    let admin = AdminSettings::load(connect, &options)?;
     let metrics = recorder()?;
     let stop = CancellationToken::new();
     let signals = Signals::watch(stop.clone())?;
@@ -48,12 +52,16 @@ pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitC
     readiness.set(false);
     // The admin port outlives the sweeper: a stopping worker is alive and not ready.
     let ended = CancellationToken::new();
-    let port = match options.admin {
-        _ if options.once => None,
-        Admin::Off => None,
-        Admin::At(address) => {
+    let last_pass = LastPass::default();
+    let port = match admin.address {
+        None => None,
+        Some(address) => {
             let listener = admin::bind(address).await?;
-            let serving = admin::serve(listener, metrics.clone(), readiness.clone(), ended.clone());
+            let access = admin.token.map_or(Access::ThisMachine, Access::Token);
+            let status = status(&options, &settings, readiness.clone(), last_pass.clone());
+            let page = status::routes(Arc::new(status), access);
+            let serving =
+                admin::serve(listener, metrics.clone(), readiness.clone(), page, ended.clone());
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the admin port lives beside the sweeper"
@@ -68,7 +76,7 @@ pub async fn run(connect: &Connect, options: RunOptions) -> anyhow::Result<ExitC
         }
     };
 
-    let sweeping = sweep(connect, &options, settings, readiness, hangups, &stop);
+    let sweeping = sweep(connect, &options, settings, (readiness, last_pass), hangups, &stop);
     tokio::pin!(sweeping);
     let code = tokio::select! {
         result = &mut sweeping => result,
@@ -104,11 +112,33 @@ fn recorder() -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
+/// What the page looks at: through a connection of its own, once somebody asks.
+fn status(
+    options: &RunOptions,
+    settings: &Settings,
+    readiness: Readiness,
+    last_pass: LastPass,
+) -> Status {
+    let about = About {
+        instance: options.instance.clone().unwrap_or_default(),
+        cadences: vec![
+            ("refresh_due", Duration::from_millis(options.interval_ms)),
+            ("orphans", Sweep::Orphans.every(&settings.sweeps)),
+            ("expired", Sweep::Expired.every(&settings.sweeps)),
+            ("reseal", Sweep::Reseal.every(&settings.sweeps)),
+        ],
+    };
+    let slugs = settings.registry.list().map(|connector| connector.slug.clone()).collect();
+    let names = Names::new(settings.keys.naming.clone());
+    let watch = Watch::new(Inspector::new(settings.redis.clone())).with_connectors(names, slugs);
+    Status::new(watch, about, readiness, last_pass)
+}
+
 async fn sweep(
     connect: &Connect,
     options: &RunOptions,
     settings: Settings,
-    readiness: Readiness,
+    (readiness, last_pass): (Readiness, LastPass),
     hangups: Signal,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
@@ -125,7 +155,7 @@ async fn sweep(
         }
     };
     check_ring(&vestibule, options.allow_missing_keys).await?;
-    let instance = options.instance.clone().unwrap_or_else(instance::fresh);
+    let instance = options.instance.clone().unwrap_or_default();
     let connectors = settings.registry.list().count();
     tracing::info!(instance, connectors, "sweeping");
     if connectors == 0 {
@@ -148,6 +178,7 @@ async fn sweep(
         sweep: RefreshDue { parallel: options.parallel.into(), ..RefreshDue::default() },
         interval: Duration::from_millis(options.interval_ms),
         readiness,
+        last_pass,
     };
     if options.once {
         // Once before: from then on what happens is kept for receivers that are new.

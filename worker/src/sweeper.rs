@@ -1,6 +1,9 @@
 //! The loop around a sweep: it outlives errors, and keeps the passes of a fleet apart.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -39,6 +42,37 @@ pub struct Sweeper {
     pub sweeps: Sweeps,
     /// Told every second.
     pub readiness: Readiness,
+    /// Told after every pass.
+    pub last_pass: LastPass,
+}
+
+/// What came of a pass, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Passed {
+    /// How many were claimed.
+    pub claimed: usize,
+    /// How many of them have a new credential.
+    pub refreshed: usize,
+    /// How many failed.
+    pub failed: usize,
+}
+
+/// The last pass of the refresh-due sweep in this process, and when it ended.
+#[derive(Debug, Clone, Default)]
+pub struct LastPass(Arc<Mutex<Option<(Passed, Instant)>>>);
+
+impl LastPass {
+    fn set(&self, pass: &RefreshDuePass) {
+        let RefreshDuePass { claimed, refreshed, failed, .. } = *pass;
+        let passed = (Passed { claimed, refreshed, failed }, Instant::now());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed);
+    }
+
+    /// `None` before the first.
+    #[must_use]
+    pub fn get(&self) -> Option<(Passed, Instant)> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Sweeper {
@@ -141,6 +175,7 @@ impl Sweeper {
     async fn pass(&self, stop: &CancellationToken) -> RefreshDuePass {
         let started = Instant::now();
         let pass = self.sweep.pass(&self.connections(), stop).await;
+        self.last_pass.set(&pass);
         let outcomes = [
             ("refreshed", pass.refreshed),
             ("failed", pass.failed),

@@ -51,6 +51,17 @@ impl Sweep {
             Self::Reseal => "reseal",
         }
     }
+
+    /// Between two rounds of it; zero if it is switched off.
+    #[must_use]
+    pub fn every(self, settings: &SweepSettings) -> Duration {
+        match self {
+            Self::Orphans if settings.orphan_retention.is_zero() => Duration::ZERO,
+            Self::Orphans => settings.orphans_every,
+            Self::Expired => settings.expired_every,
+            Self::Reseal => settings.reseal_every,
+        }
+    }
 }
 
 /// Drives the sweeps that are not of what is due.
@@ -126,12 +137,8 @@ impl Sweeps {
     }
 
     async fn repeat(&self, sweep: Sweep, stop: &CancellationToken) {
-        let every = match sweep {
-            Sweep::Orphans => self.settings.orphans_every,
-            Sweep::Expired => self.settings.expired_every,
-            Sweep::Reseal => self.settings.reseal_every,
-        };
-        if every.is_zero() || self.is_off(sweep) {
+        let every = sweep.every(&self.settings);
+        if every.is_zero() {
             tracing::info!(sweep = sweep.as_str(), "this sweep is switched off");
             if sweep == Sweep::Reseal {
                 self.only_count(stop).await;

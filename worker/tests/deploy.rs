@@ -60,7 +60,7 @@ fn is_read(name: &str) -> bool {
         .get_arguments()
         .chain(run.get_arguments())
         .any(|arg| arg.get_env().is_some_and(|env| env == name));
-    by_flag || name == "VESTIBULE_KEYS"
+    by_flag || ["VESTIBULE_KEYS", "VESTIBULE_ADMIN_TOKEN"].contains(&name)
 }
 
 fn seconds(text: &str) -> u64 {
@@ -80,6 +80,8 @@ fn the_sidecar_starts_probes_and_stops_in_time() {
     let Admin::At(admin) = options.admin else { panic!("the probes need the admin port") };
     assert!(admin.ip().is_unspecified(), "the kubelet does not come over the loopback");
     assert_eq!(worker["ports"][0]["containerPort"], admin.port());
+    let has_token = |it: &Value| it["name"] == "VESTIBULE_ADMIN_TOKEN";
+    assert!(worker["env"].as_array().unwrap().iter().any(has_token), "it would not start");
     let patience = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
     assert!(patience > options.grace_s, "killed before its own grace is over");
     for (probe, path) in
@@ -131,6 +133,8 @@ fn compose_starts_two_workers_on_a_redis_that_evicts_nothing() {
         let worker = &file["services"][name];
         let options = run_options(&strings(&worker["command"]));
         assert!(matches!(options.admin, Admin::At(_)));
+        let has_token = worker["environment"]["VESTIBULE_ADMIN_TOKEN"].is_string();
+        assert!(has_token, "it would not start");
         assert!(seconds(worker["stop_grace_period"].as_str().unwrap()) > options.grace_s);
         for variable in worker["environment"].as_object().unwrap().keys() {
             assert!(is_read(variable), "nobody reads {variable}");

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Code, Context, Shown, shown::table};
-use crate::config::{FileText, RunOptions, Settings};
+use crate::config::{AdminSettings, FileText, RunOptions, Settings};
 
 /// What of the configuration.
 #[derive(Debug, Subcommand)]
@@ -47,7 +47,9 @@ pub(super) fn check(options: &RunOptions, context: &Context<'_>) -> anyhow::Resu
     for (name, value) in file.others() {
         rows.push(Row { from: format!("`{name}` in the file"), name, value });
     }
-    let fault = Settings::load(&context.connect).err().map(|error| format!("{error:#}"));
+    let fault = Settings::load(&context.connect).err();
+    let fault = fault.or_else(|| AdminSettings::load(&context.connect, options).err());
+    let fault = fault.map(|error| format!("{error:#}"));
     let told = rows.iter().map(|row| [row.name.clone(), row.value.clone(), row.from.clone()]);
     let mut text = table(["setting", "value", "from"], told);
     text = match &fault {
@@ -83,6 +85,7 @@ fn settings(options: &RunOptions, context: &Context<'_>) -> Vec<Setting> {
         ("parallel", None, options.parallel.to_string(), "16"),
         ("allow_missing_keys", None, options.allow_missing_keys.to_string(), "false"),
         ("admin", None, admin, "127.0.0.1:9464"),
+        ("admin_token_file", None, path(&options.admin_token_file), "none: for this machine alone"),
         ("grace_s", None, options.grace_s.to_string(), "25"),
         ("log", None, log, "plain"),
     ]

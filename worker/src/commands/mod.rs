@@ -8,7 +8,7 @@ mod acl;
 mod cancel;
 mod completions;
 mod config;
-mod doctor;
+pub(crate) mod doctor;
 mod key;
 mod keys;
 mod ls;
@@ -21,7 +21,7 @@ mod shown;
 mod story;
 mod subject;
 mod waiters;
-mod when;
+pub(crate) mod when;
 mod why;
 
 use std::process::ExitCode;

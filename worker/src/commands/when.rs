@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// `37 min`. Rounded down, and never more exact than anybody wants to know.
-pub(super) fn long(ms: u64) -> String {
+pub(crate) fn long(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
         0 => "less than 1 s".to_owned(),
@@ -17,7 +17,7 @@ pub(super) fn long(ms: u64) -> String {
 }
 
 /// `in 37 min`, or `5 s ago`.
-pub(super) fn relative(at_ms: u64, now_ms: u64) -> String {
+pub(crate) fn relative(at_ms: u64, now_ms: u64) -> String {
     if at_ms > now_ms {
         format!("in {}", long(at_ms - now_ms))
     } else {
@@ -26,12 +26,12 @@ pub(super) fn relative(at_ms: u64, now_ms: u64) -> String {
 }
 
 /// The same, or a dash.
-pub(super) fn maybe(at_ms: Option<u64>, now_ms: u64) -> String {
+pub(crate) fn maybe(at_ms: Option<u64>, now_ms: u64) -> String {
     at_ms.map_or_else(|| "–".to_owned(), |at_ms| relative(at_ms, now_ms))
 }
 
 /// `2026-11-21T15:04:05.123Z`, or what cannot be a time as the number that it is.
-pub(super) fn utc(at_ms: u64) -> String {
+pub(crate) fn utc(at_ms: u64) -> String {
     let at = Duration::from_millis(at_ms);
     let time = OffsetDateTime::UNIX_EPOCH
         .checked_add(time::Duration::try_from(at).unwrap_or(time::Duration::MAX));

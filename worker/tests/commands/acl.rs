@@ -11,7 +11,7 @@ use vestibule::{
     event::{
         Actor, Delivery, DeliveryConfig, EventKind, Filter, LogNotifier, OutboxGroup, Subject,
     },
-    inspect::Inspector,
+    inspect::{Inspector, Watch},
     pending::{Completion, Namespace, Pendings, PendingsConfig, Spec, Waited},
     store::{
         EventStore, NewEvent, Shard,
@@ -139,6 +139,17 @@ async fn confirm(scene: &Scene) {
     pendings.create(&Namespace::default(), &Spec::new("form", Form)).await.unwrap();
 }
 
+/// What the status page and `events --follow` look at.
+async fn look(scene: &Scene) {
+    let config = RedisConfig::new(&scene.redis).unwrap().with_prefix(&*scene.prefix).unwrap();
+    let inspector = Inspector::new(config);
+    let (events, mut seen) = inspector.events(None, 0, 10).await.unwrap();
+    assert!(!events.is_empty());
+    assert!(inspector.news(None, &mut seen).await.unwrap().is_empty());
+    let snapshot = Watch::new(inspector).look().await.unwrap();
+    assert!(snapshot.refused.is_empty(), "{:?}", snapshot.refused);
+}
+
 /// What happens is told, listed and forgotten.
 async fn tell(scene: &Scene) {
     let config = RedisConfig::new(&scene.redis).unwrap().with_prefix(&*scene.prefix).unwrap();
@@ -261,6 +272,8 @@ async fn the_roles_can_do_what_they_must() {
     assert!(listed["rows"].as_array().unwrap().len() >= 7, "node by node: {listed}");
     let said = scene.run(&["doctor"]).await;
     assert!(said.code == 1 && said.out.contains("lacks what the worker needs"), "{said:?}");
+    look(&scene).await;
+    assert_eq!(refusals(&mut raw).await, "");
     expect_exact(&mut raw, "inspector").await;
     let changed = scene.run(&["cancel", &ids.waited.to_string()]).await;
     assert!(changed.code == 1 && changed.err.contains("NOPERM"), "{changed:?}");

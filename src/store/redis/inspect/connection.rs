@@ -40,6 +40,7 @@ const FIELDS: [&str; 26] = [
     "updated_at",
 ];
 
+const VERB: &str = "connection";
 /// As `begin` judges it.
 const LONGEST_LEASE_MS: u64 = 60_000;
 
@@ -103,15 +104,29 @@ impl Inspector {
         id: &ConnectionId,
         now_ms: u64,
     ) -> Result<Option<ConnectionView>, StoreError> {
-        const VERB: &str = "connection";
+        let Some(mut row) = self.connection_line(id, now_ms).await? else { return Ok(None) };
+        let mut length = cmd("HSTRLEN");
+        length.arg(&row.key).arg("secret");
+        let mut score = cmd("ZSCORE");
+        score.arg(self.keys.due(id.shard())).arg(id.as_str());
+        let length = self.unless_damaged(VERB, &length).await?.unwrap_or(Value::Nil);
+        let score = self.unless_damaged(VERB, &score).await?.unwrap_or(Value::Nil);
+        let score = from_redis_value::<Option<f64>>(score).ok().flatten();
+        row.has_secret = from_redis_value::<u64>(length).unwrap_or(0) > 0;
+        row.due_at_ms = score.map(whole);
+        Ok(Some(row))
+    }
+
+    /// Without the secret's length and the place on the index: for who knows those, in one trip and
+    /// with a worker's rights.
+    pub(super) async fn connection_line(
+        &self,
+        id: &ConnectionId,
+        now_ms: u64,
+    ) -> Result<Option<ConnectionView>, StoreError> {
         let key = self.keys.connection(id);
         let mut fields = cmd("HMGET");
         fields.arg(&key).arg(&FIELDS).arg("deleted_at");
-        let mut length = cmd("HSTRLEN");
-        length.arg(&key).arg("secret");
-        let mut score = cmd("ZSCORE");
-        score.arg(self.keys.due(id.shard())).arg(id.as_str());
-
         let row = ConnectionView { id: id.to_string(), key: key.clone(), ..Default::default() };
         let damaged = || Ok(Some(ConnectionView { status: "damaged".to_owned(), ..row.clone() }));
         let Some(found) = self.unless_damaged(VERB, &fields).await? else { return damaged() };
@@ -122,13 +137,7 @@ impl Inspector {
         if fields.is_empty() {
             return Ok(None);
         }
-        let length = self.unless_damaged(VERB, &length).await?.unwrap_or(Value::Nil);
-        let score = self.unless_damaged(VERB, &score).await?.unwrap_or(Value::Nil);
-        let score = from_redis_value::<Option<f64>>(score).ok().flatten();
-        let mut row = filled(row, &Fields(fields), now_ms);
-        row.has_secret = from_redis_value::<u64>(length).unwrap_or(0) > 0;
-        row.due_at_ms = score.map(whole);
-        Ok(Some(row))
+        Ok(Some(filled(row, &Fields(fields), now_ms)))
     }
 }
 

@@ -80,7 +80,7 @@ impl Inspector {
     }
 }
 
-fn is_slug(text: &str) -> bool {
+pub(super) fn is_slug(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=32).contains(&text.len()) && text.bytes().all(fits)
 }

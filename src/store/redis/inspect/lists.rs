@@ -97,7 +97,11 @@ impl Inspector {
         self.poll_at(id, now_ms).await
     }
 
-    async fn poll_at(&self, id: PendingId, now_ms: u64) -> Result<Option<PollView>, StoreError> {
+    pub(super) async fn poll_at(
+        &self,
+        id: PendingId,
+        now_ms: u64,
+    ) -> Result<Option<PollView>, StoreError> {
         let key = self.keys.lease(id);
         let mut command = cmd("HMGET");
         command.arg(&key).arg(&POLL);
@@ -124,6 +128,14 @@ impl Inspector {
     /// Who waits for a pending, as far as is known: a thousand at the most.
     pub async fn waiters(&self, id: PendingId) -> Result<Page<WaiterView>, StoreError> {
         let now_ms = self.now_ms().await?;
+        Ok(Page { rows: self.waiters_at(id, now_ms).await?, next: None, now_ms })
+    }
+
+    pub(super) async fn waiters_at(
+        &self,
+        id: PendingId,
+        now_ms: u64,
+    ) -> Result<Vec<WaiterView>, StoreError> {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(self.keys.waiters(id)).arg(now_ms).arg("+inf");
         command.arg("WITHSCORES").arg("LIMIT").arg(0).arg(1000);
@@ -132,6 +144,6 @@ impl Inspector {
         let rows = found.into_iter();
         let rows =
             rows.map(|(by, until)| WaiterView { by: printable(&by), until_ms: whole(until) });
-        Ok(Page { rows: rows.collect(), next: None, now_ms })
+        Ok(rows.collect())
     }
 }

@@ -10,6 +10,7 @@
 
 mod connection;
 mod connectors;
+mod events;
 mod facts;
 mod lists;
 mod names;
@@ -19,6 +20,7 @@ mod reader;
 mod rights;
 mod rows;
 mod sealed;
+mod snapshot;
 
 use std::{fmt, str::FromStr};
 
@@ -27,12 +29,17 @@ use redis::{cmd, from_redis_value};
 
 use self::reader::Reader;
 pub use self::{
+    events::Seen,
     facts::{Facts, NodeFacts, Where},
     names::Names,
     rights::{Rights, Role},
     rows::{
-        ConnectionView, ConnectorView, Due, DueView, Lease, OneShotView, OutcomeView, Page,
-        PollView, Undecided, WaiterView,
+        ConnectionView, ConnectorView, Due, DueView, EventView, Lease, OneShotView, OutcomeView,
+        Page, PollView, Undecided, WaiterView,
+    },
+    snapshot::{
+        Capped, Census, DueLine, LeaseLine, OrphanLine, Snapshot, SweepLine, Trouble, WaitLine,
+        Walk, Watch,
     },
 };
 use super::{Keyspace, RedisConfig, reply};

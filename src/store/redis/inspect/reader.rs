@@ -1,10 +1,10 @@
 //! How the inspector reads: one connection of its own, opened when it is needed, and by node where
 //! a walk over all keys needs each.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redis::{
-    Cmd, RedisResult, Value,
+    Cmd, Pipeline, RedisResult, Value,
     aio::ConnectionLike,
     cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
     cmd, from_redis_value,
@@ -33,6 +33,24 @@ pub(super) struct Node {
     pub(super) port: u16,
 }
 
+/// What became of one command of several.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Said(Value),
+    /// This user may not ask.
+    Refused,
+    /// The key is of another type than its name says.
+    Damaged,
+}
+
+/// What is sent: a command to one node, of a Cluster, for a single server is the one there is; or
+/// several to the same slot.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    One(Option<&'a Node>, &'a Cmd),
+    All(&'a Pipeline),
+}
+
 pub(super) struct Reader {
     config: RedisConfig,
     link: Mutex<Option<Link>>,
@@ -47,18 +65,45 @@ impl Reader {
         self.ask_node(verb, None, command).await
     }
 
-    /// Twice, if the connection that was held turns out to be dead.
     pub(super) async fn ask_node(
         &self,
         verb: &'static str,
         node: Option<&Node>,
         command: &Cmd,
     ) -> Result<Value, StoreError> {
+        let mut answers = self.twice(verb, Asked::One(node, command)).await?;
+        Ok(answers.pop().unwrap_or(Value::Nil))
+    }
+
+    /// Several commands to one slot, in one trip: an answer for each. One that is refused, or of a
+    /// damaged key, does not spoil the others.
+    pub(super) async fn ask_all(
+        &self,
+        verb: &'static str,
+        commands: &Pipeline,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let answers = self.twice(verb, Asked::All(commands)).await?.into_iter().map(|value| {
+            let fault = match value.extract_error() {
+                Ok(value) => return Ok(Answer::Said(value)),
+                Err(error) => Fault::of(&error),
+            };
+            match fault.class {
+                Class::Operator => Ok(Answer::Refused),
+                Class::Corrupt => Ok(Answer::Damaged),
+                // Of a server that is loading, say: what it does not say is not nothing.
+                _ => Err(fault.before_the_verb().verdict(verb, false, Duration::ZERO)),
+            }
+        });
+        answers.collect()
+    }
+
+    /// Twice, if the connection that was held turns out to be dead.
+    async fn twice(&self, verb: &'static str, asked: Asked<'_>) -> Result<Vec<Value>, StoreError> {
         let started = Instant::now();
         let mut tries = 2;
         loop {
             tries -= 1;
-            let fault = match self.once(node, command).await {
+            let fault = match self.once(asked).await {
                 Ok(value) => return Ok(value),
                 Err(fault) => fault,
             };
@@ -72,11 +117,11 @@ impl Reader {
         }
     }
 
-    async fn once(&self, node: Option<&Node>, command: &Cmd) -> Result<Value, Fault> {
+    async fn once(&self, asked: Asked<'_>) -> Result<Vec<Value>, Fault> {
         let mut link = self.link().await?;
         let longest = self.config.timeouts.overall;
-        match timeout(longest, send(&mut link, node, command)).await {
-            Ok(Ok(value)) => value.extract_error().map_err(|error| Fault::of(&error)),
+        match timeout(longest, asked.send(&mut link)).await {
+            Ok(Ok(answers)) => Ok(answers),
             Ok(Err(error)) => Err(Fault::of(&error)),
             Err(_) => Err(Fault::ambiguous("no reply in time")),
         }
@@ -169,13 +214,21 @@ impl std::fmt::Debug for Reader {
     }
 }
 
-/// Sends a command to one node, of a Cluster; a single server is the one there is.
-async fn send(link: &mut Link, node: Option<&Node>, command: &Cmd) -> RedisResult<Value> {
-    match (link, node) {
-        (Link::Cluster(link), Some(Node { host, port })) => {
-            let node = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
-            link.route_command(command.clone(), RoutingInfo::SingleNode(node)).await
+impl Asked<'_> {
+    async fn send(self, link: &mut Link) -> RedisResult<Vec<Value>> {
+        match (self, link) {
+            (Asked::All(commands), link) => {
+                link.req_packed_commands(commands, 0, commands.len()).await
+            }
+            (Asked::One(Some(Node { host, port }), command), Link::Cluster(link)) => {
+                let node = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
+                let routing = RoutingInfo::SingleNode(node);
+                let answer = link.route_command(command.clone(), routing).await?;
+                Ok(vec![answer.extract_error()?])
+            }
+            (Asked::One(_, command), link) => {
+                Ok(vec![link.req_packed_command(command).await?.extract_error()?])
+            }
         }
-        (link, _) => link.req_packed_command(command).await,
     }
 }

@@ -216,3 +216,29 @@ pub struct WaiterView {
     /// Until when that is known; it is told again while somebody waits.
     pub until_ms: u64,
 }
+
+/// Something that happened, as its history tells it.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct EventView {
+    /// Its name, as `c3-1763697824123-0`.
+    pub id: String,
+    /// When.
+    pub at_ms: u64,
+    /// What: `needs_reauth`, say; `damaged` for what is no event.
+    pub kind: String,
+    /// To what kind of thing: `connection`, `headers`, `connector`, `state`.
+    pub subject: String,
+    /// To which of them.
+    pub subject_id: String,
+    /// The slug of the connector, or the name of the client.
+    pub name: String,
+    /// The beginning of the digest of the owner; empty if there is none.
+    pub owner: String,
+    /// By whom.
+    pub actor: String,
+    /// The host of the provider; empty if there is none.
+    pub host: String,
+    /// More, as `word=value` pairs.
+    pub detail: String,
+}

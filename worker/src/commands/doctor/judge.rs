@@ -35,6 +35,13 @@ const CLOCK_MS: u64 = 2_000;
 /// What is overdue for so long, no worker takes.
 const OVERDUE_MS: u64 = 5 * 60_000;
 
+/// What the servers alone tell.
+pub(crate) fn of_facts(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = facts.nodes.iter().flat_map(node).collect();
+    findings.extend([tls(facts), clock(facts.clock_ahead_ms)]);
+    findings
+}
+
 /// All findings, also those that are well.
 pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
     let mut findings: Vec<Finding> = seen.facts.nodes.iter().flat_map(node).collect();

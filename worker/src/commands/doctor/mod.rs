@@ -12,9 +12,10 @@ use vestibule::{
     store::{Class, StoreError, redis::Prefix},
 };
 
-use self::{
+use self::judge::{Seen, judge};
+pub(crate) use self::{
     finding::{Finding, Level},
-    judge::{Seen, judge},
+    judge::of_facts,
 };
 use super::{Code, Context, Shown, acl::Which, keys};
 

@@ -1,0 +1,145 @@
+//! What happened, as the histories tell it.
+
+use std::collections::HashMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use redis::{Cmd, Value, cmd, from_redis_value};
+
+use super::{AT_ONCE, EventView, Inspector, connection::Fields, printable::printable};
+use crate::store::{EventId, Shard, StoreError};
+
+/// The fields of an entry.
+const FIELDS: [&str; 8] = ["type", "kind", "id", "name", "actor", "host", "at", "detail"];
+/// Of an owner's digest: enough to see who is the same, and not enough to look him up by.
+const OWNER: usize = 8;
+
+/// How far the histories were read: what comes after is news.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    since_ms: u64,
+    last: HashMap<Shard, (u64, u64)>,
+}
+
+impl Seen {
+    fn note(&mut self, id: EventId) {
+        let last = self.last.entry(id.shard).or_default();
+        *last = (*last).max((id.ms, id.seq));
+    }
+
+    /// What comes behind this is news, and so is what a shard without any events gets.
+    fn mark(&self, shard: Shard) -> String {
+        let before = (self.since_ms.saturating_sub(1), u64::MAX);
+        let (ms, seq) = self.last.get(&shard).copied().unwrap_or(before);
+        format!("({ms}-{seq}")
+    }
+}
+
+impl Inspector {
+    /// The newest events, the oldest of them first: up to `limit` (1 to 1000) that are not older
+    /// than `since_ms`, of one shard or of all; with how far that was read, for [`news`](Self::news).
+    ///
+    /// One short read a shard, not atomic. An entry that is no event is shown as far as it goes.
+    pub async fn events(
+        &self,
+        shard: Option<Shard>,
+        since_ms: u64,
+        limit: u16,
+    ) -> Result<(Vec<EventView>, Seen), StoreError> {
+        let limit = limit.clamp(1, 1000);
+        let mut seen = Seen { since_ms, ..Seen::default() };
+        let read = async |shard: Shard| {
+            let command = newest(&self.keys.history(shard), since_ms, limit);
+            self.read_events(shard, &command).await
+        };
+        let shards: Vec<Shard> = shard.map_or_else(|| Shard::all().collect(), |one| vec![one]);
+        let mut events = Vec::new();
+        let mut pages = stream::iter(shards).map(read).buffered(AT_ONCE);
+        while let Some(page) = pages.try_next().await? {
+            for (id, event) in page {
+                seen.note(id);
+                events.push((id, event));
+            }
+        }
+        events.sort_by_key(|(id, _)| *id);
+        let over = events.len().saturating_sub(limit.into());
+        Ok((events.into_iter().skip(over).map(|(_, event)| event).collect(), seen))
+    }
+
+    /// What came since, the oldest first, and moves `seen` on: a thousand of a shard at the most,
+    /// the others come with the next call. A history that went, with a Redis that lost it, is begun
+    /// anew.
+    pub async fn news(
+        &self,
+        shard: Option<Shard>,
+        seen: &mut Seen,
+    ) -> Result<Vec<EventView>, StoreError> {
+        let mark = &*seen;
+        let read = async |shard: Shard| {
+            let mut command = cmd("XRANGE");
+            command.arg(self.keys.history(shard)).arg(mark.mark(shard)).arg("+");
+            command.arg("COUNT").arg(1000);
+            self.read_events(shard, &command).await
+        };
+        let shards: Vec<Shard> = shard.map_or_else(|| Shard::all().collect(), |one| vec![one]);
+        let pages: Vec<_> = stream::iter(shards).map(read).buffered(AT_ONCE).try_collect().await?;
+        let mut events: Vec<_> = pages.into_iter().flatten().collect();
+        events.sort_by_key(|(id, _)| *id);
+        for (id, _) in &events {
+            seen.note(*id);
+        }
+        Ok(events.into_iter().map(|(_, event)| event).collect())
+    }
+
+    async fn read_events(
+        &self,
+        shard: Shard,
+        command: &Cmd,
+    ) -> Result<Vec<(EventId, EventView)>, StoreError> {
+        let found = self.unless_damaged("events", command).await?.unwrap_or(Value::Nil);
+        Ok(events(shard, found))
+    }
+}
+
+/// Asks for the newest entries of a history.
+pub(super) fn newest(history: &str, since_ms: u64, limit: u16) -> Cmd {
+    let mut command = cmd("XREVRANGE");
+    command.arg(history).arg("+").arg(since_ms).arg("COUNT").arg(limit);
+    command
+}
+
+/// The entries of such an answer.
+pub(super) fn events(shard: Shard, answer: Value) -> Vec<(EventId, EventView)> {
+    let found: Vec<(String, Vec<Vec<u8>>)> = from_redis_value(answer).unwrap_or_default();
+    let entry = |(at, fields): (String, Vec<Vec<u8>>)| {
+        let (ms, seq) = at.split_once('-')?;
+        let id = EventId { ms: ms.parse().ok()?, seq: seq.parse().ok()?, shard };
+        Some((id, view(id, &fields)))
+    };
+    found.into_iter().filter_map(entry).collect()
+}
+
+fn view(id: EventId, fields: &[Vec<u8>]) -> EventView {
+    let mut named = HashMap::new();
+    let mut owner = String::new();
+    for pair in fields.chunks_exact(2) {
+        if let Some(name) = FIELDS.into_iter().find(|name| name.as_bytes() == pair[0]) {
+            named.insert(name, pair[1].clone());
+        } else if pair[0] == b"owner" {
+            owner = printable(&pair[1]);
+        }
+    }
+    let fields = Fields(named);
+    let text = |name| fields.text(name).unwrap_or_default();
+    EventView {
+        id: id.to_string(),
+        at_ms: fields.number("at").unwrap_or(id.ms),
+        kind: fields.text("type").unwrap_or_else(|| "damaged".to_owned()),
+        subject: text("kind"),
+        subject_id: text("id"),
+        name: text("name"),
+        owner: owner.chars().take(OWNER).collect(),
+        actor: text("actor"),
+        host: text("host"),
+        detail: text("detail"),
+    }
+}

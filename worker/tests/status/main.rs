@@ -1,0 +1,31 @@
+//! The status page as a person meets it: its rules by HTTP, its looks in a real browser.
+#![allow(
+    clippy::pedantic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: a panic is a failed test"
+)]
+
+mod browser;
+mod http;
+mod looks;
+#[allow(dead_code, reason = "shared with the tests of the commands")]
+#[path = "../commands/scene.rs"]
+mod scene;
+mod served;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the library's tests, which use all of it"
+)]
+#[path = "../../../tests/it/support"]
+mod support {
+    pub mod ageing;
+    #[cfg(target_os = "linux")]
+    pub mod clock;
+    pub mod process;
+    pub mod server;
+    pub mod sign_in;
+    pub mod stores;
+}
