@@ -6,8 +6,9 @@ use crate::{
     digest::{Digest, RequestId},
     foundation::Foundation,
     store::{
-        Actor, By, ConnectionId, ConnectorName, Ending, Finish, Finished, PendingId, Resumed,
-        Retry, Revocation, Revoke, RevokedConnection, Shard, StoreError, TokenId,
+        Actor, By, ConnectionId, ConnectorName, Ending, Finish, Finished, PendingId,
+        RestoredConnection, Resumed, Retry, Revocation, Revoke, RevokedConnection, Shard,
+        StoreError, TokenId, WithdrawConnection, WithdrawnConnection,
     },
 };
 
@@ -72,6 +73,36 @@ impl Operator {
         let revoke = Revoke { id, request, owner, reason: &reason, by: BY };
         let outcome = store.revoke_connection(revoke).await?;
         tracing::info!(connection = %id, actor = ACTOR, ?outcome, "revoke");
+        Ok(outcome)
+    }
+
+    /// Withdraws the access to a connection, whoever owns it: it is kept as an orphan, until it is
+    /// [given back](Self::restore) or the retention is over. `reason` is a word for people.
+    pub async fn withdraw(
+        &self,
+        id: &ConnectionId,
+        reason: &str,
+    ) -> Result<WithdrawnConnection, StoreError> {
+        let store = &self.foundation.store;
+        let Some(row) = store.read_credential(id).await? else {
+            return Ok(WithdrawnConnection::Absent);
+        };
+        let (request, owner) = (RequestId::random().digest(), row.owner);
+        let withdraw = WithdrawConnection { id, request, owner, reason };
+        let outcome = store.withdraw_connection(withdraw).await?;
+        tracing::info!(connection = %id, actor = ACTOR, ?outcome, "access withdrawn");
+        Ok(outcome)
+    }
+
+    /// Gives the access to a connection back, whoever owns it: it is what it was.
+    pub async fn restore(&self, id: &ConnectionId) -> Result<RestoredConnection, StoreError> {
+        let store = &self.foundation.store;
+        let Some(row) = store.read_credential(id).await? else {
+            return Ok(RestoredConnection::Absent);
+        };
+        let request = RequestId::random().digest();
+        let outcome = store.restore_connection(row.owner, id, request).await?;
+        tracing::info!(connection = %id, actor = ACTOR, ?outcome, "access given back");
         Ok(outcome)
     }
 

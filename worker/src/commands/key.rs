@@ -38,6 +38,11 @@ pub(super) async fn keys(
         Subject::Connection(id) => {
             vec![("record", names.connection(id)), ("due", names.due(id.shard()))]
         }
+        Subject::Headers(id) => vec![
+            ("record", names.headers(*id)),
+            ("orphans", names.orphans(id.shard())),
+            ("sealed", names.sealed(id.shard())),
+        ],
         Subject::Pending(id) => vec![
             ("record", names.pending(*id)),
             ("outcome", names.outcome(*id)),

@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use vestibule::{
-    inspect::{ConnectionView, Cursor, Inspector, OneShotView, Page},
+    inspect::{ConnectionView, Cursor, HeadersView, Inspector, OneShotView, Page},
     store::StoreError,
 };
 
-use super::{Context, Shown, shown::table, when};
+use super::{Context, Shown, aside, shown::table, when};
 
 /// What is listed.
 #[derive(Debug, Subcommand)]
@@ -51,6 +51,20 @@ pub enum What {
         /// Only of this connector
         #[arg(long, value_name = "SLUG")]
         connector: Option<String>,
+    },
+    /// Header credentials, of all bindings
+    Headers {
+        #[command(flatten)]
+        page: Paging,
+        /// Only those that stand there: active, needs_update, orphaned, damaged
+        #[arg(long, value_name = "WORD")]
+        status: Option<String>,
+    },
+    /// What access was withdrawn from, the longest ago first
+    Orphans {
+        /// How many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
     },
     /// What is to be refreshed, the longest overdue first
     Due {
@@ -118,6 +132,12 @@ pub(super) async fn run(what: What, context: &Context<'_>) -> anyhow::Result<Sho
             };
             connections(&page)
         }
+        What::Headers { page, status } => {
+            let read = async |cursor, limit| inspector.headers(cursor, limit).await;
+            let keep = |row: &HeadersView| status.as_ref().is_none_or(|it| row.status == *it);
+            aside::headers(&page.collect(read, keep).await?)
+        }
+        What::Orphans { limit } => aside::orphans(inspector, limit).await?,
         What::Due { limit } => due(inspector, limit).await?,
         What::Leases => leases(inspector).await?,
         What::Connectors => connectors(inspector).await?,
@@ -173,7 +193,7 @@ fn connections(page: &Page<ConnectionView>) -> Shown {
     listed(page, table(header, rows))
 }
 
-fn listed<T: Serialize>(page: &Page<T>, table: String) -> Shown {
+pub(super) fn listed<T: Serialize>(page: &Page<T>, table: String) -> Shown {
     let mut text = if page.rows.is_empty() { "There is none.".to_owned() } else { table };
     if let Some(next) = page.next {
         text = format!("{text}\nThere is more: --after {next}");

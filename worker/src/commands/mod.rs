@@ -5,13 +5,16 @@
 //! go through the library's verbs, which first recognise the database by its naming key.
 
 mod acl;
+mod aside;
 mod cancel;
 mod completions;
 mod config;
 pub(crate) mod doctor;
+mod events;
 mod key;
 mod keys;
 mod ls;
+mod orphan;
 mod refresh;
 mod resume;
 mod retry;
@@ -58,6 +61,13 @@ pub enum Command {
     Refresh(subject::Id),
     /// Make a connection due at once that backs off, or was given up
     Retry(subject::Id),
+    /// Withdraw the access to a connection: it is kept whole, until it is given back or the
+    /// retention is over
+    Orphan(orphan::Options),
+    /// Give the access to an orphaned connection back
+    Restore(subject::Id),
+    /// What happened, the newest last; with --follow what happens
+    Events(events::Options),
     /// End a connector's pause, once its cause is mended
     Resume(resume::Options),
     /// What is known of the key ring, and its rotation
@@ -128,6 +138,11 @@ pub async fn run(command: Command, context: &Context<'_>) -> ExitCode {
         Command::Revoke(options) => revoke::run(&options, context).await,
         Command::Refresh(id) => refresh::run(&id, context).await,
         Command::Retry(id) => retry::run(&id, context).await,
+        Command::Orphan(options) => orphan::withdraw(&options, context).await,
+        Command::Restore(id) => orphan::restore(&id, context).await,
+        Command::Events(options) => {
+            return events::done(events::run(&options, context).await, context.json);
+        }
         Command::Resume(options) => resume::run(&options, context).await,
         Command::Keys(what) => keys::run(&what, context).await,
         Command::Doctor(options) => doctor::run(&options, context).await,

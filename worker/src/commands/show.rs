@@ -34,6 +34,7 @@ async fn record(
     }
     match subject {
         Subject::Connection(id) => value(inspector.connection(id).await?),
+        Subject::Headers(id) => value(inspector.headers_at(*id).await?),
         Subject::Token(id) => value(inspector.token(*id).await?),
         Subject::State(digest) => value(inspector.state(*digest).await?),
         Subject::Connector(slug) => value(subject::connector(context, inspector, slug).await?),

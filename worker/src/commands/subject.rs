@@ -5,7 +5,7 @@ use clap::Args;
 use vestibule::{
     Digest,
     inspect::{ConnectorView, Inspector, Names},
-    store::{ConnectionId, ConnectorName, PendingId, TokenId},
+    store::{ConnectionId, ConnectorName, HeadersId, PendingId, TokenId},
 };
 
 use super::{Context, Usage};
@@ -13,8 +13,9 @@ use super::{Context, Usage};
 /// Which record.
 #[derive(Debug, Args)]
 pub struct Id {
-    /// The id of a connection, a pending or a temp token, the digest of a PKCE state, or a
-    /// connector's slug; with `pending:` or `token:` before it where that cannot be told
+    /// The id of a connection, a header credential, a pending or a temp token, the digest of a PKCE
+    /// state, or a connector's slug; with `connection:`, `headers:`, `pending:` or `token:` before
+    /// it where that cannot be told
     #[arg(value_name = "ID")]
     id: String,
 }
@@ -23,6 +24,7 @@ pub struct Id {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Subject {
     Connection(ConnectionId),
+    Headers(HeadersId),
     Pending(PendingId),
     Token(TokenId),
     State(Digest),
@@ -34,6 +36,7 @@ impl Subject {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Connection(_) => "connection",
+            Self::Headers(_) => "header credential",
             Self::Pending(_) => "pending",
             Self::Token(_) => "temp token",
             Self::State(_) => "PKCE state",
@@ -44,6 +47,7 @@ impl Subject {
     pub(super) fn id(&self) -> String {
         match self {
             Self::Connection(id) => id.to_string(),
+            Self::Headers(id) => id.to_string(),
             Self::Pending(id) => id.to_string(),
             Self::Token(id) => id.to_string(),
             Self::State(digest) => digest.to_hex(),
@@ -53,9 +57,13 @@ impl Subject {
 }
 
 impl Id {
-    /// What it names. The ids of a pending and of a token look alike: Redis is asked which it is.
+    /// What it names. The ids of a pending and of a token look alike, and those of a connection and
+    /// of a header credential: Redis is asked which it is.
     pub(super) async fn subject(&self, inspector: &Inspector) -> anyhow::Result<Subject> {
         let subject = self.read()?;
+        if let Subject::Connection(id) = &subject {
+            return self.connection_or_headers(id, inspector).await;
+        }
         let Subject::Pending(id) = subject else { return Ok(subject) };
         if self.id.contains(':')
             || inspector.pending(id).await?.is_some()
@@ -68,12 +76,26 @@ impl Id {
         Ok(if is_token { Subject::Token(token) } else { subject })
     }
 
+    async fn connection_or_headers(
+        &self,
+        id: &ConnectionId,
+        inspector: &Inspector,
+    ) -> anyhow::Result<Subject> {
+        let subject = Subject::Connection(id.clone());
+        if self.id.contains(':') || inspector.connection(id).await?.is_some() {
+            return Ok(subject);
+        }
+        let headers: HeadersId = id.as_str().parse()?;
+        let is_headers = inspector.headers_at(headers).await?.is_some();
+        Ok(if is_headers { Subject::Headers(headers) } else { subject })
+    }
+
     /// What it names by its form alone. It is not repeated if it is none: it might be a secret.
     fn read(&self) -> anyhow::Result<Subject> {
         let wrong = |what: &str| anyhow!(Usage(what.to_owned()));
         let none = || {
             wrong(
-                "that is no id: a connection's has 34 hexadecimal digits, a pending's and a temp \
+                "that is no id: a connection's or a header credential's has 34 hexadecimal digits, a pending's and a temp \
                  token's 64, a state's digest 32, and a connector has a slug",
             )
         };
@@ -87,6 +109,7 @@ impl Id {
         if let Some((kind, id)) = text.split_once(':') {
             let subject = match kind {
                 "connection" => id.parse().ok().map(Subject::Connection),
+                "headers" => id.parse().ok().map(Subject::Headers),
                 "pending" => id.parse().ok().map(Subject::Pending),
                 "token" => id.parse().ok().map(Subject::Token),
                 "state" => Digest::from_hex(id).map(Subject::State),

@@ -30,6 +30,9 @@ pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown>
             let poll = inspector.poll(*id).await?;
             story::pending(row.as_ref(), outcome.as_ref(), &waiters, poll.as_ref(), now_ms)
         }
+        Subject::Headers(id) => {
+            inspector.headers_at(*id).await?.map(|row| story::headers(&row, now_ms))
+        }
         Subject::Token(id) => inspector.token(*id).await?.map(|row| story::token(&row, now_ms)),
         Subject::State(digest) => {
             inspector.state(*digest).await?.map(|row| story::state(&row, now_ms))

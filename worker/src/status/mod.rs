@@ -4,6 +4,7 @@
 //! seconds however many ask, and over a connection of its own. While Redis is away it shows what was
 //! seen last, and says since when that is.
 
+mod engine;
 mod guard;
 mod page;
 mod parts;

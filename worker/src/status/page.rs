@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use vestibule::inspect::Snapshot;
 
-use super::{About, Seen, parts, troubles};
+use super::{About, Seen, engine, parts, troubles};
 use crate::{
     commands::when::{long, utc},
     sweeper::Passed,
@@ -91,8 +91,8 @@ fn content(page: &Page<'_>, seen: &Snapshot, now_ms: u64) -> Markup {
         }
         (parts::events(seen, now_ms))
         div class="pair" {
-            (parts::sweeps(seen, page, now_ms))
-            (parts::redis(seen))
+            (engine::sweeps(seen, page, now_ms))
+            (engine::redis(seen))
         }
     }
 }

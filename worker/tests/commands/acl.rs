@@ -248,7 +248,17 @@ async fn the_roles_can_do_what_they_must() {
     // A person looks at everything.
     reset(&mut raw).await;
     scene.redis = url(&server, "inspector");
-    for what in ["pendings", "tokens", "states", "connections", "due", "leases", "connectors"] {
+    for what in [
+        "pendings",
+        "tokens",
+        "states",
+        "connections",
+        "due",
+        "leases",
+        "connectors",
+        "headers",
+        "orphans",
+    ] {
         assert_eq!(scene.look(&["ls", what]).await.code, 0, "{what}");
     }
     for (id, _) in ids.named() {

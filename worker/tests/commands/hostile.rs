@@ -47,7 +47,17 @@ async fn a_terminal_is_safe_from_what_is_in_redis() {
     let _: () = raw.set(scene.names.connection(&ids.revoked), HOSTILE).await.unwrap();
 
     let mut commands: Vec<Vec<String>> = Vec::new();
-    for what in ["pendings", "tokens", "states", "connections", "due", "leases", "connectors"] {
+    for what in [
+        "pendings",
+        "tokens",
+        "states",
+        "connections",
+        "due",
+        "leases",
+        "connectors",
+        "headers",
+        "orphans",
+    ] {
         commands.push(vec!["ls".into(), what.into()]);
     }
     commands.push(vec!["waiters".into(), ids.waited.to_string()]);

@@ -8,6 +8,7 @@
 )]
 
 mod acl;
+mod aside;
 mod config;
 mod doctor;
 mod doing;

@@ -12,6 +12,7 @@ mod connection;
 mod connectors;
 mod events;
 mod facts;
+mod headers;
 mod lists;
 mod names;
 mod one_shot;
@@ -34,8 +35,8 @@ pub use self::{
     names::Names,
     rights::{Rights, Role},
     rows::{
-        ConnectionView, ConnectorView, Due, DueView, EventView, Lease, OneShotView, OutcomeView,
-        Page, PollView, Undecided, WaiterView,
+        ConnectionView, ConnectorView, Due, DueView, EventView, HeadersView, Lease, OneShotView,
+        OutcomeView, Page, PollView, Undecided, WaiterView,
     },
     snapshot::{
         Capped, Census, DueLine, LeaseLine, OrphanLine, Snapshot, SweepLine, Trouble, WaitLine,

@@ -217,6 +217,43 @@ pub struct WaiterView {
     pub until_ms: u64,
 }
 
+/// A header credential, without its headers.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct HeadersView {
+    /// Its id.
+    pub id: String,
+    /// Its key in Redis.
+    pub key: String,
+    /// `active`, `needs_update`, `orphaned`; `deleted` while receipts are kept; `damaged` if a field is
+    /// missing that all have.
+    pub status: String,
+    /// Why, if it is not active.
+    pub reason: Option<String>,
+    /// Since when.
+    pub status_at_ms: Option<u64>,
+    /// Of an orphan: what it is again when access is given back.
+    pub was: Option<String>,
+    /// In whose name it is sent: `user`, `vk`, `session` or `admin`.
+    pub mode: Option<String>,
+    /// The digest of whose it is.
+    pub identity: Option<String>,
+    /// The digest of what it is for.
+    pub client: Option<String>,
+    /// What that is called, if it may be told.
+    pub name: Option<String>,
+    /// The id of the key that sealed it, if that is known.
+    pub sealed_under: Option<String>,
+    /// Counts those that were stored.
+    pub ver: Option<u64>,
+    /// When the first one of its binding was stored.
+    pub created_at_ms: Option<u64>,
+    /// When something of it changed last.
+    pub updated_at_ms: Option<u64>,
+    /// When it was removed.
+    pub deleted_at_ms: Option<u64>,
+}
+
 /// Something that happened, as its history tells it.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
 //! What a record's fields mean, in sentences. Pure: from what the inspector read, and the time.
 
 mod connection;
+mod headers;
 mod one_shot;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use vestibule::inspect::ConnectorView;
 
 pub(super) use self::{
     connection::connection,
+    headers::headers,
     one_shot::{pending, state, token},
 };
 use super::when::{long, relative};

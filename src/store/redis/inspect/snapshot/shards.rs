@@ -77,6 +77,37 @@ impl Inspector {
         Ok(found)
     }
 
+    /// What nobody has access to, the oldest first: up to `limit` (1 to 1000), over all shards; and
+    /// how many there are. Not atomic.
+    pub async fn orphans(&self, limit: u16) -> Result<Capped<OrphanLine>, StoreError> {
+        let limit = limit.clamp(1, 1000);
+        let asked = stream::iter(Shard::all()).map(|shard| self.orphans_in(shard, limit));
+        let all: Vec<(u64, Vec<OrphanLine>)> = asked.buffered(AT_ONCE).try_collect().await?;
+        let count = all.iter().map(|(count, _)| count).sum();
+        let mut rows: Vec<_> = all.into_iter().flat_map(|(_, rows)| rows).collect();
+        rows.sort_by_key(|row| row.since_ms);
+        rows.truncate(limit.into());
+        Ok(Capped { rows, count })
+    }
+
+    async fn orphans_in(
+        &self,
+        shard: Shard,
+        limit: u16,
+    ) -> Result<(u64, Vec<OrphanLine>), StoreError> {
+        let key = self.keys.orphans(shard);
+        let mut first = cmd("ZRANGE");
+        first.arg(&key).arg(0).arg(limit - 1).arg("WITHSCORES");
+        let first = self.unless_damaged("orphans", &first).await?.unwrap_or(Value::Nil);
+        let first: Vec<(Vec<u8>, f64)> = from_redis_value(first).unwrap_or_default();
+        if first.is_empty() {
+            return Ok((0, Vec::new()));
+        }
+        let all = self.unless_damaged("orphans", cmd("ZCARD").arg(&key)).await?;
+        let count = from_redis_value(all.unwrap_or(Value::Nil)).unwrap_or(0);
+        Ok((count, scored(first).map(|(id, at)| orphan(&id, at)).collect()))
+    }
+
     async fn answers(&self, shard: Shard, now_ms: u64) -> Result<(Shard, Vec<Answer>), StoreError> {
         let answers = self.reader.ask_all("snapshot", &self.questions(shard, now_ms)).await?;
         Ok((shard, answers))
