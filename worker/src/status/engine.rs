@@ -81,7 +81,7 @@ pub(super) fn redis(seen: &Snapshot) -> Markup {
 
 fn server(node: &NodeFacts) -> Markup {
     let text = |it: &Option<String>| it.clone().unwrap_or_else(|| "?".to_owned());
-    let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let mb = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000);
     let used = node.used_memory.map_or_else(|| "?".to_owned(), mb);
     let most = match node.maxmemory {
         None | Some(0) => "no limit".to_owned(),

@@ -155,11 +155,13 @@ impl Inspector {
             let (connector, lease) = (row.connector.unwrap_or_default(), row.lease?);
             Some(LeaseLine { id, connector, by: lease.by, ends_at_ms: lease.ends_at_ms })
         });
-        let mut lines: Vec<_> = lines.collect();
-        lines.sort_by_key(|row| row.ends_at_ms);
-        let mut leases = Capped::default();
-        lines.into_iter().for_each(|row| leases.push(row));
-        Ok(leases)
+        let mut held: Vec<_> = lines.collect();
+        held.sort_by_key(|row| row.ends_at_ms);
+        let mut found = Capped::default();
+        for row in held {
+            found.push(row);
+        }
+        Ok(found)
     }
 
     /// What members of the index lead to. What is no id leads nowhere.

@@ -78,12 +78,10 @@ impl Walking {
             }
         }
         for (id, found) in waiters {
-            let rows = found.into_iter().map(|row| WaitLine {
-                pending: id.to_string(),
-                by: row.by,
-                until_ms: row.until_ms,
-            });
-            rows.for_each(|row| so_far.waiters.push(row));
+            for row in found {
+                let (pending, by, until_ms) = (id.to_string(), row.by, row.until_ms);
+                so_far.waiters.push(WaitLine { pending, by, until_ms });
+            }
         }
         for poll in polls.into_iter().flatten() {
             let (Some(by), Some(ends_at_ms)) = (poll.by, poll.ends_at_ms) else { continue };
