@@ -118,23 +118,22 @@ async fn show(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Response {
-    let mut response = match shared.access.check(&headers) {
-        Err(refused) => refused.answer().into_response(),
-        Ok(()) => {
-            let Status { about, readiness, last_pass, .. } = &*shared.status;
-            let seen = shared.status.seen().await;
-            let refresh = (asked.refresh != "off").then_some(EVERY_S);
-            let page = page::render(&page::Page {
-                about,
-                ready: readiness.told(),
-                pass: last_pass.get(),
-                seen: &seen,
-                now: Instant::now(),
-                refresh,
-            });
-            let kind = [(CONTENT_TYPE, "text/html; charset=utf-8")];
-            (StatusCode::OK, kind, page.into_string()).into_response()
-        }
+    let mut response = if let Err(refused) = shared.access.check(&headers) {
+        refused.answer().into_response()
+    } else {
+        let Status { about, readiness, last_pass, .. } = &*shared.status;
+        let seen = shared.status.seen().await;
+        let refresh = (asked.refresh != "off").then_some(EVERY_S);
+        let page = page::render(&page::Page {
+            about,
+            ready: readiness.told(),
+            pass: last_pass.get(),
+            seen: &seen,
+            now: Instant::now(),
+            refresh,
+        });
+        let kind = [(CONTENT_TYPE, "text/html; charset=utf-8")];
+        (StatusCode::OK, kind, page.into_string()).into_response()
     };
     guard::security(response.headers_mut(), &shared.style);
     response
