@@ -23,6 +23,7 @@ mod show;
 mod shown;
 mod story;
 mod subject;
+mod top;
 mod waiters;
 pub(crate) mod when;
 mod why;
@@ -68,6 +69,8 @@ pub enum Command {
     Restore(subject::Id),
     /// What happened, the newest last; with --follow what happens
     Events(events::Options),
+    /// What goes on, live in the terminal
+    Top(top::Options),
     /// End a connector's pause, once its cause is mended
     Resume(resume::Options),
     /// What is known of the key ring, and its rotation
@@ -143,6 +146,7 @@ pub async fn run(command: Command, context: &Context<'_>) -> ExitCode {
         Command::Events(options) => {
             return events::done(events::run(&options, context).await, context.json);
         }
+        Command::Top(options) => return top::run(&options, context).await,
         Command::Resume(options) => resume::run(&options, context).await,
         Command::Keys(what) => keys::run(&what, context).await,
         Command::Doctor(options) => doctor::run(&options, context).await,

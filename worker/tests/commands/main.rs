@@ -32,3 +32,4 @@ mod support {
     pub mod sign_in;
     pub mod stores;
 }
+mod top;
