@@ -68,7 +68,7 @@ async fn a_terminal_is_given_back() {
         let mut screen = Vec::new();
         let drawn = async {
             let text = |screen: &[u8]| String::from_utf8_lossy(screen).into_owned();
-            while !text(&screen).contains("Who holds what") {
+            while !text(&screen).contains("undelivered") {
                 assert!(stdout.read_buf(&mut screen).await.unwrap() > 0, "{}", text(&screen));
             }
             stdin.write_all(quits.as_bytes()).await.unwrap();

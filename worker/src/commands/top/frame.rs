@@ -37,7 +37,7 @@ impl View<'_> {
         frame.render_widget(figures(seen), numbers);
         frame.render_widget(needs(seen), troubles);
         let [left, right] =
-            Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(pair);
+            Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).spacing(2).areas(pair);
         frame.render_widget(scheduled(seen), left);
         frame.render_widget(exchanges(seen), right);
         frame.render_widget(happened(seen, events), events);
