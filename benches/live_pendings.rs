@@ -161,7 +161,7 @@ async fn worst_hold(table: &mut Table, scale: Scale, beside: &Beside) {
         AtMost(1.0),
         &format!(
             "{} µs, the median of the worst of 5 rounds of all verbs, pages of 100 and clearing by \
-             50; {} µs in the worst round",
+             40; {} µs in the worst round",
             worst[worst.len() / 2],
             worst[worst.len() - 1]
         ),

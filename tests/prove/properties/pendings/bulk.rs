@@ -123,7 +123,7 @@ pub async fn big_namespace(bound: Duration, count: u64, progress: Progress) -> V
             quickest(|round| round.listing),
             rounds[0].pages,
             quickest(|round| round.clearing),
-            count + rounds[0].pages + count.div_ceil(50),
+            count + rounds[0].pages + count.div_ceil(40),
             if worst.is_zero() {
                 "less than 0.5 ms".to_owned()
             } else {
