@@ -42,7 +42,7 @@ impl Vestibule {
     ///
     /// # Errors
     ///
-    /// As [`RedisStore::connect`].
+    /// As [`RedisStore::connect`](crate::store::redis::RedisStore::connect).
     pub async fn connect(config: RedisConfig, keys: &Keys) -> Result<Self, StoreError> {
         Self::builder().keys(keys.clone()).connect(config).await
     }

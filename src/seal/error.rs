@@ -29,7 +29,7 @@ pub enum SealError {
     /// The value cannot be encoded or decoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// The key service behind a [`Sealer`] failed.
+    /// The key service behind a [`Sealer`](super::Sealer) failed.
     #[error("key service: {0}")]
     KeyService(String),
 }
