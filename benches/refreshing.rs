@@ -169,7 +169,7 @@ fn config(provider: &Arc<Slow>) -> ConnectionsConfig {
     let url = |path| Url::parse(&format!("https://provider.example/{path}")).unwrap();
     let mut connector = Connector::new("github", url("authorize"), url("token"), "client").unwrap();
     connector.concurrency = Some(u16::try_from(CAP).unwrap().try_into().unwrap());
-    connector.refresh_lead = Duration::ZERO;
+    (connector.refresh_lead, connector.serve_margin) = (Duration::ZERO, Duration::ZERO);
     ConnectionsConfig::new(Registry::new([connector]).unwrap(), provider.clone())
 }
 
