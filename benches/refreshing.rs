@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use vestibule::{
-    Digest, RequestId,
+    Digest, Keys, RequestId,
     connection::{
         AccessToken, CodeGrant, Connections, ConnectionsConfig, Connector, ExchangeError,
         RefreshToken, Registry, TokenAnswer, TokenExchange,
@@ -128,8 +128,8 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
 /// A hundred thousand are due at once; then as many more become due as can be kept up with.
 pub async fn at_a_slow_provider(table: &mut Table, scale: Scale) {
     let server = TestServer::builder().cluster(false).start().await;
-    let provider = Arc::new(Slow::default());
-    let connections = contestants::vestibule(&server).await.connections(config(&provider));
+    let (provider, keys) = (Arc::new(Slow::default()), Keys::random());
+    let connections = contestants::replica(&server, &keys).await.connections(config(&provider));
     let due = scale.count(100_000);
     store_due(&connections, &provider, due, |_| Duration::ZERO).await;
     // Even those are due a moment later.
@@ -149,7 +149,7 @@ pub async fn at_a_slow_provider(table: &mut Table, scale: Scale) {
 
     let (more, over) = (scale.count(10_000), scale.time(10_000));
     let provider = Arc::new(Slow::default());
-    let connections = contestants::vestibule(&server).await.connections(config(&provider));
+    let connections = contestants::replica(&server, &keys).await.connections(config(&provider));
     let spread = |number: usize| over.mul_f64(number as f64 / more as f64);
     store_due(&connections, &provider, more, |number| Duration::from_secs(2) + spread(number))
         .await;

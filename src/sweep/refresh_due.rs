@@ -68,59 +68,73 @@ impl RefreshDue {
         stop: &CancellationToken,
     ) -> RefreshDuePass {
         let mut pass = RefreshDuePass::default();
-        let mut running = FuturesUnordered::new();
+        let (mut claiming, mut running) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut claimed = VecDeque::new();
         // Each replica begins elsewhere, so that they do not meet at every shard.
         let [first] = random_bytes::<1>();
         let mut shards: VecDeque<_> =
             (0..=u8::MAX).map(|step| Shard::new(first.wrapping_add(step))).collect();
         let mut failed_in_a_row = 0;
-        let mut done = false;
         loop {
             // As slots become free: one slow provider holds up its own, and nobody else's.
-            while !done && running.len() < self.parallel.max(1) {
-                let free = self.parallel.max(1) - running.len();
-                let room = free.min(self.limit.saturating_sub(pass.claimed - pass.put_off));
-                let Some(shard) = shards.pop_front().filter(|_| room > 0 && !stop.is_cancelled())
-                else {
-                    done = true;
-                    break;
-                };
-                match self.claim(connections, shard, room).await {
+            while running.len() < self.slots()
+                && let Some(id) = claimed.pop_front()
+            {
+                running.push(one(connections, id, stop));
+            }
+            // The next are claimed while these run, and not before there is a slot for the first:
+            // the last of them begins well within the time that it is hidden from others.
+            let room = self.limit.saturating_sub(pass.claimed - pass.put_off);
+            if claiming.is_empty()
+                && running.len() < self.slots()
+                && room > 0
+                && !stop.is_cancelled()
+                && let Some(shard) = shards.pop_front()
+            {
+                claiming.push(self.claim(connections, shard, room));
+            }
+            tokio::select! {
+                Some((shard, asked, ids)) = claiming.next() => match ids {
                     Ok(ids) => {
                         failed_in_a_row = 0;
                         pass.claimed += ids.len();
                         // It may have more: after the others.
-                        if ids.len() == room.min(MOST) {
+                        if ids.len() == asked {
                             shards.push_back(shard);
                         }
-                        running.extend(ids.into_iter().map(|id| one(connections, id, stop)));
+                        claimed.extend(ids);
                     }
                     Err(error) => {
                         failed_in_a_row += 1;
                         pass.errors += 1;
                         tracing::warn!(%shard, %error, "a shard was not swept");
-                        done = failed_in_a_row >= 3 || error.class() == Class::Operator;
+                        if failed_in_a_row >= 3 || error.class() == Class::Operator {
+                            shards.clear();
+                        }
                     }
-                }
-            }
-            match running.next().await {
-                Some(result) => pass.count(result),
-                None if done => return pass,
-                None => {}
+                },
+                Some(result) = running.next() => pass.count(result),
+                else => return pass,
             }
         }
     }
 
+    fn slots(&self) -> usize {
+        self.parallel.max(1)
+    }
+
+    /// The shard, how many were asked for, and what was claimed.
     async fn claim(
         &self,
         connections: &Connections,
         shard: Shard,
         room: usize,
-    ) -> Result<Vec<ConnectionId>, StoreError> {
-        let limit = u16::try_from(room.clamp(1, MOST)).unwrap_or(1);
+    ) -> (Shard, usize, Result<Vec<ConnectionId>, StoreError>) {
+        let asked = room.min(self.slots()).min(MOST);
+        let limit = u16::try_from(asked).unwrap_or(1);
         let request = RequestId::random().digest();
         let claim = Claim { shard, request, limit, hide: self.hide };
-        connections.foundation().store.claim_due(claim).await
+        (shard, asked, connections.foundation().store.claim_due(claim).await)
     }
 }
 
