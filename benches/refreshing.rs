@@ -63,12 +63,23 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
         let push = cmd("LPUSH").arg("queue").arg(&[7_u8; 364][..]).to_owned();
         push.query_async::<()>(&mut plain.clone()).await.unwrap();
     }
+    // Claimed by the dozen, as the sweep does.
+    let claimed = Arc::new(Mutex::new(Vec::new()));
     let ours = work(move |number| {
-        let store = store.clone();
+        let (store, claimed) = (store.clone(), claimed.clone());
         async move {
             let (shard, request) = (Shard::new(number as u8), RequestId::random().digest());
-            let claim = Claim { shard, request, limit: 1, hide: Duration::from_secs(12) };
-            let Some(id) = store.claim_due(claim).await.unwrap().pop() else { return };
+            let next = claimed.lock().unwrap().pop();
+            let id = match next {
+                Some(id) => id,
+                None => {
+                    let claim = Claim { shard, request, limit: 16, hide: Duration::from_secs(12) };
+                    let mut more = store.claim_due(claim).await.unwrap();
+                    let Some(id) = more.pop() else { return };
+                    claimed.lock().unwrap().extend(more);
+                    id
+                }
+            };
             let attempt = Attempt {
                 id: &id,
                 holder: request,

@@ -8,6 +8,7 @@
 //! Redis and memory behind it, and the [`seal`].
 
 mod builder;
+mod cache;
 pub mod connection;
 pub mod device;
 mod digest;

@@ -46,6 +46,9 @@ for n, id in ipairs(page) do
 end
 must_be_allowed('ZREM', clients)
 must_be_allowed('SET', receipt)
+-- Told first: nobody reads before this is done, and a missing right fails here. Of all at once:
+-- it is rare, and they are many.
+redis.call('PUBLISH', clients:match('^[^:]+') .. ':changed', 'headers:*')
 
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))

@@ -9,7 +9,7 @@
 -- ARGV[3]  retention ms that it must have been an orphan for; empty: remove it whatever it is
 -- ARGV[4]  grace     ms the receipts live
 --
--- Returns  {"removed", request}         also on a retry with the same request id
+-- Returns  {"removed", request, digest} of its binding; also on a retry with the same request id
 --          {"not_orphaned", request}    it is used again; nothing removed
 --          {"too_young", request, ms}   an orphan, for so much longer
 --          {"absent", request}          no such credential, or not any more
@@ -33,7 +33,7 @@ if clients then redis.call('ZSCORE', clients, id) end
 if was[9] == request then
   -- In case the first call could not: without a status these are receipts alone.
   if redis.call('PTTL', record) == -1 then redis.call('PEXPIRE', record, grace) end
-  return {'removed', request}
+  return {'removed', request, was[3] or ''}
 end
 if not was[1] then
   redis.call('ZREM', sealed, member)
@@ -58,6 +58,8 @@ if bound then must_be_allowed('PEXPIRE', binding) end
 must_be_allowed('UNLINK', record)
 must_be_allowed('HSET', record)
 must_be_allowed('PEXPIRE', record)
+-- Told first: nobody reads before this is done, and a missing right fails here.
+redis.call('PUBLISH', record:match('^[^:]+') .. ':changed', 'headers:' .. (was[3] or '*'))
 redis.call('ZREM', sealed, member)
 redis.call('ZREM', orphans, member)
 if clients then redis.call('ZREM', clients, id) end
@@ -74,4 +76,4 @@ for field, value in pairs({binding = was[3], receipts = was[5], created_at = was
 end
 redis.call('HSET', record, unpack(left)) -- at most 14
 redis.call('PEXPIRE', record, grace)
-return {'removed', request}
+return {'removed', request, was[3] or ''}

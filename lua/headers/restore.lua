@@ -28,6 +28,8 @@ end
 
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+-- Told first: nobody reads before this is done, and a missing right fails here.
+redis.call('PUBLISH', binding:match('^[^:]+') .. ':changed', 'headers:' .. binding:match('%x+$'))
 must_be_allowed('HSET', record)
 must_be_allowed('HDEL', record)
 redis.call('ZREM', orphans, 'headers:' .. id)

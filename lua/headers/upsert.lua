@@ -86,6 +86,8 @@ if flow ~= binding then
   must_be_allowed('SET', outcome)
   must_be_allowed('PUBLISH', channel)
 end
+-- Told first: nobody reads before this is done, and a missing right fails here.
+redis.call('PUBLISH', record:match('^[^:]+') .. ':changed', 'headers:' .. digest)
 if not was[1] then redis.call('UNLINK', record) end
 local created = was[1] and tonumber(was[2]) and was[2] or stamp
 local ver = (was[1] and tonumber(was[4]) or 0) + 1

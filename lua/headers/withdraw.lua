@@ -29,6 +29,8 @@ if was[1] ~= 'active' and was[1] ~= 'needs_update' then return {'corrupt', reque
 
 local time = redis.call('TIME')
 local stamp = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+-- Told first: nobody reads before this is done, and a missing right fails here.
+redis.call('PUBLISH', binding:match('^[^:]+') .. ':changed', 'headers:' .. binding:match('%x+$'))
 redis.call('ZADD', orphans, stamp, 'headers:' .. id)
 redis.call('HSET', record, 'status', 'orphaned', 'reason', reason, 'status_at', stamp,
   'was', was[1], 'was_reason', was[3] or '', 'updated_at', stamp,

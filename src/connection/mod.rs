@@ -69,7 +69,6 @@ use self::under_way::UnderWay;
 pub use self::{
     access::Reconciled,
     api_key::VendedKey,
-    cache::CacheConfig,
     catalogue::WellKnown,
     config::ConnectionsConfig,
     connector::{AuthType, ClientAuth, Connector, Quirk, RateProfile},
@@ -93,6 +92,7 @@ pub(crate) use self::{
     persisting::{MayPass, persist},
     resealing::reseal,
 };
+pub use crate::cache::CacheConfig;
 use crate::{
     digest::RequestId,
     foundation::Foundation,

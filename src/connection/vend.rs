@@ -8,7 +8,8 @@ use std::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    AccessToken, ConnectionError, Connector, ExchangeClass, Inner, Refreshed, cache::Filled,
+    AccessToken, ConnectionError, Connector, ExchangeClass, Inner, Refreshed,
+    cache::{self, Filled},
 };
 use crate::{
     digest::Digest,
@@ -84,7 +85,7 @@ impl Inner {
         let Some(cache) = &inner.cache else {
             return Self::vend_by_deadline(inner, owner, id).await.map(|(vended, _)| vended);
         };
-        if let Some(vended) = cache.get(owner, id) {
+        if let Some(vended) = cache::kept(cache, owner, id) {
             return Ok(vended);
         }
         let (task, task_id) = (inner.clone(), id.clone());

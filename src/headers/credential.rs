@@ -10,8 +10,8 @@ use crate::{
     foundation::Foundation,
     metric, seal,
     store::{
-        HeadersId, HeadersMode, HeadersRow, NewHeaders, Reaped, RemovedHeaders, SubmittedFlow,
-        UpsertedHeaders,
+        BindingName, HeadersId, HeadersMode, HeadersRow, NewHeaders, Reaped, RemovedHeaders,
+        SubmittedFlow, UpsertedHeaders,
     },
 };
 
@@ -79,22 +79,23 @@ impl HeaderCredentials {
     /// The credential of a binding, if its access was not withdrawn. One that needs an update is
     /// served too, to fill a form with: whoever sends headers asks [`vend`](Self::vend).
     ///
+    /// With a [cache](super::HeadersConfig::cache) it may come from memory, with its status.
+    ///
     /// # Errors
     ///
     /// [`HeadersError::NotFound`], [`HeadersError::Seal`] or [`HeadersError::NotAvailable`].
     pub async fn get(&self, binding: &Binding) -> Result<HeaderCredential, HeadersError> {
         let name = self.inner.name(binding);
-        let found = self.inner.foundation.store.read_headers(name).await?;
-        let found = found.filter(|found| found.row.status != Status::Orphaned);
-        let found = found.ok_or(HeadersError::NotFound)?;
-        let row = found.row;
-        let place = place(row.mode, row.identity, row.client);
-        let opened =
-            self.inner.foundation.seal.open_long(self.inner.binding(&place), &found.secret).await;
-        let Body { headers } = opened.inspect_err(|error| {
-            tracing::error!(headers = %row.id, %error, "a header credential does not open");
-        })?;
-        Ok(HeaderCredential { row, headers })
+        let Some(cache) = &self.inner.cache else {
+            return counted(self.inner.read(name).await, "read");
+        };
+        if let Some((kept, _)) = cache.get((), &name.digest) {
+            return counted(Ok(kept), "cached");
+        }
+        let task = self.inner.clone();
+        let read = async move { Ok((task.read(name).await?, Duration::MAX)) };
+        let store = &*self.inner.foundation.store;
+        counted(cache.fill(store, (), &name.digest, read).await, "read")
     }
 
     /// The headers to send, of an active credential of this binding and of no other.
@@ -151,6 +152,19 @@ impl HeaderCredentials {
 }
 
 impl Inner {
+    async fn read(&self, name: BindingName) -> Result<HeaderCredential, HeadersError> {
+        let found = self.foundation.store.read_headers(name).await?;
+        let found = found.filter(|found| found.row.status != Status::Orphaned);
+        let found = found.ok_or(HeadersError::NotFound)?;
+        let row = found.row;
+        let place = place(row.mode, row.identity, row.client);
+        let opened = self.foundation.seal.open_long(self.binding(&place), &found.secret).await;
+        let Body { headers } = opened.inspect_err(|error| {
+            tracing::error!(headers = %row.id, %error, "a header credential does not open");
+        })?;
+        Ok(HeaderCredential { row, headers })
+    }
+
     pub(super) async fn upsert(
         &self,
         request: Digest,
@@ -206,6 +220,20 @@ impl Inner {
         let prefix = foundation.store.prefix();
         seal::Binding { purpose: "headers", prefix, name: place.as_bytes() }
     }
+}
+
+/// Counts what became of asking for a credential.
+fn counted(
+    found: Result<HeaderCredential, HeadersError>,
+    path: &'static str,
+) -> Result<HeaderCredential, HeadersError> {
+    let word = match &found {
+        Ok(_) => path,
+        Err(HeadersError::NotFound) => "not_found",
+        Err(_) => "failed",
+    };
+    metric::HEADERS_READ.of(&[word]).increment(1);
+    found
 }
 
 /// What a credential is bound to: a writer to Redis who moves it to another record, or says that it

@@ -10,6 +10,8 @@
 //! * **Three statuses**: `active`; `needs_update`, whose headers are still read, to fill a form
 //!   with; and `orphaned`, since access was withdrawn, which is hidden, given back as it was, or
 //!   swept after a while.
+//! * **Kept in memory** if the host wants that: for as long as every change of any replica is heard
+//!   of, as of the moment it was read.
 //! * **Submitted in flows**, which are [pendings](crate::pending): one for a binding, for 15 minutes
 //!   from when it was asked for last. What was submitted is checked by the host first; meanwhile the
 //!   flow is [claimed](HeaderCredentials::claim). Its end and the credential are one step.
@@ -19,6 +21,7 @@
 
 mod access;
 mod binding;
+mod cache;
 mod credential;
 mod error;
 mod flow;
@@ -32,7 +35,6 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
-use self::flow::FlowData;
 pub(crate) use self::resealing::reseal;
 pub use self::{
     access::{RevokedHeaders, WithdrawnAccess},
@@ -44,7 +46,11 @@ pub use self::{
     map::{HeaderText, Headers, InvalidHeaders},
     submit::FlowClaim,
 };
-pub use crate::store::{HeadersMode as Mode, HeadersStatus as Status};
+use self::{cache::Cache, flow::FlowData};
+pub use crate::{
+    cache::CacheConfig,
+    store::{HeadersMode as Mode, HeadersStatus as Status},
+};
 use crate::{
     digest::Digest,
     foundation::Foundation,
@@ -88,6 +94,8 @@ pub struct HeadersConfig {
     /// How long a submission may be checked before another may take its place: longer than the
     /// host's check ever takes. Default 60 s.
     pub claim_lease: Duration,
+    /// Keeps credentials in memory, wiped when they leave it. Default: none are kept.
+    pub cache: Option<CacheConfig>,
 }
 
 impl HeadersConfig {
@@ -100,6 +108,7 @@ impl HeadersConfig {
             links: Arc::new(true),
             page: "workspace/mcp-sessions/auth".to_owned(),
             claim_lease: Duration::from_secs(60),
+            cache: None,
         }
     }
 }
@@ -111,6 +120,7 @@ impl fmt::Debug for HeadersConfig {
             .field("pendings", &self.pendings)
             .field("page", &self.page)
             .field("claim_lease", &self.claim_lease)
+            .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
 }
@@ -126,6 +136,7 @@ struct Inner {
     foundation: Arc<Foundation>,
     pendings: Pendings<FlowData>,
     config: HeadersConfig,
+    cache: Option<Arc<Cache>>,
     /// The ends of flows under way: they outlive their callers, and a graceful stop waits for them.
     endings: TaskTracker,
 }
@@ -134,7 +145,8 @@ impl HeaderCredentials {
     pub(crate) fn new(foundation: Arc<Foundation>, config: HeadersConfig) -> Self {
         let pendings = Pendings::new(foundation.clone(), config.pendings.clone());
         let endings = TaskTracker::new();
-        Self { inner: Arc::new(Inner { foundation, pendings, config, endings }) }
+        let cache = config.cache.map(|config| Arc::new(Cache::new(config)));
+        Self { inner: Arc::new(Inner { foundation, pendings, config, cache, endings }) }
     }
 
     /// What stands for an identity in what is listed.

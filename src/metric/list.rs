@@ -65,6 +65,12 @@ list! {
         "cached", "warm", "stale_served", "refreshed", "waited", "key", "refused", "failed",
     ]])];
 
+    /// Header credentials that callers asked for: `cached` or `read`, `not_found` also where access is
+    /// withdrawn, or `failed`.
+    HEADERS_READ: Counter = "vestibule_headers_read_total" Count Library [Label::words("path", &[&[
+        "cached", "read", "not_found", "failed",
+    ]])];
+
     /// Refreshes that began, by what came of them: `fresh`; the class of a failed exchange (`rejected`,
     /// `client`, `config`, `transient`, `undecided`); or an answer that was not needed any more
     /// (`switched`, `not_due`, `not`).

@@ -10,6 +10,35 @@ use std::{
 };
 
 use super::ConnectionId;
+use crate::digest::Digest;
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// This connection's credential is another now, or none.
+    Connection(ConnectionId),
+    /// The header credential of the binding with this digest is.
+    Headers(Digest),
+    /// Any header credential may be.
+    AllHeaders,
+}
+
+impl Change {
+    /// As it is said to other processes: `headers:<digest>`, `headers:*`, or a connection's id.
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        match word.strip_prefix("headers:") {
+            Some("*") => Some(Self::AllHeaders),
+            Some(binding) => Digest::from_hex(binding).map(Self::Headers),
+            None => word.parse().ok().map(Self::Connection),
+        }
+    }
+}
+
+impl From<&ConnectionId> for Change {
+    fn from(id: &ConnectionId) -> Self {
+        Self::Connection(id.clone())
+    }
+}
 
 /// Keeps something of credentials. It is told while a lock is held: it must be quick, and must not
 /// call the store.
@@ -18,9 +47,8 @@ pub trait Keeper: Send + Sync + Debug {
     /// are missed: what is kept is worth nothing then.
     fn hears_all(&self, all: bool);
 
-    /// This one's credential is another now, or none. Told at least once, also for this process's
-    /// own changes.
-    fn changed(&self, id: &ConnectionId);
+    /// What has changed. Told at least once, also for this process's own changes.
+    fn changed(&self, change: &Change);
 }
 
 /// The keepers of one process. Cheap to clone.
@@ -51,9 +79,10 @@ impl ChangeHub {
         inner.keepers.push(keeper);
     }
 
-    pub(super) fn tell(&self, id: &ConnectionId) {
+    pub(super) fn tell(&self, change: impl Into<Change>) {
+        let change = change.into();
         for keeper in self.lock().keepers.iter().filter_map(Weak::upgrade) {
-            keeper.changed(id);
+            keeper.changed(&change);
         }
     }
 
@@ -94,8 +123,24 @@ mod tests {
             self.0.lock().unwrap().push(all.to_string());
         }
 
-        fn changed(&self, id: &ConnectionId) {
-            self.0.lock().unwrap().push(id.to_string());
+        fn changed(&self, change: &Change) {
+            self.0.lock().unwrap().push(format!("{change:?}"));
+        }
+    }
+
+    #[test]
+    fn a_change_is_read_from_its_word() {
+        let (id, digest) = (ConnectionId::random(Digest::NONE), Digest::NONE);
+        for (word, change) in [
+            (id.to_string(), Some(Change::Connection(id.clone()))),
+            (format!("headers:{digest}"), Some(Change::Headers(digest))),
+            ("headers:*".to_owned(), Some(Change::AllHeaders)),
+            ("headers:".to_owned(), None),
+            (format!("headers:{digest}0"), None),
+            ("something else".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(Change::from_word(&word), change, "{word}");
         }
     }
 
@@ -111,8 +156,9 @@ mod tests {
         hub.register(weak);
         hub.tell(&id);
         drop(hearing);
-        assert_eq!(*early.0.lock().unwrap(), ["false", "true", id.as_str(), "false"]);
-        assert_eq!(*late.0.lock().unwrap(), ["true", id.as_str(), "false"]);
+        let told = format!("{:?}", Change::from(&id));
+        assert_eq!(*early.0.lock().unwrap(), ["false", "true", &told, "false"]);
+        assert_eq!(*late.0.lock().unwrap(), ["true", &told, "false"]);
         drop((early, late));
         hub.tell(&id);
         hub.register(Weak::<Notes>::new());

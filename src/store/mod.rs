@@ -54,7 +54,7 @@ pub use self::{
         WithdrawConnection, WithdrawnConnection,
     },
     attempt::{Attempt, Begin, Begun, Commit, CommitOutcome, Renewal, Retry},
-    changes::Keeper,
+    changes::{Change, Keeper},
     connection_id::{ConnectionId, InvalidConnectionId, Status},
     credential::{Backlog, Claim, CredentialRow, NewCredential, Stored},
     device::{AcquirePoll, DeviceStore, PollRelease, PollTurn, ReleasePoll},

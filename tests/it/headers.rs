@@ -2,6 +2,7 @@
 //! the flows that they are submitted in. What agrees at random is in `agreement`.
 
 mod access;
+mod cached;
 mod damaged;
 mod flows;
 mod lists;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     metric,
-    store::{WakeHub, changes::ChangeHub},
+    store::{Change, WakeHub, changes::ChangeHub},
 };
 
 /// How often a silent subscription is asked whether it is there.
@@ -163,12 +163,12 @@ impl Ear {
     }
 
     fn hear(&self, message: &Msg) {
-        let ids: String = message.get_payload().unwrap_or_default();
-        let ids = ids.split_ascii_whitespace();
+        let said: String = message.get_payload().unwrap_or_default();
+        let words = said.split_ascii_whitespace();
         if message.get_channel_name() == self.changed {
-            ids.filter_map(|id| id.parse().ok()).for_each(|id| self.changes.tell(&id));
+            words.filter_map(Change::from_word).for_each(|change| self.changes.tell(change));
         } else {
-            ids.filter_map(|id| id.parse().ok()).for_each(|id| self.hub.wake(id));
+            words.filter_map(|id| id.parse().ok()).for_each(|id| self.hub.wake(id));
         }
     }
 }

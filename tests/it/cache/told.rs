@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    pin::Pin,
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -10,8 +11,9 @@ use tokio::time::{Instant, sleep};
 use vestibule::{
     Digest, RequestId,
     store::{
-        Attempt, Begin, Begun, Commit, ConnectionId, Fail, FailureKind, Keeper, NewCredential,
-        Revoke, Store, WithdrawConnection, memory::MemoryStore,
+        Attempt, Begin, Begun, BindingName, Change, Commit, ConnectionId, Fail, FailureKind,
+        HeadersId, HeadersMode, Keeper, MarkHeaders, NewCredential, NewHeaders, Revoke, Shard,
+        Store, WithdrawConnection, memory::MemoryStore,
     },
 };
 
@@ -22,7 +24,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 struct Ear {
     hears_all: Mutex<bool>,
-    changed: Mutex<HashSet<ConnectionId>>,
+    changed: Mutex<HashSet<Change>>,
 }
 
 impl Keeper for Ear {
@@ -30,8 +32,8 @@ impl Keeper for Ear {
         *self.hears_all.lock().unwrap() = all;
     }
 
-    fn changed(&self, id: &ConnectionId) {
-        self.changed.lock().unwrap().insert(id.clone());
+    fn changed(&self, change: &Change) {
+        self.changed.lock().unwrap().insert(change.clone());
     }
 }
 
@@ -66,11 +68,12 @@ impl Scene {
     async fn tells(&self, id: &ConnectionId, verb: impl Future<Output = ()>) -> bool {
         self.heard().await;
         verb.await;
-        self.heard().await.contains(id)
+        self.heard().await.contains(&id.into())
     }
 
-    async fn heard(&self) -> HashSet<ConnectionId> {
+    async fn heard(&self) -> HashSet<Change> {
         let marker = self.stored(&ConnectionId::random(digest(9)), 1).await;
+        let marker = Change::from(&marker);
         until("the marker", || self.ear.changed.lock().unwrap().contains(&marker)).await;
         std::mem::take(&mut *self.ear.changed.lock().unwrap())
     }
@@ -216,5 +219,64 @@ async fn every_change_of_a_credential_is_told_and_nothing_else() {
             drop(store.delete_connection(digest(9), &id, request, crate::support::verbs::BY).await)
         };
         assert!(scene.tells(&id, delete).await, "delete");
+    }
+}
+
+/// H-11: and so is every change of a header credential.
+#[tokio::test]
+async fn every_change_of_a_header_credential_is_told_and_nothing_else() {
+    for scene in Scene::both().await {
+        let (store, request) = (&scene.store, || RequestId::random().digest());
+        let binding = BindingName { shard: Shard::new(9), digest: request() };
+        let (one, all) = (Change::Headers(binding.digest), Change::AllHeaders);
+        let id = HeadersId::of(binding.shard, binding.digest);
+        let new = || NewHeaders {
+            id,
+            request: request(),
+            binding,
+            mode: HeadersMode::User,
+            identity: digest(9),
+            client: binding.digest,
+            client_name: "",
+            secret: b"secret",
+            key: "",
+            flow: None,
+        };
+        let mark = || MarkHeaders {
+            shard: binding.shard,
+            client: binding.digest,
+            request: request(),
+            reason: "test",
+            after: None,
+            limit: 10,
+        };
+        let told = async |verb: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
+            scene.heard().await;
+            verb.await;
+            let heard = scene.heard().await;
+            heard.contains(&one) || heard.contains(&all)
+        };
+        macro_rules! tells {
+            ($verb:expr) => {
+                told(Box::pin(async {
+                    let _ = $verb.await.unwrap();
+                }))
+                .await
+            };
+        }
+        assert!(tells!(store.upsert_headers(new())), "upsert");
+        assert!(!tells!(store.read_headers(binding)), "read");
+        assert!(!tells!(store.list_headers(binding.shard, binding.digest, None, 10)), "list");
+        assert!(tells!(store.mark_headers(mark())), "mark");
+        assert!(tells!(store.withdraw_headers(binding, request(), "test")), "withdraw");
+        assert!(!tells!(store.withdraw_headers(binding, request(), "test")), "withdraw again");
+        assert!(tells!(store.restore_headers(binding, request())), "restore");
+        assert!(!tells!(store.restore_headers(binding, request())), "restore again");
+        assert!(!tells!(store.reap_headers(id, Duration::ZERO, request())), "reap what is used");
+        assert!(tells!(store.delete_headers(id, request())), "delete");
+        assert!(!tells!(store.delete_headers(id, request())), "delete again");
+        store.upsert_headers(new()).await.unwrap();
+        store.withdraw_headers(binding, request(), "test").await.unwrap();
+        assert!(tells!(store.reap_headers(id, Duration::ZERO, request())), "reap");
     }
 }

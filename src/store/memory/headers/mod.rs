@@ -1,6 +1,7 @@
 //! What the scripts in `lua/headers` must do; those of a flow's claim are with the pendings.
 
 mod access;
+mod record;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,14 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 
+use self::record::{Record, Remains, Times};
 use super::{MemoryStore, after, fading::Fading, recent::Recent};
 use crate::{
     digest::Digest,
     store::{
-        BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
-        HeadersStatus, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped,
-        RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
-        WithdrawnHeaders,
+        BindingName, Change, ClaimedFlow, HeadersId, HeadersPage, HeadersPlace, HeadersStatus,
+        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped, RemovedHeaders,
+        RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders, WithdrawnHeaders,
     },
 };
 
@@ -35,6 +36,7 @@ impl HeadersStore for MemoryStore {
         }
         let upserted = state.headers.upsert(&new, now);
         drop(state);
+        self.changes.tell(Change::Headers(new.binding.digest));
         if let Some(flow) = &new.flow {
             self.hub.wake(flow.id);
         }
@@ -54,7 +56,12 @@ impl HeadersStore for MemoryStore {
         request: Digest,
     ) -> Result<RemovedHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.headers.delete(id, request, now))
+        let removed = state.headers.delete(id, request, now);
+        drop(state);
+        if removed == RemovedHeaders::Removed {
+            self.changes.tell(Change::AllHeaders);
+        }
+        Ok(removed)
     }
 
     async fn reap_headers(
@@ -64,12 +71,20 @@ impl HeadersStore for MemoryStore {
         request: Digest,
     ) -> Result<Reaped, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.headers.reap(id, retention, request, now))
+        let reaped = state.headers.reap(id, retention, request, now);
+        drop(state);
+        if reaped == Reaped::Reaped {
+            self.changes.tell(Change::AllHeaders);
+        }
+        Ok(reaped)
     }
 
     async fn mark_headers(&self, mark: MarkHeaders<'_>) -> Result<MarkedHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.headers.mark(&mark, now))
+        let marked = state.headers.mark(&mark, now);
+        drop(state);
+        self.changes.tell(Change::AllHeaders);
+        Ok(marked)
     }
 
     async fn list_headers(
@@ -89,7 +104,12 @@ impl HeadersStore for MemoryStore {
         reason: &str,
     ) -> Result<WithdrawnHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.headers.withdraw(binding, request, reason, now))
+        let withdrawn = state.headers.withdraw(binding, request, reason, now);
+        drop(state);
+        if withdrawn == WithdrawnHeaders::Withdrawn {
+            self.changes.tell(Change::Headers(binding.digest));
+        }
+        Ok(withdrawn)
     }
 
     async fn restore_headers(
@@ -98,7 +118,12 @@ impl HeadersStore for MemoryStore {
         request: Digest,
     ) -> Result<RestoredHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        Ok(state.headers.restore(binding, request, now))
+        let restored = state.headers.restore(binding, request, now);
+        drop(state);
+        if let RestoredHeaders::Restored(_) = restored {
+            self.changes.tell(Change::Headers(binding.digest));
+        }
+        Ok(restored)
     }
 
     async fn claim_flow(
@@ -130,40 +155,6 @@ pub(super) struct HeaderRecords {
     unbound: Fading<BindingName, HeadersId>,
     /// What a page of marks was answered, for its retries.
     marked: Fading<(Shard, Digest), MarkedHeaders>,
-}
-
-struct Record {
-    binding: BindingName,
-    mode: HeadersMode,
-    identity: Digest,
-    client: Digest,
-    client_name: String,
-    secret: Vec<u8>,
-    /// Which key sealed it, if that is known.
-    sealed_by: Option<u32>,
-    status: HeadersStatus,
-    reason: Option<String>,
-    status_at: u64,
-    /// What an orphan was, and why.
-    was: Option<(HeadersStatus, Option<String>)>,
-    times: Times,
-    receipts: Recent,
-}
-
-/// What an upsert answers.
-#[derive(Clone, Copy)]
-struct Times {
-    created_at: u64,
-    updated_at: u64,
-    ver: u64,
-}
-
-/// What a retry is answered from.
-#[derive(Clone, Copy)]
-struct Remains {
-    times: Times,
-    receipts: Recent,
-    removed_by: Digest,
 }
 
 impl HeaderRecords {
@@ -250,31 +241,5 @@ impl HeaderRecords {
         let (ids, next) = self.page((shard, client), after, limit);
         let rows = ids.iter().filter_map(|id| Some(self.by_id.get(id)?.row(*id))).collect();
         HeadersPage { rows, damaged: Vec::new(), next }
-    }
-}
-
-impl Times {
-    fn upserted(self, id: HeadersId) -> UpsertedHeaders {
-        let Self { created_at, updated_at, ver } = self;
-        UpsertedHeaders::Upserted { id, created_at_ms: created_at, updated_at_ms: updated_at, ver }
-    }
-}
-
-impl Record {
-    fn row(&self, id: HeadersId) -> HeadersRow {
-        HeadersRow {
-            id,
-            mode: self.mode,
-            identity: self.identity,
-            client: self.client,
-            client_name: Some(self.client_name.clone()).filter(|name| !name.is_empty()),
-            status: self.status,
-            reason: self.reason.clone(),
-            status_at_ms: self.status_at,
-            was: self.was.as_ref().map(|was| was.0),
-            created_at_ms: self.times.created_at,
-            updated_at_ms: self.times.updated_at,
-            ver: self.times.ver,
-        }
     }
 }

@@ -11,7 +11,7 @@ use super::{RedisStore, reply::Reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        BindingName, ClaimedFlow, Ending, GRACE, HeadersId, HeadersPage, HeadersPlace,
+        BindingName, Change, ClaimedFlow, Ending, GRACE, HeadersId, HeadersPage, HeadersPlace,
         HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped, RemovedHeaders,
         RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders, WithdrawnHeaders,
         millis, retention_ms,
@@ -21,7 +21,12 @@ use crate::{
 #[async_trait]
 impl HeadersStore for RedisStore {
     async fn upsert_headers(&self, new: NewHeaders<'_>) -> Result<UpsertedHeaders, StoreError> {
-        upsert(self, new).await
+        let digest = new.binding.digest;
+        let upserted = upsert(self, new).await?;
+        if let UpsertedHeaders::Upserted { .. } = upserted {
+            self.changes.tell(Change::Headers(digest));
+        }
+        Ok(upserted)
     }
 
     async fn read_headers(
@@ -38,7 +43,10 @@ impl HeadersStore for RedisStore {
     ) -> Result<RemovedHeaders, StoreError> {
         let reply = remove(self, id, None, request).await?;
         match reply.word() {
-            "removed" => Ok(RemovedHeaders::Removed),
+            "removed" => {
+                self.tell_removed(&reply)?;
+                Ok(RemovedHeaders::Removed)
+            }
             "absent" => Ok(RemovedHeaders::Absent),
             _ => Err(reply.unknown_word()),
         }
@@ -52,7 +60,10 @@ impl HeadersStore for RedisStore {
     ) -> Result<Reaped, StoreError> {
         let reply = remove(self, id, Some(retention), request).await?;
         match reply.word() {
-            "removed" => Ok(Reaped::Reaped),
+            "removed" => {
+                self.tell_removed(&reply)?;
+                Ok(Reaped::Reaped)
+            }
             "not_orphaned" => Ok(Reaped::NotOrphaned),
             "too_young" => {
                 Ok(Reaped::TooYoung { remaining: Duration::from_millis(reply.part(0)?) })
@@ -80,7 +91,10 @@ impl HeadersStore for RedisStore {
         let (verb, keys) = (&scripts::HEADERS_MARK, [keys[0].as_str(), &keys[1]]);
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
-            "marked" => Ok(MarkedHeaders { count: reply.part(0)?, next: next(&reply)? }),
+            "marked" => {
+                self.changes.tell(Change::AllHeaders);
+                Ok(MarkedHeaders { count: reply.part(0)?, next: next(&reply)? })
+            }
             _ => Err(reply.unknown_word()),
         }
     }
@@ -107,7 +121,10 @@ impl HeadersStore for RedisStore {
         let (verb, keys) = (&scripts::HEADERS_WITHDRAW, [keys[0].as_str(), &keys[1]]);
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
-            "withdrawn" => Ok(WithdrawnHeaders::Withdrawn),
+            "withdrawn" => {
+                self.changes.tell(Change::Headers(binding.digest));
+                Ok(WithdrawnHeaders::Withdrawn)
+            }
             "already" => Ok(WithdrawnHeaders::Already),
             "session" => Ok(WithdrawnHeaders::Session),
             "absent" => Ok(WithdrawnHeaders::Absent),
@@ -126,9 +143,12 @@ impl HeadersStore for RedisStore {
         let (verb, keys) = (&scripts::HEADERS_RESTORE, [keys[0].as_str(), &keys[1]]);
         let reply = self.run_script(verb, keys, [text(&request)], request.as_bytes()).await?;
         match reply.word() {
-            "restored" => row::status(&reply.part::<String>(0)?)
-                .map(RestoredHeaders::Restored)
-                .ok_or_else(|| reply.unknown_word()),
+            "restored" => {
+                self.changes.tell(Change::Headers(binding.digest));
+                row::status(&reply.part::<String>(0)?)
+                    .map(RestoredHeaders::Restored)
+                    .ok_or_else(|| reply.unknown_word())
+            }
             "not_orphaned" => Ok(RestoredHeaders::NotOrphaned),
             "absent" => Ok(RestoredHeaders::Absent),
             "corrupt" => Err(self.damaged(verb.name, &reply, row::WAS)?),
@@ -151,6 +171,13 @@ impl HeadersStore for RedisStore {
 }
 
 impl RedisStore {
+    /// Of a damaged record it is not known whose binding it had.
+    fn tell_removed(&self, reply: &Reply) -> Result<(), StoreError> {
+        let binding = Digest::from_hex(&reply.part::<String>(0)?);
+        self.changes.tell(binding.map_or(Change::AllHeaders, Change::Headers));
+        Ok(())
+    }
+
     /// The error of a reply that names a record in which something is damaged.
     fn damaged(
         &self,
