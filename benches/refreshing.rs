@@ -57,6 +57,7 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
             expires_in: Some(HOUR),
             refresh_expires_in: None,
             next_in: Some(Duration::ZERO),
+            known_end: None,
             by: BY,
         };
         store.store_credential(new).await.unwrap();

@@ -20,20 +20,23 @@
 -- ARGV[10] next      ms until it is to be refreshed; empty: never
 -- ARGV[11] actor     who stores it, for the events
 -- ARGV[12] host      the provider's, for the events; may be empty
+-- ARGV[13] known     when it had been revoked or orphaned when its owner set out to re-authorise it,
+--                    in ms since 1970; 0: it had not; empty: it is not re-authorised
 --
 -- Returns  {"stored", request, grant}   the current grant; also on a retry with the same request id
 --          {"foreign", request}         another owner's or connector's; nothing written
+--          {"ended", request, status}   revoked or orphaned since then; empty: deleted; likewise
 --
 -- Why Lua: the grant, the secret and two indexes change together, and a retry must not bump twice.
 local conn, owned, due, orphans, sealed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local request, id, owner, connector = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local secret, key, token, expires, ends = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local next_in = ARGV[10]
+local next_in, known = ARGV[10], ARGV[13]
 -- include: connection/record
 -- include: event/note
 
 local was = redis.call('HMGET', conn, 'owner', 'connector', 'stored', 'grant', 'created_at', 'ver',
-  'fence', 'last_grant', 'status', 'reason')
+  'fence', 'last_grant', 'status', 'reason', 'status_at')
 redis.call('ZSCORE', owned, id)
 redis.call('ZSCORE', due, id)
 redis.call('ZSCORE', orphans, 'conn:' .. id)
@@ -44,6 +47,13 @@ if was[1] and (was[1] ~= owner or was[2] ~= connector) then return {'foreign', r
 local deleted = not was[1] and was[8]
 local before = tonumber(deleted or was[4])
 if was[3] and was[3]:find(request, 1, true) then return {'stored', request, before} end
+-- What was ended meanwhile is not brought back by a sign-in that began before.
+if known ~= '' then
+  local ended = was[9] == 'revoked' or was[9] == 'orphaned'
+  if not was[1] or ended and (was[11] or '1') ~= known then
+    return {'ended', request, was[1] and was[9] or ''}
+  end
+end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -4,7 +4,7 @@ use super::{AuthType, Connector, ExchangeError};
 use crate::{
     pkce::{InvalidState, PkceError},
     seal::SealError,
-    store::StoreError,
+    store::{Status, StoreError},
 };
 
 /// What can go wrong with a connection. No variant carries a secret.
@@ -115,6 +115,15 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// Of a connection that was revoked, withdrawn or, without a status, deleted.
+    pub(super) fn ended(status: Option<Status>) -> Self {
+        match status {
+            Some(Status::Revoked) => Self::Revoked,
+            Some(Status::Orphaned) => Self::Withdrawn,
+            _ => Self::NotFound,
+        }
+    }
+
     pub(super) fn other_auth(connector: &Connector) -> Self {
         Self::OtherAuth { connector: connector.slug.clone(), auth: connector.auth }
     }

@@ -15,6 +15,50 @@
 //! [`ReplayPolicy`]: inside the provider's grace the same refresh token is presented again. Past it,
 //! or without one, the lease and the journal's window are waited out, what still lives is served,
 //! and then there is one more try.
+//!
+//! ```no_run
+//! # #[cfg(feature = "exchange")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use vestibule::{
+//!     Keys, Vestibule,
+//!     connection::{
+//!         Callback, ClientSecret, ConnectionsConfig, Connector, HttpExchange, Registry, SignIn,
+//!     },
+//!     store::redis::RedisConfig,
+//! };
+//!
+//! let redis = RedisConfig::new("redis://localhost:6379")?;
+//! let vestibule = Vestibule::connect(redis, &Keys::from_toml("…the file of keygen…")?).await?;
+//! let mut github = Connector::new(
+//!     "github",
+//!     "https://github.com/login/oauth/authorize".parse()?,
+//!     "https://github.com/login/oauth/access_token".parse()?,
+//!     "my-client",
+//! )?;
+//! github.client_secret = Some(ClientSecret::new("from the environment"));
+//! let config = ConnectionsConfig::new(Registry::new([github])?, Arc::new(HttpExchange::new()?));
+//! let connections = vestibule.connections(config);
+//!
+//! // Where the person is sent to sign in.
+//! let callback = "https://app.example/callback";
+//! let started = connections.start(SignIn::new("alice", "github", "her session", callback)).await?;
+//! println!("Location: {}", started.authorize_url);
+//!
+//! // The callback, on whichever replica.
+//! let came = Callback {
+//!     state: "the state parameter",
+//!     code: Some("the code parameter"),
+//!     session: "her session",
+//!     ..Callback::default()
+//! };
+//! let finished = connections.finish(came).await?;
+//!
+//! // From then on, on every replica: fresh, and refreshed once.
+//! let vended = connections.vend("alice", &finished.connection).await?;
+//! println!("Authorization: Bearer {}", vended.access_token.secret());
+//! # Ok(()) }
+//! ```
 
 mod access;
 #[cfg(feature = "exchange")]
@@ -88,7 +132,7 @@ pub use self::{
 pub(crate) use self::{answer::error_in, http_exchange::tokens_in, http_wire::Answered};
 pub(crate) use self::{
     asking::PATIENCE,
-    obtained::Obtained,
+    obtained::{Obtained, Place},
     persisting::{MayPass, persist},
     resealing::reseal,
 };

@@ -6,12 +6,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConnectionError, Connections, Connector, CredentialSecret, TokenAnswer, storing::Lives,
+    ConnectionError, Connections, Connector, CredentialSecret, Inner, TokenAnswer, storing::Lives,
 };
 use crate::{
     digest::Digest,
-    store::{ConnectionId, millis},
+    store::{ConnectionId, ConnectionRow, Status, millis},
 };
+
+/// The connection that a sign-in is for, chosen at its start.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) id: ConnectionId,
+    /// Of one to be re-authorised: when it had been revoked or withdrawn; 0 if it had not.
+    pub(crate) known_end_ms: Option<u64>,
+}
 
 /// What a sign-in was given, and where it belongs. Sealed into how that sign-in ended, it outlives
 /// the process that was given it.
@@ -20,6 +28,8 @@ pub(crate) struct Obtained {
     owner: String,
     connector: String,
     connection: String,
+    #[serde(default)]
+    known_end_ms: Option<u64>,
     secret: CredentialSecret,
     expires_in_ms: Option<u64>,
     #[serde(default)]
@@ -27,17 +37,13 @@ pub(crate) struct Obtained {
 }
 
 impl Obtained {
-    pub(crate) fn new(
-        place: &ConnectionId,
-        owner: &str,
-        connector: &str,
-        answer: &TokenAnswer,
-    ) -> Self {
+    pub(crate) fn new(place: &Place, owner: &str, connector: &str, answer: &TokenAnswer) -> Self {
         let lives = Lives::of(answer);
         Self {
             owner: owner.to_owned(),
             connector: connector.to_owned(),
-            connection: place.to_string(),
+            connection: place.id.to_string(),
+            known_end_ms: place.known_end_ms,
             secret: CredentialSecret::from_answer(answer, None),
             expires_in_ms: lives.access.map(millis),
             refresh_expires_in_ms: lives.refresh.map(millis),
@@ -47,6 +53,46 @@ impl Obtained {
     /// Where it belongs.
     pub(crate) fn place(&self) -> Result<ConnectionId, ConnectionError> {
         self.connection.parse().map_err(|_| ConnectionError::NotFound)
+    }
+}
+
+impl Inner {
+    /// A connection of this owner and connector, as it stands.
+    pub(super) async fn stands(
+        &self,
+        owner: Digest,
+        connector: &Connector,
+        id: &ConnectionId,
+    ) -> Result<Place, ConnectionError> {
+        let row = self.row_of(owner, connector, id).await?;
+        Ok(Place { id: id.clone(), known_end_ms: Some(end_of(&row)) })
+    }
+
+    /// Before a code is spent on a connection that was ended meanwhile, which the store would leave so.
+    pub(super) async fn still_stands(
+        &self,
+        owner: Digest,
+        connector: &Connector,
+        id: &ConnectionId,
+        known_end_ms: Option<u64>,
+    ) -> Result<(), ConnectionError> {
+        let Some(known) = known_end_ms else { return Ok(()) };
+        let row = self.row_of(owner, connector, id).await?;
+        let end = end_of(&row);
+        if end != 0 && end != known {
+            return Err(ConnectionError::ended(Some(row.status)));
+        }
+        Ok(())
+    }
+
+    async fn row_of(
+        &self,
+        owner: Digest,
+        connector: &Connector,
+        id: &ConnectionId,
+    ) -> Result<ConnectionRow, ConnectionError> {
+        let row = self.foundation.store.read_connection(owner, id).await?;
+        row.filter(|row| row.connector == connector.slug).ok_or(ConnectionError::NotFound)
     }
 }
 
@@ -65,14 +111,12 @@ impl Connections {
         owner: &str,
         connector: &str,
         reauthorises: Option<&ConnectionId>,
-    ) -> Result<ConnectionId, ConnectionError> {
+    ) -> Result<Place, ConnectionError> {
         let owner = self.inner.owner(owner)?;
-        let slug = &self.connector(connector)?.slug;
-        let Some(id) = reauthorises else { return Ok(ConnectionId::random(owner)) };
-        let row = self.inner.foundation.store.read_credential(id).await?;
-        match row {
-            Some(row) if row.owner == owner && row.connector == *slug => Ok(id.clone()),
-            _ => Err(ConnectionError::NotFound),
+        let connector = self.connector(connector)?;
+        match reauthorises {
+            None => Ok(Place { id: ConnectionId::random(owner), known_end_ms: None }),
+            Some(id) => self.inner.stands(owner, connector, id).await,
         }
     }
 
@@ -104,6 +148,7 @@ impl Connections {
         let Obtained { owner, secret, .. } = obtained;
         let new = self.inner.prepare_secret(owner, connector, Some(&place), secret, left).await?;
         let new = new.requested_as(self.obtained_by(sign_in, &place));
+        let new = new.with_known_end(obtained.known_end_ms);
         self.inner.store(&new).await.map(drop)
     }
 
@@ -111,5 +156,13 @@ impl Connections {
     fn obtained_by(&self, sign_in: &str, place: &ConnectionId) -> Digest {
         let parts = [sign_in.as_bytes(), place.as_str().as_bytes()];
         self.inner.foundation.naming.digest("obtained", &parts)
+    }
+}
+
+/// When it was revoked or withdrawn; 0 if it is not.
+fn end_of(row: &ConnectionRow) -> u64 {
+    match row.status {
+        Status::Revoked | Status::Orphaned => row.status_at_ms.unwrap_or(1),
+        _ => 0,
     }
 }

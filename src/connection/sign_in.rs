@@ -128,6 +128,11 @@ impl Inner {
             return Err(SignInError::ReturnUrl);
         }
 
+        let known_end_ms = match sign_in.reauthorises {
+            Some(id) => self.stands(owner, connector, id).await?.known_end_ms,
+            None => None,
+        };
+
         let (state, verifier) = (OauthState::random(), PkceVerifier::random());
         let challenge = verifier.challenge();
         let mut record = PkceState::new(sign_in.connector, verifier).with_kind("connection");
@@ -139,6 +144,7 @@ impl Inner {
         record.resource = sign_in.resource.unwrap_or_default().to_owned();
         record.reauthorises =
             sign_in.reauthorises.map(|id| id.as_str().to_owned()).unwrap_or_default();
+        record.known_end_ms = known_end_ms;
         self.pkce.put(&state, &record).await?;
         let (name, reauthorises) = (self.pkce.name(&state), &*record.reauthorises);
         let began = Began { connector: sign_in.connector, owner, reauthorises };
@@ -219,6 +225,14 @@ impl Inner {
         record: PkceState,
     ) -> Result<Finished, SignInError> {
         let connector = self.config.registry.lookup(&record.connection)?;
+        let before = match record.reauthorises.as_str() {
+            "" => None,
+            id => Some(id.parse::<ConnectionId>().map_err(|_| ConnectionError::NotFound)?),
+        };
+        if let Some(id) = &before {
+            let owner = self.owner(&record.started_by)?;
+            self.still_stands(owner, connector, id, record.known_end_ms).await?;
+        }
         let grant = CodeGrant {
             code,
             verifier: &record.verifier,
@@ -228,13 +242,10 @@ impl Inner {
         let call = self.config.exchange.exchange_code(connector, grant);
         let asked = self.ask(connector, PATIENCE, call, |_| None).await;
         let answer = asked.map_err(SignInError::unasked)??;
-        let before = match record.reauthorises.as_str() {
-            "" => None,
-            id => Some(id.parse::<ConnectionId>().map_err(|_| ConnectionError::NotFound)?),
-        };
         let (owner, slug) = (&record.started_by, &record.connection);
         // The code is spent: its credential is kept trying for as long as a refreshed one would be.
         let new = self.prepare(owner, slug, before.as_ref(), &answer).await?;
+        let new = new.with_known_end(record.known_end_ms);
         let connection = persisting::persist(|| self.store(&new)).await?;
         let return_url = Some(record.return_url).filter(|url| !url.is_empty());
         Ok(Finished { connection, return_url })

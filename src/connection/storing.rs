@@ -19,6 +19,7 @@ pub(super) struct Prepared {
     refresh_token: Option<Digest>,
     lives: Lives,
     next_in: Option<Duration>,
+    known_end: Option<u64>,
     idp_host: String,
 }
 
@@ -49,6 +50,11 @@ impl Prepared {
     /// With a request that others can make again.
     pub(super) fn requested_as(self, request: Digest) -> Self {
         Self { request, ..self }
+    }
+
+    /// For a connection that is re-authorised, and may have been ended meanwhile.
+    pub(super) fn with_known_end(self, known_end: Option<u64>) -> Self {
+        Self { known_end, ..self }
     }
 }
 
@@ -95,6 +101,7 @@ impl Inner {
             refresh_token,
             lives,
             next_in,
+            known_end: None,
             idp_host: connector.idp_host().to_owned(),
             id,
         })
@@ -130,6 +137,7 @@ impl Inner {
             expires_in: new.lives.access,
             refresh_expires_in: new.lives.refresh,
             next_in: new.next_in,
+            known_end: new.known_end,
             by: By { actor: Actor::Owner, idp_host: &new.idp_host },
         };
         match self.foundation.store.store_credential(credential).await? {
@@ -139,6 +147,10 @@ impl Inner {
                 Ok(new.id.clone())
             }
             Stored::Foreign => Err(ConnectionError::NotFound),
+            Stored::Ended { status } => {
+                tracing::warn!(connection = %new.id, "ended while its owner signed in: left so");
+                Err(ConnectionError::ended(status))
+            }
         }
     }
 }

@@ -5,7 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Authorization, DeviceCode, DeviceSignIn, Prompt};
-use crate::{connection::Obtained, pending::Waited, store::ConnectionId};
+use crate::{
+    connection::{Obtained, Place},
+    pending::Waited,
+    store::ConnectionId,
+};
 
 /// What is sealed of a sign-in under way: the payload of its pending.
 #[derive(Clone, Serialize, Deserialize)]
@@ -18,6 +22,8 @@ pub struct DeviceFlow {
     pub(super) device_code: DeviceCode,
     pub(super) interval_ms: u64,
     connection: String,
+    #[serde(default)]
+    known_end_ms: Option<u64>,
 }
 
 impl DeviceFlow {
@@ -27,24 +33,22 @@ impl DeviceFlow {
         &self.owner
     }
 
-    pub(super) fn new(
-        sign_in: &DeviceSignIn<'_>,
-        place: &ConnectionId,
-        given: Authorization,
-    ) -> Self {
+    pub(super) fn new(sign_in: &DeviceSignIn<'_>, place: &Place, given: Authorization) -> Self {
         Self {
             prompt: given.prompt,
             owner: sign_in.owner.to_owned(),
             connector: sign_in.connector.to_owned(),
             device_code: given.device_code,
             interval_ms: u64::try_from(given.interval.as_millis()).unwrap_or(u64::MAX),
-            connection: place.to_string(),
+            connection: place.id.to_string(),
+            known_end_ms: place.known_end_ms,
         }
     }
 
     /// Where its connection will be: chosen at the start, so that all who store it store the same.
-    pub(super) fn place(&self) -> Option<ConnectionId> {
-        self.connection.parse().ok()
+    pub(super) fn place(&self) -> Option<Place> {
+        let id = self.connection.parse().ok()?;
+        Some(Place { id, known_end_ms: self.known_end_ms })
     }
 }
 

@@ -31,6 +31,9 @@ pub struct PkceState {
     pub resource: String,
     /// The connection that is re-authorised; empty for a new one.
     pub reauthorises: String,
+    /// When that had been revoked or withdrawn (ms since 1970); 0 if it had not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_end_ms: Option<u64>,
 }
 
 /// A field that is not acceptable. Its value is not repeated.
@@ -66,6 +69,7 @@ impl PkceState {
             session: String::new(),
             resource: String::new(),
             reauthorises: String::new(),
+            known_end_ms: None,
         }
     }
 

@@ -28,6 +28,10 @@ pub struct NewCredential<'a> {
     pub refresh_expires_in: Option<Duration>,
     /// When it is to be refreshed; `None` for never.
     pub next_in: Option<Duration>,
+    /// Of a connection that is re-authorised: when it had been revoked or withdrawn, as its owner
+    /// knew when setting out (ms since 1970); 0 if it had not. If it was revoked, withdrawn or
+    /// deleted since then, it is left so.
+    pub known_end: Option<u64>,
     /// Who stores it.
     pub by: By<'a>,
 }
@@ -42,6 +46,11 @@ pub enum Stored {
     },
     /// The id belongs to another owner or another connector. Nothing was written.
     Foreign,
+    /// It was ended since its owner set out to re-authorise it. Nothing was written.
+    Ended {
+        /// How it stands: revoked or orphaned; `None` if it was deleted.
+        status: Option<Status>,
+    },
 }
 
 /// A connection as it is read.

@@ -181,6 +181,7 @@ async fn store_credential(store: &RedisStore, id: &ConnectionId) {
         expires_in: Some(LIFE),
         refresh_expires_in: None,
         next_in: Some(Duration::ZERO),
+        known_end: None,
         by: verbs::BY,
     };
     store.store_credential(credential).await.unwrap();

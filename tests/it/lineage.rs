@@ -63,6 +63,7 @@ impl Side {
             refresh_token: Some(token),
             expires_in: Some(HOUR),
             next_in: Some(HOUR),
+            known_end: None,
             sealed_by: 0,
             refresh_expires_in: None,
             by: crate::support::verbs::BY,

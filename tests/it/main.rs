@@ -45,6 +45,7 @@ mod prove_store;
 mod prove_sweeps;
 mod prove_tokens;
 mod provider_answers;
+mod reauthorising;
 mod rights;
 mod support;
 mod support_works;

@@ -71,7 +71,7 @@ script!(TOKEN_DROP, "token/drop", keys: 3, argv: 3);
 script!(TOKEN_DROP_SCOPE, "token/drop_scope", keys: 2, argv: 3);
 script!(TOKEN_LIST, "token/list", keys: 1, argv: 4);
 script!(TOKEN_TRIM, "token/trim", keys: 2, argv: 6);
-script!(CONNECTION_STORE, "connection/store", keys: 7, argv: 12);
+script!(CONNECTION_STORE, "connection/store", keys: 7, argv: 13);
 script!(CONNECTION_CREATE, "connection/create", keys: 2, argv: 5);
 script!(CONNECTION_LIST, "connection/list", keys: 1, argv: 4);
 script!(CONNECTION_UNLIST, "connection/unlist", keys: 2, argv: 2);

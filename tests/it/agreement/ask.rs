@@ -121,7 +121,7 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
                 _ => answer,
             }
         }
-        Step::Store { id, request: by, owner: of, connector, granted } => {
+        Step::Store { id, request: by, owner: of, connector, granted, known_end } => {
             let id = &connection(*id);
             let credential = NewCredential {
                 id,
@@ -132,6 +132,7 @@ async fn simple(store: &dyn Store, at: usize, step: &Step) -> Result<Answer, Sto
                 refresh_token: granted.refresh_token.map(refresh_token),
                 expires_in: granted.expires_in,
                 next_in: granted.next_in.map(|next| next + apart(at)),
+                known_end: *known_end,
                 sealed_by: u32::try_from(at).unwrap(),
                 refresh_expires_in: granted.refresh_expires_in,
                 by: BY,

@@ -30,6 +30,8 @@ pub(super) enum Step {
         owner: u8,
         connector: &'static str,
         granted: Granted,
+        /// No end is known by this.
+        known_end: Option<u64>,
     },
     Read {
         id: u8,
@@ -151,6 +153,7 @@ pub(super) fn exists(id: u8) -> impl Strategy<Value = Step> {
         owner: id,
         connector: "github",
         granted,
+        known_end: None,
     })
 }
 
@@ -206,12 +209,13 @@ fn take() -> impl Strategy<Value = Step> {
 }
 
 pub(super) fn store() -> impl Strategy<Value = Step> {
-    (ids(), REQUESTS, rarely(), rarely(), granted()).prop_map(
-        |(id, request, stranger, elsewhere, granted)| {
+    (ids(), REQUESTS, rarely(), rarely(), granted(), rarely()).prop_map(
+        |(id, request, stranger, elsewhere, granted, late)| {
             // Each connection has its owner.
             let owner = if stranger { 1 - id } else { id };
             let connector = if elsewhere { "gitlab" } else { "github" };
-            Step::Store { id, request, owner, connector, granted }
+            let known_end = late.then_some(1);
+            Step::Store { id, request, owner, connector, granted, known_end }
         },
     )
 }

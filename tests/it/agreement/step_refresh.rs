@@ -72,7 +72,14 @@ fn ended() -> impl Strategy<Value = Vec<Step>> {
             refresh_expires_in: Some(refresh),
             next_in: Some(Duration::from_secs(3)),
         };
-        Step::Store { id: 0, request: request + 6, owner: 0, connector: "github", granted }
+        Step::Store {
+            id: 0,
+            request: request + 6,
+            owner: 0,
+            connector: "github",
+            granted,
+            known_end: None,
+        }
     });
     (signed_in, begin(), wait(), begin(), begin(), commit(), store()).prop_map(
         |(signed_in, early, wait, late, again, commit, store)| {

@@ -96,6 +96,7 @@ async fn a_damaged_field_is_typed_and_loses_no_token() {
                     assert!(["owner", "connector"].contains(&field.as_str()), "{what}");
                     assert_eq!(scene.dump(&key).await, before, "{what}");
                 }
+                Stored::Ended { .. } => panic!("{what}: nothing was re-authorised"),
             }
         }
     }

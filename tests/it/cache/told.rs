@@ -89,6 +89,7 @@ impl Scene {
             expires_in: Some(HOUR),
             // Due at once.
             next_in: Some(Duration::ZERO),
+            known_end: None,
             sealed_by: 0,
             refresh_expires_in: None,
             by: crate::support::verbs::BY,

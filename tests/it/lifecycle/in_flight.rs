@@ -211,6 +211,7 @@ impl<'a> Story<'a> {
             refresh_token: Some(Digest::NONE),
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
+            known_end: None,
             sealed_by: 0,
             refresh_expires_in: None,
             by: crate::support::verbs::BY,

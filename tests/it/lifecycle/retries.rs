@@ -134,6 +134,7 @@ fn credential(id: &ConnectionId, request: Digest) -> NewCredential<'_> {
         refresh_token: Some(Digest::NONE),
         expires_in: None,
         next_in: Some(Duration::ZERO),
+        known_end: None,
         sealed_by: 0,
         refresh_expires_in: None,
         by: crate::support::verbs::BY,

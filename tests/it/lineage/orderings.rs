@@ -156,6 +156,7 @@ impl Story<'_> {
             refresh_token: Some(digest(1)),
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
+            known_end: None,
             sealed_by: 0,
             refresh_expires_in: None,
             by: crate::support::verbs::BY,

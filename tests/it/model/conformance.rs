@@ -137,6 +137,7 @@ impl Real {
             refresh_token: Some(digest(token.number)),
             expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
+            known_end: None,
             sealed_by: 0,
             refresh_expires_in: None,
             by: crate::support::verbs::BY,

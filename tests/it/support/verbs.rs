@@ -74,6 +74,7 @@ pub fn credential(id: &ConnectionId, request: Digest) -> NewCredential<'_> {
         expires_in: Some(Duration::from_secs(3600)),
         refresh_expires_in: None,
         next_in: Some(Duration::ZERO),
+        known_end: None,
         by: BY,
     }
 }

@@ -75,6 +75,7 @@ async fn stored(store: &RedisStore, number: u64, orphan: bool) -> ConnectionId {
         refresh_token: Some(Digest::NONE),
         expires_in: Some(Duration::from_secs(3600)),
         next_in: Some(Duration::from_secs(3300)),
+        known_end: None,
         sealed_by: 0,
         refresh_expires_in: None,
         by: crate::support::verbs::BY,

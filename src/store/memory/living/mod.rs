@@ -140,6 +140,13 @@ impl Connections {
         if remains.receipts.stored.has(new.request) {
             return Stored::Stored { grant: remains.grant };
         }
+        if let Some(known_end) = new.known_end {
+            let Some(was) = was else { return Stored::Ended { status: None } };
+            let is_ended = matches!(was.status, Status::Revoked | Status::Orphaned);
+            if is_ended && was.status_at != known_end {
+                return Stored::Ended { status: Some(was.status) };
+            }
+        }
         let mut receipts = remains.receipts;
         receipts.stored = receipts.stored.with(new.request);
         let grant = remains.grant + 1;

@@ -61,6 +61,7 @@ pub(super) async fn store(
         Arg::Optional(new.next_in.map(millis)),
         text(new.by.actor.as_str()),
         text(new.by.idp_host),
+        Arg::Optional(new.known_end),
     ];
     let keys = [&*conn, &*list, &*due, &*orphans, &*sealed, &*outbox, &*history];
     let reply =
@@ -71,6 +72,7 @@ pub(super) async fn store(
             Ok(Stored::Stored { grant: reply.part(0)? })
         }
         "foreign" => Ok(Stored::Foreign),
+        "ended" => Ok(Stored::Ended { status: Status::from_word(&reply.part::<String>(0)?) }),
         _ => Err(reply.unknown_word()),
     }
 }
