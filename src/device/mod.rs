@@ -25,6 +25,33 @@
 //! [`DeviceOutcome::Lost`], for all who wait, and the person signs in again. If the poller was only
 //! slow, one of the two ends wins, and the other comes to nothing. A crash *after* the end costs
 //! nothing, if anybody waits, or comes back within 40 s: whoever learns of the end has the tokens.
+//!
+//! ```no_run
+//! # #[cfg(feature = "exchange")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # use vestibule::{Vestibule, connection::Connections};
+//! # use std::{sync::Arc, time::Duration};
+//! # let (vestibule, connections): (Vestibule, Connections) = unimplemented!();
+//! use vestibule::{
+//!     connection::HttpExchange,
+//!     device::{DeviceConfig, DeviceOutcome, DeviceSignIn},
+//!     pending::{Namespace, PendingsConfig},
+//! };
+//!
+//! let config = DeviceConfig::new(Arc::new(HttpExchange::new()?));
+//! let devices = vestibule.device_sign_ins(&connections, PendingsConfig::default(), config);
+//! let namespace = Namespace::new("alice")?;
+//! let started = devices.start(DeviceSignIn::new(&namespace, "alice", "github")).await?;
+//! println!("go to {:?}", started.prompt);
+//!
+//! // On any replica, as often as need be.
+//! match devices.wait("alice", started.id, Duration::from_secs(30)).await? {
+//!     DeviceOutcome::Connected(id) => println!("vend from {id}"),
+//!     DeviceOutcome::TimedOut => println!("ask again"),
+//!     other => println!("no: {other:?}"),
+//! }
+//! # Ok(()) }
+//! ```
 
 mod endpoint;
 mod error;

@@ -12,6 +12,39 @@
 //!   what is dropped beyond that is counted (`vestibule_outbox_lost_total`).
 //!
 //! Without any notifier nothing is kept for delivery.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use vestibule::{
+//!     Vestibule,
+//!     event::{EventKind, Filter},
+//! };
+//! # use std::sync::Arc;
+//! # use vestibule::connection::*;
+//! # #[derive(Debug)]
+//! # struct NoProvider;
+//! # #[async_trait::async_trait]
+//! # impl TokenExchange for NoProvider {
+//! #     async fn exchange_code(
+//! #         &self, _: &Connector, _: CodeGrant<'_>,
+//! #     ) -> Result<TokenAnswer, ExchangeError> { unreachable!() }
+//! #     async fn exchange_refresh_token(
+//! #         &self, _: &Connector, _: &RefreshToken,
+//! #     ) -> Result<TokenAnswer, ExchangeError> { unreachable!() }
+//! # }
+//! # let key = Connector::api_key("maps", AuthType::ApiKey)?;
+//! # let config = ConnectionsConfig::new(Registry::new([key])?, Arc::new(NoProvider));
+//!
+//! let vestibule = Vestibule::in_memory();
+//! # let connections = vestibule.connections(config);
+//! let id = connections.create("alice", "maps").await?;
+//! connections.revoke("alice", &id, "a laptop was lost").await?;
+//!
+//! let listed = vestibule.events().list(&Filter::newest(10)).await?;
+//! assert_eq!(listed.events[0].kind, EventKind::TokenDeletedRevoked);
+//! # Ok(()) }
+//! ```
 
 mod backoff;
 mod budget;

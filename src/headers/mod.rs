@@ -18,6 +18,33 @@
 //!
 //! If Redis cannot be reached nothing is known of any credential:
 //! [`HeadersError::NotAvailable`], never *not found*.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use vestibule::{
+//!     Vestibule,
+//!     headers::{Binding, Headers, HeadersConfig, HeadersError, Identity},
+//!     token::Scopes,
+//! };
+//!
+//! let vestibule = Vestibule::in_memory();
+//! let config = HeadersConfig::new(vestibule.temp_tokens(Scopes::new()));
+//! let credentials = vestibule.header_credentials(config);
+//!
+//! let binding = Binding::new(Identity::user("alice@example.com")?, "weather")?;
+//! let headers = Headers::new([("Authorization", "Bearer of-alice")])?;
+//! credentials.upsert(&binding, &headers).await?;
+//!
+//! let sent = credentials.vend(&binding).await?;
+//! assert_eq!(sent.get("authorization").unwrap().secret(), "Bearer of-alice");
+//!
+//! credentials.withdraw_access(&binding, "left the team").await?;
+//! assert!(matches!(credentials.vend(&binding).await, Err(HeadersError::NotFound)));
+//! credentials.restore_access(&binding).await?;
+//! credentials.vend(&binding).await?;
+//! # Ok(()) }
+//! ```
 
 mod access;
 mod binding;

@@ -10,6 +10,29 @@
 //! * [`wait`](Pendings::wait) is woken by completion, cancellation, clearing and expiry, wherever
 //!   they happen; the outcome outlives the pending, so a wait that begins late still learns it.
 //! * With a [`Dedup`] many callers get one prompt: the later ones join the first.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use vestibule::{
+//!     Vestibule,
+//!     pending::{Completion, Namespace, Pendings, PendingsConfig, Spec, Waited},
+//! };
+//!
+//! let pendings: Pendings<String> = Vestibule::in_memory().pendings(PendingsConfig::default());
+//! let spec = Spec::new("form", "which account?".to_owned());
+//! let created = pendings.create(&Namespace::new("alice")?, &spec).await?;
+//!
+//! // The page that the answer reaches, on another replica.
+//! let ended = pendings.complete(created.id, None, &"savings").await?;
+//! assert!(matches!(ended, Completion::Won(pending) if pending.data == "which account?"));
+//!
+//! // The tool call that asked.
+//! let waited = pendings.wait::<String>(created.id, Duration::from_secs(30)).await?;
+//! assert!(matches!(waited, Waited::Completed { answer, .. } if answer == "savings"));
+//! # Ok(()) }
+//! ```
 
 #[cfg(feature = "jwt")]
 mod claims;

@@ -7,6 +7,26 @@
 //!
 //! To the outside a replayed, an expired and an unknown state look the same:
 //! [`PkceError::StateNotFound`]. The [`NotFound`] in it is for logs and events.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use vestibule::{
+//!     Vestibule,
+//!     pkce::{OauthState, PkceState, PkceVerifier},
+//! };
+//!
+//! let states = Vestibule::in_memory().pkce();
+//! let (state, verifier) = (OauthState::random(), PkceVerifier::random());
+//! let challenge = verifier.challenge(); // goes to the provider, with the state
+//! states.put(&state, &PkceState::new("github", verifier)).await?;
+//!
+//! // The callback, on whichever replica: one caller gets it, once.
+//! let record = states.take(&state).await?;
+//! assert_eq!(record.verifier.challenge(), challenge);
+//! assert!(states.take(&state).await.is_err());
+//! # Ok(()) }
+//! ```
 
 mod state;
 mod verifier;

@@ -3,6 +3,25 @@
 //! No pass loops, sleeps or spawns; the worker does. Any number of replicas may run the same pass
 //! at once: they share the work without doing it twice, and a pass that is interrupted anywhere is
 //! gone on with by the next. No sweep is needed for the correctness of anything else.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use tokio_util::sync::CancellationToken;
+//! use vestibule::{
+//!     Vestibule,
+//!     sweep::{Budget, Orphans},
+//! };
+//!
+//! let vestibule = Vestibule::in_memory();
+//! let week = Duration::from_secs(7 * 24 * 3600);
+//! let dry = Budget { dry_run: true, ..Budget::default() };
+//! let sweep = Orphans { retention: week, budget: dry };
+//! let swept = sweep.pass(&vestibule, &CancellationToken::new()).await;
+//! println!("{} orphans are older than a week", swept.found);
+//! # Ok(()) }
+//! ```
 
 mod expired;
 mod orphans;

@@ -19,6 +19,31 @@
 //!   tell them apart.
 //!
 //! If Redis cannot be reached nothing is valid: a failure of the store is an error, not a refusal.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use vestibule::{
+//!     Vestibule,
+//!     token::{MintSpec, Scope, Scopes},
+//! };
+//!
+//! let scopes = Scopes::new();
+//! let routes = Scope::new("report").with_placeholder("{id}").with_route("GET", "/reports/{id}");
+//! scopes.register(routes.with_max_ttl(Duration::from_secs(900)))?;
+//! let tokens = Vestibule::in_memory().temp_tokens(scopes);
+//!
+//! let spec = MintSpec::new("report", "4711", Duration::from_secs(600));
+//! let text = tokens.mint(&spec).await?.token;
+//! let allowed = tokens.validate(text.secret(), "GET", "/reports/4711", None).await?;
+//! assert_eq!(allowed.resource, "4711");
+//! assert!(tokens.validate(text.secret(), "GET", "/reports/4712", None).await.is_err());
+//!
+//! tokens.revoke_resource("report", "4711").await?;
+//! assert!(tokens.validate(text.secret(), "GET", "/reports/4711", None).await.is_err());
+//! # Ok(()) }
+//! ```
 
 mod error;
 mod link;

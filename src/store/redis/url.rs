@@ -11,6 +11,17 @@ use super::{confirm::Confirmation, keyspace::Prefix};
 use crate::store::StoreError;
 
 /// How to reach Redis, and how long to wait for it.
+///
+/// ```
+/// use std::time::Duration;
+/// use vestibule::store::redis::{RedisConfig, Timeouts};
+///
+/// let timeouts = Timeouts { overall: Duration::from_secs(3), ..Timeouts::default() };
+/// let config = RedisConfig::new("rediss-sentinel://:secret@one:26379,two:26379/primary")?
+///     .with_prefix("staging")?
+///     .with_timeouts(timeouts);
+/// # Ok::<(), vestibule::store::StoreError>(())
+/// ```
 #[derive(Clone)]
 pub struct RedisConfig {
     pub(super) topology: Topology,
