@@ -22,63 +22,36 @@
 --
 -- Why Lua: it may have been given back since it was listed, and must survive then. What is left
 -- of it is what a deletion leaves.
-local conn, owned, due, orphans, sealed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local conn, indexes = KEYS[1], {owned = KEYS[2], due = KEYS[3], orphans = KEYS[4], sealed = KEYS[5]}
 local request, id, owner = ARGV[1], ARGV[2], ARGV[3]
-local retention, grace, member = tonumber(ARGV[4]), ARGV[5], 'conn:' .. ARGV[2]
+local retention, grace = tonumber(ARGV[4]), ARGV[5]
 -- include: event/note
+-- include: connection/removed
 
-local was = redis.call('HMGET', conn, 'owner', 'status', 'status_at', 'grant', 'deleted', 'stored',
-  'revoked', 'fence', 'withdrawn', 'restored', 'connector')
-redis.call('ZSCORE', owned, id)
-redis.call('ZSCORE', due, id)
-redis.call('ZSCORE', orphans, member)
-redis.call('ZSCORE', sealed, member)
+local was = look(conn, indexes, id)
 local note = teller(KEYS[6], KEYS[7], 'system:sweep', '')
-if was[5] == request then
-  -- In case the first call could not: without an owner these are receipts alone.
-  if not was[1] and redis.call('PTTL', conn) == -1 then redis.call('PEXPIRE', conn, grace) end
-  return {'reaped', request}
-end
-if not was[1] and was[2] then return {'corrupt', request} end
-if not was[1] then
-  redis.call('ZREM', owned, id)
-  redis.call('ZREM', due, id)
-  redis.call('ZREM', orphans, member)
+if was.deleted == request then return {'reaped', request} end
+if not was.owner and was.status then return {'corrupt', request} end
+if not was.owner then
+  unlist(indexes, id)
   return {'absent', request}
 end
-if was[1] ~= owner then return {'not_orphaned', request} end
-if was[2] ~= 'orphaned' then
-  redis.call('ZREM', orphans, member)
+if was.owner ~= owner then return {'not_orphaned', request} end
+if was.status ~= 'orphaned' then
+  redis.call('ZREM', indexes.orphans, 'conn:' .. id)
   return {'not_orphaned', request}
 end
-local since = was[3] and #was[3] <= 15 and was[3]:match('^%d+$') and tonumber(was[3])
+local at = was.status_at
+local since = at and #at <= 15 and at:match('^%d+$') and tonumber(at)
 if not since then return {'corrupt', request} end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now - since < retention then
-  redis.call('ZADD', orphans, was[3], member)
+  redis.call('ZADD', indexes.orphans, at, 'conn:' .. id)
   return {'too_young', request, since + retention - now}
 end
--- Or the next sweep would not find it.
-must_be_allowed('ZREM', due, orphans, sealed)
-must_be_allowed('UNLINK', conn)
-must_be_allowed('HSET', conn)
-must_be_allowed('PEXPIRE', conn)
-redis.call('ZREM', owned, id)
-redis.call('ZREM', due, id)
-redis.call('ZREM', orphans, member)
-redis.call('ZREM', sealed, member, 'alt:' .. id, 'alt2:' .. id)
-redis.call('UNLINK', conn)
 local stamp = string.format('%d', now)
-local left = {'deleted', request, 'deleted_at', stamp, 'last_grant', (tonumber(was[4]) or 0) + 1}
-for at, field in ipairs({'stored', 'revoked', 'fence', 'withdrawn', 'restored'}) do
-  if was[at + 5] then
-    left[#left + 1] = field
-    left[#left + 1] = was[at + 5]
-  end
-end
-redis.call('HSET', conn, unpack(left)) -- at most 16
-note('reaped', {'connection', id, was[11] or '', owner}, stamp, words('since', was[3]))
-redis.call('PEXPIRE', conn, grace)
+remove(conn, indexes, id, was, request, stamp, grace)
+note('reaped', {'connection', id, was.connector, owner}, stamp, words('since', at))
 return {'reaped', request}

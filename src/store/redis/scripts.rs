@@ -28,7 +28,7 @@ macro_rules! parts {
     };
 }
 
-parts!("connection/record", "event/note", "rights/must");
+parts!("connection/record", "connection/removed", "event/note", "rights/must");
 
 /// A script with its parts, and theirs: each takes the place of the line that includes it.
 fn whole(script: &str) -> String {
