@@ -3,10 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::TokenAnswer;
-use crate::secret::secret_text;
+use crate::secret::{in_sealed, secret_text};
 
 secret_text! {
-    /// An access token (RFC 6749 section 1.4).
+    /// An access token (RFC 6749 section 1.4). Like every secret here it cannot be serialized: no
+    /// answer and no log gets it by a `derive`.
+    ///
+    /// ```compile_fail
+    /// #[derive(serde::Serialize)]
+    /// struct Answer { token: vestibule::connection::AccessToken }
+    /// ```
     AccessToken
 }
 
@@ -41,19 +47,19 @@ secret_text! {
 #[non_exhaustive]
 pub struct CredentialSecret {
     /// The token that opens the provider's API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "in_sealed")]
     pub access_token: Option<AccessToken>,
     /// The token that the next one is exchanged for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "in_sealed")]
     pub refresh_token: Option<RefreshToken>,
     /// The scopes that were granted, as the provider said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     /// The key that opens the provider's API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "in_sealed")]
     pub api_key: Option<ApiKey>,
     /// The secret of the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "in_sealed")]
     pub api_secret: Option<ApiSecret>,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     connection::{Connector, ExchangeError, TokenAnswer},
-    secret::secret_text,
+    secret::{in_sealed, secret_text},
 };
 
 /// Asks for device codes and polls for what became of them. `HttpExchange` (feature `exchange`) is
@@ -64,6 +64,7 @@ pub struct Authorization {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Prompt {
     /// The code.
+    #[serde(with = "in_sealed")]
     pub user_code: UserCode,
     /// Where to type it in.
     pub verification_uri: String,

@@ -8,6 +8,7 @@ use super::{Authorization, DeviceCode, DeviceSignIn, Prompt};
 use crate::{
     connection::{Obtained, Place},
     pending::Waited,
+    secret::in_sealed,
     store::ConnectionId,
 };
 
@@ -19,6 +20,7 @@ pub struct DeviceFlow {
     pub prompt: Prompt,
     pub(super) owner: String,
     pub(super) connector: String,
+    #[serde(with = "in_sealed")]
     pub(super) device_code: DeviceCode,
     pub(super) interval_ms: u64,
     connection: String,

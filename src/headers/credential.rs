@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Binding, HeaderCredentials, Headers, HeadersError, Inner, Status};
+use super::{Binding, HeaderCredentials, Headers, HeadersError, Inner, Status, map};
 use crate::{
     digest::{Digest, RequestId},
     foundation::Foundation,
@@ -42,6 +42,7 @@ pub struct HeaderCredential {
 /// What is sealed of a credential.
 #[derive(Serialize, Deserialize)]
 struct Body {
+    #[serde(with = "map::in_sealed")]
     headers: Headers,
 }
 

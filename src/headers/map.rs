@@ -1,7 +1,5 @@
 //! The headers themselves.
 
-use serde::{Deserialize, Serialize};
-
 use crate::secret::secret_text;
 
 /// How many there may be.
@@ -30,8 +28,7 @@ secret_text! {
 
 /// Headers that can be sent as they are: at most 64, of 16 KiB together, each name once. Names are
 /// tokens, values are visible ASCII characters, spaces and tabs (RFC 9110 section 5).
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(try_from = "Vec<(String, HeaderText)>", into = "Vec<(String, HeaderText)>")]
+#[derive(Clone, Default)]
 pub struct Headers(Vec<(String, HeaderText)>);
 
 impl Headers {
@@ -102,21 +99,31 @@ impl Headers {
     }
 }
 
-impl TryFrom<Vec<(String, HeaderText)>> for Headers {
-    type Error = InvalidHeaders;
+/// For the field of what is sealed: pairs of name and value.
+pub(super) mod in_sealed {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    fn try_from(headers: Vec<(String, HeaderText)>) -> Result<Self, InvalidHeaders> {
-        let mut all = Self::default();
-        for (name, value) in headers {
-            all.add(name, value)?;
+    use super::{HeaderText, Headers};
+    use crate::secret;
+
+    #[derive(Deserialize)]
+    struct Pair(String, #[serde(with = "secret::in_sealed")] HeaderText);
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        headers: &Headers,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(headers.iter().map(|(name, value)| (name, value.secret())))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Headers, D::Error> {
+        let mut all = Headers::default();
+        for Pair(name, value) in Vec::<Pair>::deserialize(from)? {
+            all.add(name, value).map_err(D::Error::custom)?;
         }
         Ok(all)
-    }
-}
-
-impl From<Headers> for Vec<(String, HeaderText)> {
-    fn from(headers: Headers) -> Self {
-        headers.0
     }
 }
 

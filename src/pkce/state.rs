@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::PkceVerifier;
+use crate::secret::in_sealed;
 
 /// The longest that a text in a record may be, in bytes.
 const LONGEST: usize = 2048;
@@ -16,6 +17,7 @@ pub struct PkceState {
     /// people with redis-cli, so nothing of a user's.
     pub connection: String,
     /// The code verifier.
+    #[serde(with = "in_sealed")]
     pub verifier: PkceVerifier,
     /// Who started it.
     pub started_by: String,
