@@ -1,8 +1,8 @@
--- removed: a connection goes with all that is known of it, and receipts stay for a while. A part of
--- scripts, not one.
+-- removed: what is left of a connection that goes. A part of scripts, not one.
 --
--- What was on its way to the record must find that it is gone, and stay away: a retried store finds
--- its receipt, and what is stored anew under the id has another grant than before.
+-- All that is known of it goes, and receipts stay for a while. What was on its way to the record must
+-- find that it is gone, and stay away: a retried store finds its receipt, and what is stored anew
+-- under the id has another grant than before.
 local RECEIPTS = {'stored', 'revoked', 'fence', 'withdrawn', 'restored'}
 
 -- By their names; and whether the indexes are what they should be.
