@@ -203,7 +203,8 @@ pub fn describe() {
 }
 
 /// Starts counters at zero, so that their first event is a rise: all that have at most one label of
-/// words. So do the gauges of what is open or waits in this process. `connectors` are the slugs in the registry, `notifiers` the receivers of events.
+/// words; and the gauges of what is open or waits in this process. `connectors` are the slugs in the
+/// registry, `notifiers` the receivers of events.
 pub fn at_zero<'a>(
     connectors: impl IntoIterator<Item = &'a str>,
     notifiers: impl IntoIterator<Item = &'a str>,
