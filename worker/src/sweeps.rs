@@ -123,14 +123,16 @@ impl Sweeps {
     /// One pass of each that is not switched off. Returns whether they left nothing.
     pub async fn all_once(&self, stop: &CancellationToken) -> bool {
         let mut is_whole = true;
-        for sweep in Sweep::ALL.into_iter().filter(|sweep| !self.is_off(*sweep)) {
+        let on = |sweep: &Sweep| !sweep.every(&self.settings).is_zero();
+        for sweep in Sweep::ALL.into_iter().filter(on) {
             let swept = self.once(sweep, false, stop).await;
             is_whole &= !swept.unfinished && swept.errors == 0;
         }
         is_whole
     }
 
-    /// Whether the settings switch it off.
+    /// Whether the settings leave it nothing to do, whoever asks for it. One whose cadence alone is
+    /// zero is still run by hand.
     #[must_use]
     pub fn is_off(&self, sweep: Sweep) -> bool {
         sweep == Sweep::Orphans && self.settings.orphan_retention.is_zero()

@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use redis::AsyncCommands;
+
 use crate::{
     scene::{Scene, end, fails},
     support::{
@@ -33,6 +35,32 @@ async fn all_that_is_due_is_seen_to_once() {
         assert!(host.get("gone", &orphan).await.is_err(), "{log}");
         let counts = scene.provider.counts();
         assert_eq!((counts.refreshes, counts.reused_presentations), (300, 0), "{log}");
+    }
+}
+
+/// H-10: a sweep that is switched off by its cadence is left out, like the loop leaves it out; by hand it
+/// is still run.
+#[tokio::test]
+async fn a_sweep_that_is_switched_off_is_left_out() {
+    const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
+    let server = server::shared().await;
+    let scene = Scene::new(&server.url()).await;
+    let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
+    let off = "\n[sweeps]\norphans_every_s = 0\nexpired_every_s = 0\nreseal_every_s = -1\n";
+    fs::write(scene.path("vestibule.toml"), config + off).unwrap();
+    let host = scene.host().await;
+    let orphan = sign_in(&host, "gone").await;
+    host.withdraw_access("gone", &orphan).await.unwrap();
+    let mut raw = server.raw().await;
+    age(&mut raw, &scene.prefix, MONTH).await;
+
+    let orphans = format!("{}:{{{}}}:orphans", scene.prefix, orphan.shard());
+    for (args, left) in [(["run", "--once"], 1), (["sweep", "orphans"], 0)] {
+        let (status, log) = end(scene.asked(&args).spawn().unwrap()).await;
+        assert_eq!(status.code(), Some(0), "{args:?}: {log}");
+        assert_eq!(raw.zcard::<_, u64>(&orphans).await.unwrap(), left, "{args:?}: {log}");
+        let turns: Vec<String> = raw.keys(format!("{}:{{*}}:sweep:*", scene.prefix)).await.unwrap();
+        assert_eq!(turns.is_empty(), left == 1, "{args:?}: {turns:?}");
     }
 }
 

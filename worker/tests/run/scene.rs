@@ -67,9 +67,16 @@ impl Scene {
 
     /// `run` with everything it needs.
     pub fn command(&self, admin: &str) -> Command {
-        let mut command = worker(&["run", "--interval-ms", "50", "--log", "json"]);
+        let mut command = self.asked(&["run", "--interval-ms", "50", "--log", "json"]);
+        command.args(["--admin", admin]);
         command
-            .args(["--redis", &self.redis, "--prefix", &self.prefix, "--admin", admin])
+    }
+
+    /// Any command, on this Redis with these files.
+    pub fn asked(&self, args: &[&str]) -> Command {
+        let mut command = worker(args);
+        command
+            .args(["--redis", &self.redis, "--prefix", &self.prefix])
             .arg("--keys")
             .arg(self.path("keys.toml"))
             .arg("--config")
