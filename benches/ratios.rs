@@ -1,8 +1,8 @@
 //! `make bench`: what the library costs against the plain commands, side by side, as ratios.
 //!
-//! `ONLY=pkce` picks an area (`pkce`, `store`, `pendings`, `tokens`, `connections`, `sweeps`, `seal`),
-//! `SCALE=0.1` shortens the rounds and shrinks what is preloaded. A whole run writes its table into
-//! `docs/results.md`.
+//! `ONLY=pkce` picks an area (`pkce`, `store`, `pendings`, `tokens`, `connections`, `headers`, `sweeps`,
+//! `seal`), `SCALE=0.1` shortens the rounds and shrinks what is preloaded. A whole run writes its table
+//! into `docs/results.md`.
 //!
 //! Absolute figures of a shared machine mean little, and drift while it runs. So the contestants
 //! of a row take turns in short rounds on the same server, and what is reported is the median of
@@ -27,6 +27,7 @@ mod support {
 mod cached;
 mod connections;
 mod contestants;
+mod headers;
 mod live_pendings;
 mod live_tokens;
 mod pendings;
@@ -107,6 +108,11 @@ async fn compare(only: Option<String>, scale: f64) {
         connections::due_claims(&mut table, scale).await;
         refreshing::through_the_store(&mut table, scale).await;
         refreshing::at_a_slow_provider(&mut table, scale).await;
+    }
+    if table.wants("headers") {
+        headers::one_at_a_time(&mut table, scale).await;
+        headers::under_load(&mut table, scale).await;
+        headers::asking(&mut table, scale).await;
     }
     if table.wants("sweeps") {
         sweeps::orphans(&mut table, scale).await;

@@ -173,11 +173,17 @@ async fn worst_hold(table: &mut Table, scale: Scale, server: &TestServer, take: 
 }
 
 pub async fn slowest_script(raw: &mut MultiplexedConnection) -> u64 {
+    slowest(raw, &["EVALSHA"]).await
+}
+
+/// How long the longest of these commands took in the slow log, in µs by the clock on the wall; the log's
+/// threshold, if none is in it.
+pub async fn slowest(raw: &mut MultiplexedConnection, names: &[&str]) -> u64 {
     let slow: Vec<redis::Value> = cmd("SLOWLOG").arg("GET").arg(-1).query_async(raw).await.unwrap();
-    let scripts = slow.into_iter().filter_map(|entry| {
+    let micros = slow.into_iter().filter_map(|entry| {
         let (_, _, micros, words, ..): (u64, u64, u64, Vec<Vec<u8>>, String, String) =
             redis::from_redis_value(entry).unwrap();
-        (words[0] == b"EVALSHA").then_some(micros)
+        names.iter().any(|name| words[0] == name.as_bytes()).then_some(micros)
     });
-    scripts.max().unwrap_or(100)
+    micros.max().unwrap_or(100)
 }
