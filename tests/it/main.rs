@@ -37,6 +37,7 @@ mod namespace;
 mod outbox;
 mod pending;
 mod pkce;
+mod prove_headers;
 mod prove_pendings;
 mod prove_refreshes;
 mod prove_rotation;

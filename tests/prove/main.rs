@@ -29,6 +29,7 @@ use properties::{
     connections, crashes,
     failover::{Level, failovers},
     fleet,
+    headers::{self, endings, endings::Ender},
     journal::{self, Kill},
     model,
     pendings::{self, bulk, waits, waits::Waiter},
@@ -179,6 +180,7 @@ async fn prove(mut report: Report) -> bool {
         .await;
     #[cfg(target_os = "linux")]
     clock_jumps(&mut report).await;
+    header_credentials(&mut report, on).await;
     sweeping(&mut report, on).await;
     store::prove(&mut report).await;
     report
@@ -198,6 +200,68 @@ async fn prove(mut report: Report) -> bool {
         .await;
 
     report.finish()
+}
+
+/// Many at once, and what ends them meanwhile.
+async fn header_credentials(report: &mut Report, on: &TestServer) {
+    report
+        .property("headers", "one flow for all who ask", 1_000, |n, p| {
+            headers::one_flow(on, false, n, p)
+        })
+        .await;
+    report
+        .guard("headers", "one flow", "GET, then SET", 50, |n, p| headers::one_flow(on, true, n, p))
+        .await;
+    report
+        .property("headers", "one credential of all who store", 1_000, |n, p| {
+            headers::one_credential(on, false, n, p)
+        })
+        .await;
+    report
+        .guard("headers", "one credential", "a command for each part", 50, |n, p| {
+            headers::one_credential(on, true, n, p)
+        })
+        .await;
+    report
+        .property("headers", "one claimer of every flow", 1_000, |n, p| {
+            headers::one_claimer(on, false, n, p)
+        })
+        .await;
+    report
+        .guard("headers", "one claimer", "GET, then SET", 50, |n, p| {
+            headers::one_claimer(on, true, n, p)
+        })
+        .await;
+    report
+        .property("headers", "a dead claimer is succeeded in its lease and 1 s", 20, |n, p| {
+            endings::dead_claimers(on, false, n, p)
+        })
+        .await;
+    report
+        .guard("headers", "succeeded", "a claim for ever", 1, |n, p| {
+            endings::dead_claimers(on, true, n, p)
+        })
+        .await;
+    report
+        .property("headers", "what ends a binding ends what is submitted", 10_000, |n, p| {
+            endings::ended_meanwhile(on, Ender::Vestibule, n, p)
+        })
+        .await;
+    report
+        .guard("headers", "what ends a binding", "the credential alone", 500, |n, p| {
+            endings::ended_meanwhile(on, Ender::CredentialAlone, n, p)
+        })
+        .await;
+    report
+        .property("headers", "a lost reply loses nothing", 500, |n, p| {
+            endings::lost_replies(false, n, p)
+        })
+        .await;
+    report
+        .guard("headers", "a lost reply", "asking again without a receipt", 100, |n, p| {
+            endings::lost_replies(true, n, p)
+        })
+        .await;
 }
 
 async fn sweeping(report: &mut Report, on: &TestServer) {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{children::Parent, server::TestServer};
 use crate::properties::{
-    connections, crashes, deliveries, devices, journal, limits, pendings, pkce, sweeps,
+    connections, crashes, deliveries, devices, headers, journal, limits, pendings, pkce, sweeps,
     sweeps::cycles, tokens,
 };
 
@@ -16,6 +16,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "poll" => devices::poller(args, parent).await,
         "race" => pkce::racer(args, parent).await,
         "race-pendings" => pendings::racer(args, parent).await,
+        "race-headers" => headers::racer(args, parent).await,
         "race-tokens" => tokens::racer(args, parent).await,
         "wait" => pendings::waits::waiter(args, parent).await,
         "refresh" => connections::refresher(args, parent).await,

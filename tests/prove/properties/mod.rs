@@ -18,6 +18,7 @@ pub mod deliveries;
 pub mod devices;
 pub mod failover;
 pub mod fleet;
+pub mod headers;
 pub mod journal;
 pub mod key_names;
 pub mod limits;
