@@ -97,10 +97,7 @@ pub(crate) mod in_sealed {
         }
     }
 
-    pub(crate) fn serialize<T: Field, S: Serializer>(
-        secret: &T,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Field, S: Serializer>(secret: &T, to: S) -> Result<S::Ok, S::Error> {
         secret.form().serialize(to)
     }
 

@@ -4,19 +4,20 @@
 -- KEYS[1]  binding   STRING  {xx}:binding:<digest>, an id
 -- KEYS[2]  orphans   ZSET    {xx}:orphans, records by when they were orphaned
 -- ARGV[1]  request   32 hex, digest of the request id
+-- ARGV[2]  only      id of the one that is meant; empty: whichever it is
 --
 -- Returns  {"restored", request, status}   what it is; also on a retry with the same request id
 --          {"not_orphaned", request}       nothing written
---          {"absent", request}             there is none, or it was swept
+--          {"absent", request}             there is none, or another than is meant, or it was swept
 --          {"corrupt", request, id}        what it was is unknown; left as it is
 --
 -- Why Lua: its status and the sweep's index change together, and never after it was swept.
-local binding, orphans, request = KEYS[1], KEYS[2], ARGV[1]
+local binding, orphans, request, only = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 -- include: rights/must
 
 local id = redis.call('GET', binding)
 redis.call('ZCARD', orphans)
-if not id then return {'absent', request} end
+if not id or only ~= '' and id ~= only then return {'absent', request} end
 local record = binding:match('^(.*:{%x%x}:)') .. 'headers:' .. id
 local is = redis.call('HMGET', record, 'status', 'was', 'was_reason', 'receipts')
 if not is[1] then return {'absent', request} end

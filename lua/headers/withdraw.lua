@@ -5,20 +5,21 @@
 -- KEYS[2]  orphans   ZSET    {xx}:orphans, records by when they were orphaned
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  reason    for people
+-- ARGV[3]  only      id of the one that is meant; empty: whichever it is
 --
 -- Returns  {"withdrawn", request}     also on a retry with the same request id, whatever came since
 --          {"already", request}       it is an orphan, whose reason and time are kept
 --          {"session", request}       a session's are never touched
---          {"absent", request}
+--          {"absent", request}        there is none, or another than is meant
 --          {"corrupt", request, id}   its status is unknown; left as it is
 --
 -- Why Lua: what it was is remembered, and the sweep's index changes with its status.
 local binding, orphans = KEYS[1], KEYS[2]
-local request, reason = ARGV[1], ARGV[2]
+local request, reason, only = ARGV[1], ARGV[2], ARGV[3]
 
 local id = redis.call('GET', binding)
 redis.call('ZCARD', orphans)
-if not id then return {'absent', request} end
+if not id or only ~= '' and id ~= only then return {'absent', request} end
 local record = binding:match('^(.*:{%x%x}:)') .. 'headers:' .. id
 local was = redis.call('HMGET', record, 'status', 'mode', 'reason', 'receipts')
 if was[1] and was[4] and was[4]:find(request, 1, true) then return {'withdrawn', request} end

@@ -5,7 +5,7 @@ use super::{Binding, HeaderCredentials, HeadersError, Inner, Mode, Status, list:
 use crate::{
     digest::RequestId,
     pending::Completion,
-    store::{RemovedHeaders, RestoredHeaders, WithdrawnHeaders},
+    store::{HeadersBinding, HeadersId, RemovedHeaders, RestoredHeaders, WithdrawnHeaders},
 };
 
 /// What revoking a binding ended.
@@ -60,11 +60,38 @@ impl HeaderCredentials {
         binding: &Binding,
         reason: &str,
     ) -> Result<WithdrawnAccess, HeadersError> {
-        if binding.identity().mode() == Mode::Session {
+        self.withdraw(self.inner.of(binding), None, reason).await
+    }
+
+    /// [`withdraw_access`](Self::withdraw_access) by the id of a credential, for people who mend things by
+    /// hand: the submissions of its binding end, and it is an orphan. Another one that has taken its
+    /// place meanwhile is left alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`withdraw_access`](Self::withdraw_access).
+    pub async fn withdraw_access_by_id(
+        &self,
+        id: HeadersId,
+        reason: &str,
+    ) -> Result<WithdrawnAccess, HeadersError> {
+        match self.inner.foundation.store.find_headers(id).await? {
+            Some(of) => self.withdraw(of, Some(id), reason).await,
+            None => Ok(WithdrawnAccess { credential: WithdrawnHeaders::Absent, flows: 0 }),
+        }
+    }
+
+    async fn withdraw(
+        &self,
+        of: HeadersBinding,
+        only: Option<HeadersId>,
+        reason: &str,
+    ) -> Result<WithdrawnAccess, HeadersError> {
+        if of.mode == Mode::Session {
             return Ok(WithdrawnAccess { credential: WithdrawnHeaders::Session, flows: 0 });
         }
-        let (inner, binding, reason) = (self.inner.clone(), binding.clone(), word(reason));
-        self.outlive("withdraw_access", async move { inner.withdraw(&binding, &reason).await })
+        let (inner, reason) = (self.inner.clone(), word(reason));
+        self.outlive("withdraw_access", async move { inner.withdraw(of, only, &reason).await })
             .await
     }
 
@@ -74,8 +101,31 @@ impl HeaderCredentials {
     ///
     /// [`HeadersError::NotAvailable`].
     pub async fn restore_access(&self, binding: &Binding) -> Result<RestoredHeaders, HeadersError> {
-        let (name, request) = (self.inner.name(binding), RequestId::random().digest());
-        let restored = self.inner.foundation.store.restore_headers(name, request).await?;
+        self.restore(self.inner.of(binding), None).await
+    }
+
+    /// [`restore_access`](Self::restore_access) by the id of a credential.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadersError::NotAvailable`].
+    pub async fn restore_access_by_id(
+        &self,
+        id: HeadersId,
+    ) -> Result<RestoredHeaders, HeadersError> {
+        match self.inner.foundation.store.find_headers(id).await? {
+            Some(of) => self.restore(of, Some(id)).await,
+            None => Ok(RestoredHeaders::Absent),
+        }
+    }
+
+    async fn restore(
+        &self,
+        of: HeadersBinding,
+        only: Option<HeadersId>,
+    ) -> Result<RestoredHeaders, HeadersError> {
+        let (store, request) = (&self.inner.foundation.store, RequestId::random().digest());
+        let restored = store.restore_headers(of.name, only, request).await?;
         if let RestoredHeaders::Restored(status) = restored {
             tracing::info!(status = status.as_str(), "access to a header credential is back");
         }
@@ -84,8 +134,13 @@ impl HeaderCredentials {
 }
 
 impl Inner {
+    fn of(&self, binding: &Binding) -> HeadersBinding {
+        let (name, mode) = (self.name(binding), binding.identity().mode());
+        HeadersBinding { name, mode, identity: self.identity(binding.identity()) }
+    }
+
     async fn revoke(&self, binding: &Binding) -> Result<RevokedHeaders, HeadersError> {
-        let flows = self.end_flows(binding).await?;
+        let flows = self.end_flows(self.of(binding)).await?;
         let store = &self.foundation.store;
         let Some(found) = store.read_headers(self.name(binding)).await? else {
             return Ok(RevokedHeaders { credential: false, flows });
@@ -98,12 +153,13 @@ impl Inner {
 
     async fn withdraw(
         &self,
-        binding: &Binding,
+        of: HeadersBinding,
+        only: Option<HeadersId>,
         reason: &str,
     ) -> Result<WithdrawnAccess, HeadersError> {
-        let flows = self.end_flows(binding).await?;
-        let (name, request) = (self.name(binding), RequestId::random().digest());
-        let credential = self.foundation.store.withdraw_headers(name, request, reason).await?;
+        let flows = self.end_flows(of).await?;
+        let (store, request) = (&self.foundation.store, RequestId::random().digest());
+        let credential = store.withdraw_headers(of.name, only, request, reason).await?;
         if credential == WithdrawnHeaders::Withdrawn {
             let status = Status::Orphaned.as_str();
             tracing::info!(status, reason, flows, "access to a header credential was withdrawn");
@@ -112,15 +168,15 @@ impl Inner {
     }
 
     /// Cancels a binding's flows, and revokes their tokens.
-    async fn end_flows(&self, binding: &Binding) -> Result<u64, HeadersError> {
+    async fn end_flows(&self, of: HeadersBinding) -> Result<u64, HeadersError> {
         const PAGE: u16 = 100;
         let (mut ended, mut cursor) = (0, None);
         loop {
-            let page = self.flows(binding.identity(), cursor, PAGE).await?;
-            for flow in page.flows.iter().filter(|flow| flow.binding == *binding) {
+            let page = self.flows(of.identity, cursor, PAGE).await?;
+            for flow in page.flows.iter().filter(|flow| self.name(&flow.binding) == of.name) {
                 let completion = self.pendings.cancel(flow.id, None).await?;
                 ended += u64::from(matches!(completion, Completion::Won(_)));
-                self.revoke_tokens(binding, flow.id).await;
+                self.revoke_tokens(&flow.binding, flow.id).await;
             }
             cursor = page.next;
             if cursor.is_none() {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Binding, HeaderCredentials, HeadersError, Identity, Inner, Mode};
 use crate::{
+    digest::Digest,
     pending::{Created, Dedup, Life, Pending, PendingError, Spec},
     store::{PageCursor, PendingId},
     token::{Link, LinkBase, MCP_HEADERS_AUTH, MintSpec, TokenLink},
@@ -134,19 +135,18 @@ impl HeaderCredentials {
         cursor: Option<PageCursor>,
         limit: u16,
     ) -> Result<FlowPage, HeadersError> {
-        self.inner.flows(identity, cursor, limit).await
+        self.inner.flows(self.inner.identity(identity), cursor, limit).await
     }
 }
 
 impl Inner {
     pub(super) async fn flows(
         &self,
-        identity: &Identity,
+        identity: Digest,
         cursor: Option<PageCursor>,
         limit: u16,
     ) -> Result<FlowPage, HeadersError> {
-        let namespace = identity.namespace(&self.foundation.naming);
-        let listed = self.pendings.list(&namespace, cursor, limit).await?;
+        let listed = self.foundation.store.list_pendings(identity, cursor, limit).await?;
         let mut page = FlowPage { next: listed.next, ..FlowPage::default() };
         for id in listed.ids {
             match self.pendings.get(id).await {

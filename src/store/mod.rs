@@ -62,10 +62,10 @@ pub use self::{
     event::{Actor, Event, EventId, EventKind, InvalidEventId, NewEvent, Subject},
     failure::{Fail, FailOutcome, FailureKind},
     headers::{
-        BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
-        HeadersStatus, HeadersStore, InvalidHeadersId, MarkHeaders, MarkedHeaders, NewHeaders,
-        RemovedHeaders, RestoredHeaders, SealedHeaders, SubmittedFlow, UpsertedHeaders,
-        WithdrawnHeaders,
+        BindingName, ClaimedFlow, HeadersBinding, HeadersId, HeadersMode, HeadersPage,
+        HeadersPlace, HeadersRow, HeadersStatus, HeadersStore, InvalidHeadersId, MarkHeaders,
+        MarkedHeaders, NewHeaders, RemovedHeaders, RestoredHeaders, SealedHeaders, SubmittedFlow,
+        UpsertedHeaders, WithdrawnHeaders,
     },
     lifecycle::{
         ConnectionCursor, ConnectionPage, ConnectionRow, CreatedConnection, DeletedConnection,

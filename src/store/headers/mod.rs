@@ -14,8 +14,8 @@ use async_trait::async_trait;
 pub use self::{
     id::{HeadersId, InvalidHeadersId},
     row::{
-        BindingName, HeadersMode, HeadersPage, HeadersPlace, HeadersRow, HeadersStatus,
-        SealedHeaders,
+        BindingName, HeadersBinding, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
+        HeadersStatus, SealedHeaders,
     },
 };
 use super::{Ending, PendingId, Reaped, Shard, StoreError};
@@ -60,18 +60,24 @@ pub trait HeadersStore {
         limit: u16,
     ) -> Result<HeadersPage, StoreError>;
 
-    /// Makes the credential of a binding an orphan. A session's is never touched.
+    /// What a credential is of; `None` if there is none. It stays that for as long as there is one.
+    async fn find_headers(&self, id: HeadersId) -> Result<Option<HeadersBinding>, StoreError>;
+
+    /// Makes the credential of a binding an orphan, whichever it is or `only` this one. A session's is
+    /// never touched.
     async fn withdraw_headers(
         &self,
         binding: BindingName,
+        only: Option<HeadersId>,
         request: Digest,
         reason: &str,
     ) -> Result<WithdrawnHeaders, StoreError>;
 
-    /// Makes an orphan what it was.
+    /// Makes an orphan what it was: whichever the binding has, or `only` this one.
     async fn restore_headers(
         &self,
         binding: BindingName,
+        only: Option<HeadersId>,
         request: Digest,
     ) -> Result<RestoredHeaders, StoreError>;
 
@@ -195,7 +201,7 @@ pub enum WithdrawnHeaders {
     Already,
     /// It is a session's, and those are never touched.
     Session,
-    /// There is none.
+    /// There is none, or another than was meant.
     Absent,
 }
 
@@ -208,7 +214,7 @@ pub enum RestoredHeaders {
     Restored(HeadersStatus),
     /// It was no orphan.
     NotOrphaned,
-    /// There is none, or it was swept.
+    /// There is none, or another than was meant, or it was swept.
     Absent,
 }
 

@@ -37,6 +37,17 @@ pub struct BindingName {
     pub digest: Digest,
 }
 
+/// What a header credential is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadersBinding {
+    /// What it is found by.
+    pub name: BindingName,
+    /// In whose name it is sent.
+    pub mode: HeadersMode,
+    /// The digest of whose it is: the namespace of its flows.
+    pub identity: Digest,
+}
+
 /// All that may be known of a header credential. Times are in ms since 1970, by the store's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadersRow {

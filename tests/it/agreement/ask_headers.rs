@@ -82,14 +82,20 @@ pub(super) async fn ask(
             seen.sort();
             Answer::new(format!("list headers {}", seen.len())).detail(seen.join(", "))
         }
-        HeadersStep::Withdraw { binding, request: by } => {
+        HeadersStep::Withdraw { binding, only, request: by } => {
             let (name, request) = (name(binding), request(b'w', by));
-            let reason = format!("withdrawn-by-{by}");
-            outcome("withdraw", store.withdraw_headers(name, request, &reason).await?)
+            let (only, reason) = (only.map(|of| id(binding, of)), format!("withdrawn-by-{by}"));
+            outcome("withdraw", store.withdraw_headers(name, only, request, &reason).await?)
         }
-        HeadersStep::Restore { binding, request: by } => {
-            let restored = store.restore_headers(name(binding), request(b'y', by)).await?;
+        HeadersStep::Restore { binding, only, request: by } => {
+            let (name, request) = (name(binding), request(b'y', by));
+            let only = only.map(|of| id(binding, of));
+            let restored = store.restore_headers(name, only, request).await?;
             Answer::new(format!("restore {restored:?}"))
+        }
+        HeadersStep::Find { binding, of } => {
+            let found = store.find_headers(id(binding, of)).await?;
+            Answer::new(format!("find headers {}", found.is_some())).detail(format!("{found:?}"))
         }
         HeadersStep::Initiate { binding, request: by, ttl, extends } => {
             let (id, body) = (flow(binding, by), format!("sealed at {at}"));

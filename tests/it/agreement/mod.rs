@@ -299,7 +299,7 @@ fn a_right_store_is_not_and_every_outcome_comes_up() {
     tally.extend(compare(64, 1, device_sequence(), right).unwrap());
     tally.extend(compare(64, 1, token_sequence(), right).unwrap());
     tally.extend(compare(64, 1, limit_sequence(), right).unwrap());
-    tally.extend(compare(64, 1, headers_sequence(), right).unwrap());
+    tally.extend(compare(160, 1, headers_sequence(), right).unwrap());
     tally.extend(compare(64, 1, event_sequence(), right).unwrap());
     let small = DEVICE_OUTCOMES.into_iter().chain(LIMIT_OUTCOMES).chain(LIFECYCLE_OUTCOMES);
     let small = small.chain(ACCESS_OUTCOMES).chain(HEADERS_OUTCOMES).chain(EVENT_OUTCOMES);

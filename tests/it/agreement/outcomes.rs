@@ -137,7 +137,7 @@ pub(super) const DEVICE_OUTCOMES: [&str; 10] = [
 ];
 
 /// Of header credentials and their flows.
-pub(super) const HEADERS_OUTCOMES: [&str; 40] = [
+pub(super) const HEADERS_OUTCOMES: [&str; 42] = [
     "upsert upserted",
     "submit upserted",
     "submit NotClaimed",
@@ -147,6 +147,8 @@ pub(super) const HEADERS_OUTCOMES: [&str; 40] = [
     "headers needs_update",
     "headers orphaned",
     "headers nothing",
+    "find headers true",
+    "find headers false",
     "delete headers Removed",
     "delete headers Absent",
     "reap headers Reaped",

@@ -33,13 +33,20 @@ pub(super) enum HeadersStep {
         binding: u8,
         limit: u16,
     },
+    /// What is of a binding, or the one that a request made and no other.
     Withdraw {
         binding: u8,
+        only: Option<u8>,
         request: u8,
     },
     Restore {
         binding: u8,
+        only: Option<u8>,
         request: u8,
+    },
+    Find {
+        binding: u8,
+        of: u8,
     },
     Initiate {
         binding: u8,
@@ -83,8 +90,10 @@ impl HeadersStep {
             Self::Upsert { binding, flow: Some((flow, _)), .. } => {
                 [all(binding), vec![Self::Flow { binding, flow }]].concat()
             }
-            Self::Upsert { binding, .. }
-            | Self::Remove { binding, .. }
+            Self::Upsert { binding, request: of, .. } => {
+                [all(binding), vec![Self::Find { binding, of }]].concat()
+            }
+            Self::Remove { binding, .. }
             | Self::Withdraw { binding, .. }
             | Self::Reseal { binding, .. }
             | Self::Restore { binding, .. } => all(binding),
@@ -111,8 +120,9 @@ pub(super) fn headers_sequence() -> impl Strategy<Value = Vec<Step>> {
         ];
         let turn = prop_oneof![3 => withdraw(Just(of)), 1 => mark(Just(of))];
         let late = prop_oneof![2 => again(), 1 => upsert(Just(of))];
-        (upsert(Just(of)), turn, option::of(wait()), end, again(), late)
-            .prop_map(|(a, b, c, d, e, f)| [Some(a), Some(b), c, Some(d), Some(e), Some(f)])
+        let marked = option::weighted(0.3, mark(Just(of)));
+        (upsert(Just(of)), marked, turn, option::of(wait()), end, again(), late)
+            .prop_map(|(a, b, c, d, e, f, g)| [Some(a), b, Some(c), d, Some(e), Some(f), Some(g)])
             .prop_map(|steps| steps.into_iter().flatten().collect::<Vec<_>>())
     });
     let submitted = (BINDINGS, REQUESTS).prop_flat_map(move |(binding, flow)| {
@@ -155,6 +165,8 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         4 => withdraw(BINDINGS),
         3 => restore(BINDINGS),
+        2 => (BINDINGS, REQUESTS)
+            .prop_map(|(binding, of)| Step::Headers(HeadersStep::Find { binding, of })),
         4 => initiate(BINDINGS),
         3 => claim(BINDINGS, REQUESTS),
         1 => release(BINDINGS, REQUESTS),
@@ -186,13 +198,19 @@ fn mark(of: impl Strategy<Value = u8>) -> impl Strategy<Value = Step> {
 }
 
 fn withdraw(of: impl Strategy<Value = u8>) -> impl Strategy<Value = Step> {
-    (of, REQUESTS)
-        .prop_map(|(binding, request)| Step::Headers(HeadersStep::Withdraw { binding, request }))
+    (of, only(), REQUESTS).prop_map(|(binding, only, request)| {
+        Step::Headers(HeadersStep::Withdraw { binding, only, request })
+    })
 }
 
 fn restore(of: impl Strategy<Value = u8>) -> impl Strategy<Value = Step> {
-    (of, REQUESTS)
-        .prop_map(|(binding, request)| Step::Headers(HeadersStep::Restore { binding, request }))
+    (of, only(), REQUESTS).prop_map(|(binding, only, request)| {
+        Step::Headers(HeadersStep::Restore { binding, only, request })
+    })
+}
+
+fn only() -> impl Strategy<Value = Option<u8>> {
+    option::weighted(0.3, REQUESTS)
 }
 
 fn initiate(of: impl Strategy<Value = u8>) -> impl Strategy<Value = Step> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use vestibule::{
     Digest,
     store::{
-        BindingName, ClaimedFlow, HeadersId, HeadersPage, HeadersPlace, HeadersStatus,
-        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, NewPending, PendingId, Reaped,
-        RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
+        BindingName, ClaimedFlow, HeadersBinding, HeadersId, HeadersPage, HeadersPlace,
+        HeadersStatus, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, NewPending, PendingId,
+        Reaped, RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
         WithdrawnHeaders,
     },
 };
@@ -28,8 +28,10 @@ pub(super) enum WrongHeaders {
     ListEndsAfterAPage,
     WithdrawForgetsItsRetry,
     WithdrawIsADeletion,
+    WithdrawIsOfAny,
     RestoreForgetsItsRetry,
     RestoreDoesNothing,
+    RestoreIsOfAny,
     ClaimIsForAnybody,
     ClaimForgetsTheLease,
     ReleaseDoesNothing,
@@ -37,7 +39,7 @@ pub(super) enum WrongHeaders {
 }
 
 impl WrongHeaders {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::UpsertForgetsItsRetry,
         Self::UpsertForgetsTheFlow,
         Self::GetHidesTheOrphan,
@@ -49,8 +51,10 @@ impl WrongHeaders {
         Self::ListEndsAfterAPage,
         Self::WithdrawForgetsItsRetry,
         Self::WithdrawIsADeletion,
+        Self::WithdrawIsOfAny,
         Self::RestoreForgetsItsRetry,
         Self::RestoreDoesNothing,
+        Self::RestoreIsOfAny,
         Self::ClaimIsForAnybody,
         Self::ClaimForgetsTheLease,
         Self::ReleaseDoesNothing,
@@ -144,14 +148,20 @@ impl HeadersStore for WrongStore {
         Ok(page)
     }
 
+    async fn find_headers(&self, id: HeadersId) -> Result<Option<HeadersBinding>, StoreError> {
+        self.inner.find_headers(id).await
+    }
+
     async fn withdraw_headers(
         &self,
         binding: BindingName,
+        only: Option<HeadersId>,
         request: Digest,
         reason: &str,
     ) -> Result<WithdrawnHeaders, StoreError> {
+        let only = only.filter(|_| !self.keeps(WrongHeaders::WithdrawIsOfAny));
         let request = self.fresh_headers_if(WrongHeaders::WithdrawForgetsItsRetry, request);
-        let withdrawn = self.inner.withdraw_headers(binding, request, reason).await?;
+        let withdrawn = self.inner.withdraw_headers(binding, only, request, reason).await?;
         if self.keeps(WrongHeaders::WithdrawIsADeletion)
             && let Some(found) = self.inner.read_headers(binding).await?
             && withdrawn == WithdrawnHeaders::Withdrawn
@@ -164,13 +174,15 @@ impl HeadersStore for WrongStore {
     async fn restore_headers(
         &self,
         binding: BindingName,
+        only: Option<HeadersId>,
         request: Digest,
     ) -> Result<RestoredHeaders, StoreError> {
+        let only = only.filter(|_| !self.keeps(WrongHeaders::RestoreIsOfAny));
         if self.keeps(WrongHeaders::RestoreDoesNothing) {
             return Ok(RestoredHeaders::NotOrphaned);
         }
         let request = self.fresh_headers_if(WrongHeaders::RestoreForgetsItsRetry, request);
-        self.inner.restore_headers(binding, request).await
+        self.inner.restore_headers(binding, only, request).await
     }
 
     async fn claim_flow(

@@ -269,15 +269,18 @@ async fn every_change_of_a_header_credential_is_told_and_nothing_else() {
         assert!(!tells!(store.read_headers(binding)), "read");
         assert!(!tells!(store.list_headers(binding.shard, binding.digest, None, 10)), "list");
         assert!(tells!(store.mark_headers(mark())), "mark");
-        assert!(tells!(store.withdraw_headers(binding, request(), "test")), "withdraw");
-        assert!(!tells!(store.withdraw_headers(binding, request(), "test")), "withdraw again");
-        assert!(tells!(store.restore_headers(binding, request())), "restore");
-        assert!(!tells!(store.restore_headers(binding, request())), "restore again");
+        assert!(tells!(store.withdraw_headers(binding, None, request(), "test")), "withdraw");
+        assert!(
+            !tells!(store.withdraw_headers(binding, None, request(), "test")),
+            "withdraw again"
+        );
+        assert!(tells!(store.restore_headers(binding, None, request())), "restore");
+        assert!(!tells!(store.restore_headers(binding, None, request())), "restore again");
         assert!(!tells!(store.reap_headers(id, Duration::ZERO, request())), "reap what is used");
         assert!(tells!(store.delete_headers(id, request())), "delete");
         assert!(!tells!(store.delete_headers(id, request())), "delete again");
         store.upsert_headers(new()).await.unwrap();
-        store.withdraw_headers(binding, request(), "test").await.unwrap();
+        store.withdraw_headers(binding, None, request(), "test").await.unwrap();
         assert!(tells!(store.reap_headers(id, Duration::ZERO, request())), "reap");
     }
 }

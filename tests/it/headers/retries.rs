@@ -104,8 +104,8 @@ async fn a_lost_reply_is_asked_for_again() {
                 limit: 10,
             };
             store.mark_headers(mark.clone()).await.unwrap();
-            store.withdraw_headers(binding, request(), "x").await.unwrap();
-            store.restore_headers(binding, request()).await.unwrap();
+            store.withdraw_headers(binding, None, request(), "x").await.unwrap();
+            store.restore_headers(binding, None, request()).await.unwrap();
         }
         let upsert = store.upsert_headers(new(request()));
         let (upserted, ()) = tokio::join!(upsert, lose_one_reply(&proxy));
@@ -121,13 +121,13 @@ async fn a_lost_reply_is_asked_for_again() {
         };
         let (marked, ()) = tokio::join!(store.mark_headers(mark), lose_one_reply(&proxy));
         assert_eq!(marked.unwrap().count, 1, "not: none was left to mark");
-        let withdraw = store.withdraw_headers(binding, request(), "x");
+        let withdraw = store.withdraw_headers(binding, None, request(), "x");
         let (withdrawn, ()) = tokio::join!(withdraw, lose_one_reply(&proxy));
         assert_eq!(withdrawn.unwrap(), WithdrawnHeaders::Withdrawn, "not: it was one already");
-        let restore = store.restore_headers(binding, request());
+        let restore = store.restore_headers(binding, None, request());
         let (restored, ()) = tokio::join!(restore, lose_one_reply(&proxy));
         assert_eq!(restored.unwrap(), RestoredHeaders::Restored(HeadersStatus::NeedsUpdate));
-        store.withdraw_headers(binding, request(), "x").await.unwrap();
+        store.withdraw_headers(binding, None, request(), "x").await.unwrap();
         let reap = store.reap_headers(id, Duration::ZERO, request());
         let (reaped, ()) = tokio::join!(reap, lose_one_reply(&proxy));
         assert_eq!(reaped.unwrap(), Reaped::Reaped, "not: absent");

@@ -62,10 +62,10 @@ pub enum Command {
     Refresh(subject::Id),
     /// Make a connection due at once that backs off, or was given up
     Retry(subject::Id),
-    /// Withdraw the access to a connection: it is kept whole, until it is given back or the
-    /// retention is over
+    /// Withdraw the access to a connection or a header credential: it is kept whole, until it is given
+    /// back or the retention is over
     Orphan(orphan::Options),
-    /// Give the access to an orphaned connection back
+    /// Give the access to an orphaned connection or header credential back
     Restore(subject::Id),
     /// What happened, the newest last; with --follow what happens
     Events(events::Options),

@@ -9,7 +9,11 @@ use tokio::{
     process::{Child, ChildStdout},
     time::timeout,
 };
-use vestibule::store::{HeadersId, Shard};
+use vestibule::{
+    headers::{Binding, Headers, HeadersConfig, Identity},
+    store::{HeadersId, Shard},
+    token::{LinkBase, Scopes},
+};
 
 use super::{
     golden::expect,
@@ -98,6 +102,49 @@ async fn an_orphan_is_given_back_whole() {
     assert_eq!(json["record"]["status"], "active");
     let json = scene.json(&["ls", "orphans"]).await;
     assert_eq!(json["count"], 0, "{json}");
+}
+
+/// H-9: the access to a header credential is withdrawn and given back by its id, with the submissions that
+/// are under way; a session's is left alone.
+#[tokio::test]
+async fn orphaned_headers_are_given_back_whole() {
+    let scene = Scene::shared().await;
+    let ids = scene.populate(server::shared().await).await;
+    let vestibule = scene.vestibule().await;
+    let host =
+        vestibule.header_credentials(HeadersConfig::new(vestibule.temp_tokens(Scopes::default())));
+    let of = |identity: Identity| Binding::new(identity, "jira").unwrap();
+    let (person, session) =
+        (of(Identity::user(CANARY).unwrap()), of(Identity::session(CANARY).unwrap()));
+    let headers = Headers::new([("Authorization", CANARY)]).unwrap();
+    let id = host.upsert(&person, &headers).await.unwrap().id.to_string();
+    let of_session = host.upsert(&session, &headers).await.unwrap().id.to_string();
+    let base = LinkBase::parse("https://app.example/").unwrap();
+    let flow = host.initiate(&person, &base).await.unwrap().flow;
+
+    let mut all = String::new();
+    for (args, code) in [
+        (&["orphan", &id, "--reason", "left_the_group"][..], 0),
+        (&["orphan", &format!("headers:{id}")], 0),
+        (&["ls", "orphans"], 0),
+        (&["why", &id], 0),
+        (&["restore", &id], 0),
+        (&["restore", &id], 0),
+        (&["orphan", &of_session], 1),
+        (&["orphan", &format!("headers:{}", "00".repeat(17))], 3),
+        (&["restore", &format!("headers:{}", "00".repeat(17))], 3),
+        (&["orphan", "demo"], 2),
+    ] {
+        let said = scene.run(args).await;
+        assert_eq!(said.code, code, "{args:?}: {said:?}");
+        all += &format!("== {}\n{}{}", args[0], said.out, said.err);
+        let found = host.vend(&person).await;
+        assert_eq!(found.is_ok(), all.contains("Given back"), "{args:?}");
+        assert!(host.flow(flow).await.unwrap().is_none(), "its submission has ended");
+    }
+    assert!(!all.contains(CANARY), "{all}");
+    expect("orphaned_headers", &all.replace(&id, "<headers>"), &scene, &ids);
+    assert!(host.vend(&session).await.is_ok());
 }
 
 /// What happened is listed, of all or of one connection, and never whom it belongs to.

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::{HeaderRecords, Remains, after};
+use super::{HeaderRecords, Record, Remains, after};
 use crate::{
     digest::Digest,
     store::{
-        BindingName, GRACE, HeadersId, HeadersMode, HeadersStatus, MarkHeaders, MarkedHeaders,
-        Orphan, Reaped, RemovedHeaders, Reseal, Resealed, RestoredHeaders, SealedName, SealedOf,
-        SealedRecord, SealedSecret, Shard, WithdrawnHeaders, retention_ms,
+        BindingName, GRACE, HeadersBinding, HeadersId, HeadersMode, HeadersStatus, MarkHeaders,
+        MarkedHeaders, Orphan, Reaped, RemovedHeaders, Reseal, Resealed, RestoredHeaders,
+        SealedName, SealedOf, SealedRecord, SealedSecret, Shard, WithdrawnHeaders, retention_ms,
     },
 };
 
@@ -46,15 +46,25 @@ impl HeaderRecords {
         marked
     }
 
+    pub(super) fn find(&self, id: HeadersId) -> Option<HeadersBinding> {
+        let Record { binding: name, mode, identity, .. } = *self.by_id.get(&id)?;
+        Some(HeadersBinding { name, mode, identity })
+    }
+
+    /// What a binding has: whichever it is, or only this one.
+    fn bound(&mut self, (binding, only): (BindingName, Option<HeadersId>)) -> Option<&mut Record> {
+        let id = self.bindings.get(&binding).filter(|id| only.is_none_or(|only| only == **id))?;
+        self.by_id.get_mut(id)
+    }
+
     pub(super) fn withdraw(
         &mut self,
-        binding: BindingName,
+        which: (BindingName, Option<HeadersId>),
         request: Digest,
         reason: &str,
         now: u64,
     ) -> WithdrawnHeaders {
-        let found = self.bindings.get(&binding).and_then(|id| self.by_id.get_mut(id));
-        let Some(record) = found else { return WithdrawnHeaders::Absent };
+        let Some(record) = self.bound(which) else { return WithdrawnHeaders::Absent };
         if record.receipts.has(request) {
             return WithdrawnHeaders::Withdrawn;
         }
@@ -75,12 +85,11 @@ impl HeaderRecords {
 
     pub(super) fn restore(
         &mut self,
-        binding: BindingName,
+        which: (BindingName, Option<HeadersId>),
         request: Digest,
         now: u64,
     ) -> RestoredHeaders {
-        let found = self.bindings.get(&binding).and_then(|id| self.by_id.get_mut(id));
-        let Some(record) = found else { return RestoredHeaders::Absent };
+        let Some(record) = self.bound(which) else { return RestoredHeaders::Absent };
         if record.receipts.has(request) {
             return RestoredHeaders::Restored(record.status);
         }

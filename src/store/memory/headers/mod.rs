@@ -16,9 +16,10 @@ use super::{MemoryStore, after, fading::Fading, recent::Recent};
 use crate::{
     digest::Digest,
     store::{
-        BindingName, Change, ClaimedFlow, HeadersId, HeadersPage, HeadersPlace, HeadersStatus,
-        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped, RemovedHeaders,
-        RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders, WithdrawnHeaders,
+        BindingName, Change, ClaimedFlow, HeadersBinding, HeadersId, HeadersPage, HeadersPlace,
+        HeadersStatus, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped,
+        RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
+        WithdrawnHeaders,
     },
 };
 
@@ -97,14 +98,19 @@ impl HeadersStore for MemoryStore {
         Ok(self.enter().0.headers.list(shard, client, after, limit.clamp(1, 100).into()))
     }
 
+    async fn find_headers(&self, id: HeadersId) -> Result<Option<HeadersBinding>, StoreError> {
+        Ok(self.enter().0.headers.find(id))
+    }
+
     async fn withdraw_headers(
         &self,
         binding: BindingName,
+        only: Option<HeadersId>,
         request: Digest,
         reason: &str,
     ) -> Result<WithdrawnHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        let withdrawn = state.headers.withdraw(binding, request, reason, now);
+        let withdrawn = state.headers.withdraw((binding, only), request, reason, now);
         drop(state);
         if withdrawn == WithdrawnHeaders::Withdrawn {
             self.changes.tell(Change::Headers(binding.digest));
@@ -115,10 +121,11 @@ impl HeadersStore for MemoryStore {
     async fn restore_headers(
         &self,
         binding: BindingName,
+        only: Option<HeadersId>,
         request: Digest,
     ) -> Result<RestoredHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        let restored = state.headers.restore(binding, request, now);
+        let restored = state.headers.restore((binding, only), request, now);
         drop(state);
         if let RestoredHeaders::Restored(_) = restored {
             self.changes.tell(Change::Headers(binding.digest));

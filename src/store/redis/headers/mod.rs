@@ -11,10 +11,10 @@ use super::{RedisStore, reply::Reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        BindingName, Change, ClaimedFlow, Ending, GRACE, HeadersId, HeadersPage, HeadersPlace,
-        HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped, RemovedHeaders,
-        RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders, WithdrawnHeaders,
-        millis, retention_ms,
+        BindingName, Change, ClaimedFlow, Ending, GRACE, HeadersBinding, HeadersId, HeadersPage,
+        HeadersPlace, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped,
+        RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
+        WithdrawnHeaders, millis, retention_ms,
     },
 };
 
@@ -79,7 +79,7 @@ impl HeadersStore for RedisStore {
             self.keys.receipt(mark.shard, mark.request),
         ];
         let request = mark.request.to_hex();
-        let (from, after) = place(mark.after);
+        let (from, after) = row::place(mark.after);
         let argv = [
             text(&request),
             Arg::Number(mark.limit.clamp(1, 50).into()),
@@ -109,15 +109,20 @@ impl HeadersStore for RedisStore {
         row::list(self, shard, client, after, limit).await
     }
 
+    async fn find_headers(&self, id: HeadersId) -> Result<Option<HeadersBinding>, StoreError> {
+        row::find(self, id).await
+    }
+
     async fn withdraw_headers(
         &self,
         binding: BindingName,
+        only: Option<HeadersId>,
         request: Digest,
         reason: &str,
     ) -> Result<WithdrawnHeaders, StoreError> {
         let keys = [self.keys.binding(binding), self.keys.orphans(binding.shard)];
-        let request = request.to_hex();
-        let argv = [text(&request), text(reason)];
+        let (request, only) = (request.to_hex(), this(only));
+        let argv = [text(&request), text(reason), text(&only)];
         let (verb, keys) = (&scripts::HEADERS_WITHDRAW, [keys[0].as_str(), &keys[1]]);
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
@@ -136,12 +141,14 @@ impl HeadersStore for RedisStore {
     async fn restore_headers(
         &self,
         binding: BindingName,
+        only: Option<HeadersId>,
         request: Digest,
     ) -> Result<RestoredHeaders, StoreError> {
         let keys = [self.keys.binding(binding), self.keys.orphans(binding.shard)];
-        let request = request.to_hex();
+        let (request, only) = (request.to_hex(), this(only));
+        let argv = [text(&request), text(&only)];
         let (verb, keys) = (&scripts::HEADERS_RESTORE, [keys[0].as_str(), &keys[1]]);
-        let reply = self.run_script(verb, keys, [text(&request)], request.as_bytes()).await?;
+        let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "restored" => {
                 self.changes.tell(Change::Headers(binding.digest));
@@ -269,9 +276,9 @@ async fn remove(
     store.run_script(verb, keys, argv, request.as_bytes()).await
 }
 
-/// Where a page begins, as a script takes it.
-fn place(after: Option<HeadersPlace>) -> (u64, String) {
-    after.map_or((0, String::new()), |place| (place.from_ms, place.after.to_string()))
+/// The only one that is meant, as a script takes it; empty: whichever it is.
+fn this(only: Option<HeadersId>) -> String {
+    only.map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// Where the next page begins, as `mark` tells it.

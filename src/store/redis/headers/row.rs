@@ -1,16 +1,16 @@
 //! How a header credential is read.
 
-use redis::{Value, from_redis_value_ref};
+use redis::{Value, cmd, from_redis_value_ref};
 
 use super::{
     super::{RedisStore, reply, scripts, scripts::Arg},
-    place, text,
+    text,
 };
 use crate::{
     digest::Digest,
     store::{
-        BindingName, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow, HeadersStatus,
-        SealedHeaders, Shard, StoreError,
+        BindingName, HeadersBinding, HeadersId, HeadersMode, HeadersPage, HeadersPlace, HeadersRow,
+        HeadersStatus, SealedHeaders, Shard, StoreError,
     },
 };
 
@@ -43,6 +43,29 @@ pub(super) async fn read(
             Some(Value::BulkString(secret)) => Ok(Some(SealedHeaders { row, secret })),
             _ => Err(corrupt(key, "it has no secret")),
         },
+    }
+}
+
+pub(super) async fn find(
+    store: &RedisStore,
+    id: HeadersId,
+) -> Result<Option<HeadersBinding>, StoreError> {
+    const VERB: &str = "find_headers";
+    let key = store.keys.headers(id);
+    let mut command = cmd("HMGET");
+    command.arg(&key).arg(&["status", "binding", "mode", "identity"]);
+    let found = store.read(VERB, &command).await?;
+    let fields: [Option<String>; 4] =
+        from_redis_value_ref(&found).map_err(|_| reply::unreadable(VERB))?;
+    let [Some(_), binding, mode, identity] = fields else { return Ok(None) };
+    let digest = |hex: Option<String>| hex.and_then(|hex| Digest::from_hex(&hex));
+    let mode = mode.and_then(|word| HeadersMode::from_word(&word));
+    match (digest(binding), mode, digest(identity)) {
+        (Some(digest), Some(mode), Some(identity)) => {
+            let name = BindingName { shard: id.shard(), digest };
+            Ok(Some(HeadersBinding { name, mode, identity }))
+        }
+        _ => Err(StoreError::Corrupt { verb: VERB, key, what: "whose it is, is not there" }),
     }
 }
 
@@ -144,4 +167,9 @@ fn row(
 
 pub(super) fn status(word: &str) -> Option<HeadersStatus> {
     HeadersStatus::from_word(word)
+}
+
+/// Where a page begins, as a script takes it.
+pub(super) fn place(after: Option<HeadersPlace>) -> (u64, String) {
+    after.map_or((0, String::new()), |place| (place.from_ms, place.after.to_string()))
 }

@@ -66,10 +66,13 @@ pub(super) async fn every_verb(store: &dyn Store, between: &mut impl AsyncFnMut(
     };
     assert_eq!(store.mark_headers(mark).await.unwrap().count, 1);
     between().await;
-    let withdrawn = store.withdraw_headers(binding, request(), "x").await.unwrap();
+    let found = store.find_headers(id).await.unwrap().unwrap();
+    assert_eq!((found.name, found.mode, found.identity), (binding, HeadersMode::User, digest));
+    between().await;
+    let withdrawn = store.withdraw_headers(binding, None, request(), "x").await.unwrap();
     assert_eq!(withdrawn, WithdrawnHeaders::Withdrawn);
     between().await;
-    let restored = store.restore_headers(binding, request()).await.unwrap();
+    let restored = store.restore_headers(binding, None, request()).await.unwrap();
     assert_eq!(restored, RestoredHeaders::Restored(HeadersStatus::NeedsUpdate));
     between().await;
     let reaped = store.reap_headers(id, Duration::ZERO, request()).await.unwrap();
