@@ -1,5 +1,7 @@
 //! docs/redis-cli.md: every line that it says to type is typed, on a Redis with such records in it.
 
+mod headers;
+
 use std::time::Duration;
 
 use redis::{Value, aio::MultiplexedConnection};
@@ -34,9 +36,10 @@ async fn every_line_of_the_cookbook_answers() {
     let server = TestServer::builder().start().await;
     let store = stores::store(&server, "vst").await;
     populate(&store).await;
+    headers::populate(&store).await;
     let mut raw = server.raw().await;
     let lines = lines(COOKBOOK);
-    assert!(lines.len() >= 20, "{}", lines.len());
+    assert!(lines.len() >= 38, "{}", lines.len());
     for line in &lines {
         if let Some(fault) = fault(&mut raw, line).await {
             panic!("{}: {fault}", line.typed);
@@ -53,7 +56,7 @@ async fn every_line_of_the_cookbook_answers() {
         let line = Line { typed: typed.to_owned(), answers: vec![answer.to_owned()] };
         assert!(fault(&mut raw, &line).await.is_some(), "{typed}");
     }
-    assert_eq!(COOKBOOK.matches("\n## ").count(), 12, "a question was lost");
+    assert_eq!(COOKBOOK.matches("\n## ").count(), 18, "a question was lost");
 }
 
 /// What is in blocks of `redis`; what follows `#=>` must be in the answer to the line before.
