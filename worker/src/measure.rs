@@ -1,8 +1,35 @@
-//! What the loops around sweeps measure.
+//! What the loops around sweeps measure, and what keeps it for the scrapes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use vestibule::metric;
+use anyhow::Context;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::sleep;
+use vestibule::metric::{self, Kind};
+
+/// With the buckets that each histogram wants; without them it would be a summary, which cannot be
+/// added up over replicas.
+pub(crate) fn recorder() -> anyhow::Result<PrometheusHandle> {
+    let mut builder = PrometheusBuilder::new();
+    for metric in metric::ALL.iter().filter(|metric| metric.kind() == Kind::Histogram) {
+        let name = Matcher::Full(metric.name().to_owned());
+        builder = builder.set_buckets_for_metric(name, metric.buckets())?;
+    }
+    let handle = builder.install_recorder().context("metrics")?;
+    metric::describe();
+    Ok(handle)
+}
+
+/// Drains what was recorded into the buckets, which a scrape alone would do too seldom.
+pub(crate) async fn upkeep(metrics: &PrometheusHandle) -> Infallible {
+    loop {
+        sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
+}
 
 /// So often a pass of this sweep is begun.
 pub(crate) fn cadence(sweep: &'static str, every: Duration) {
