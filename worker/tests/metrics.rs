@@ -24,8 +24,13 @@ mod support {
 
 #[path = "metrics/rules.rs"]
 mod rules;
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests of a running worker")]
-#[path = "run/scene.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared by the worker's tests; each uses a part of it"
+)]
+#[path = "scene/mod.rs"]
 mod scene;
 
 use std::{collections::BTreeSet, fs, time::Duration};
@@ -50,7 +55,7 @@ const TEXT: &str = "canary-connector";
 /// and TYPE, each label with one of its words; and nothing of an owner, a record or a secret.
 #[tokio::test]
 async fn a_worker_measures_what_the_list_says() {
-    let (scene, server) = (Scene::new(&server::shared().await.url()).await, server::shared().await);
+    let (scene, server) = (Scene::shared().await, server::shared().await);
     let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
     fs::write(scene.path("vestibule.toml"), format!("[notify]\nlog = true\n\n{config}")).unwrap();
     let host = scene.host().await;
@@ -65,7 +70,7 @@ async fn a_worker_measures_what_the_list_says() {
     age(&mut raw, &scene.prefix, Duration::from_secs(290)).await;
 
     let port = free_port();
-    let child = scene.command(&format!("127.0.0.1:{port}")).spawn().unwrap();
+    let child = scene.sweeping(&format!("127.0.0.1:{port}")).spawn().unwrap();
     let scrape = async || get(port, "/metrics").await.map_or(String::new(), |(_, text)| text);
     let has = async |series: &str, least: f64| {
         Exposition::read(&scrape().await).value(series).is_some_and(|value| value >= least)

@@ -16,6 +16,13 @@ mod golden;
 mod hostile;
 mod looking;
 mod rotating;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared by the worker's tests; each uses a part of it"
+)]
+#[path = "../scene/mod.rs"]
 mod scene;
 #[allow(
     dead_code,

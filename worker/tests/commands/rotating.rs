@@ -1,30 +1,21 @@
 //! the key ring is rotated by hand, step by step, and under a worker that runs.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use redis::AsyncCommands;
 use serde_json::{Value, json};
-use tokio::{
-    io::AsyncReadExt,
-    process::{Child, Command},
-    time::{sleep, timeout},
-};
+use tokio::{process::Child, time::timeout};
 use vestibule::{
-    Keys, Vestibule,
+    Keys,
     connection::{AccessToken, RefreshToken, TokenAnswer},
     pending::{Namespace, Pendings, PendingsConfig, Spec},
-    store::{ConnectionId, redis::RedisConfig},
+    store::ConnectionId,
 };
 
-use super::scene::{CANARY, Scene};
-use crate::support::server::{self, free_port};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{
+    scene::{self, CANARY, PATIENCE, Scene, get, signal},
+    support::server::{self, free_port},
+};
 
 impl Scene {
     /// So many credentials, which live for a day; not signed in to, because a state would be sealed too.
@@ -51,29 +42,13 @@ impl Scene {
     /// Whether each opens with the key file as it is.
     async fn all_open(&self, ids: &[ConnectionId]) -> bool {
         let keys = Keys::from_file(self.path("keys.toml")).unwrap();
-        let config = RedisConfig::new(&self.redis).unwrap().with_prefix(&*self.prefix).unwrap();
-        let vestibule = Vestibule::connect(config, &keys).await.unwrap();
-        let host = crate::support::sign_in::connections_of(
-            &vestibule,
-            crate::support::sign_in::connector(
-                &self.provider.issuer(),
-                vestibule::connection::ReplayPolicy::Strict,
-            ),
-        );
+        let host = self.host_of(&self.vestibule_with(&keys).await);
         for id in ids {
             if host.vend("alice", id).await.is_err() {
                 return false;
             }
         }
         true
-    }
-
-    fn running(&self, admin: &str) -> Command {
-        let mut command = self.command(&["run", "--interval-ms", "50", "--log", "json"]);
-        command.args(["--admin", admin]).stdout(Stdio::null());
-        command.arg("--keys").arg(self.path("keys.toml"));
-        command.arg("--config").arg(self.path("vestibule.toml"));
-        command
     }
 
     fn no_key_in(&self, text: &str) {
@@ -85,31 +60,17 @@ impl Scene {
 }
 
 async fn metrics(port: u16) -> String {
-    match reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await {
-        Ok(answer) => answer.text().await.unwrap_or_default(),
-        Err(_) => String::new(),
-    }
+    get(port, "/metrics").await.map_or_else(String::new, |(_, text)| text)
 }
 
 async fn until(port: u16, what: &str) {
-    let started = Instant::now();
-    while !metrics(port).await.lines().any(|line| line == what) {
-        assert!(started.elapsed() < PATIENCE, "no {what} in\n{}", metrics(port).await);
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn signal(child: &Child, name: &str) {
-    let pid = child.id().expect("it runs").to_string();
-    let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap();
-    assert!(sent.success());
+    scene::until(what, || async { metrics(port).await.lines().any(|line| line == what) }).await;
 }
 
 /// Its exit code and what it logged.
-async fn end(mut child: Child) -> (Option<i32>, String) {
-    let (mut log, mut stderr) = (String::new(), child.stderr.take().unwrap());
-    timeout(PATIENCE, stderr.read_to_string(&mut log)).await.expect("it ends").unwrap();
-    (child.wait().await.unwrap().code(), log)
+async fn end(child: Child) -> (Option<i32>, String) {
+    let (status, log) = scene::end(child).await;
+    (status.code(), log)
 }
 
 fn sealed(key: &str, count: usize) -> String {
@@ -192,7 +153,7 @@ async fn what_does_not_open_keeps_its_key() {
 
     let mut command = scene.command(&["keys", "rotate"]);
     command.env("VESTIBULE_KEYS", fs::read_to_string(scene.path("keys.toml")).unwrap());
-    let said = super::scene::said(command).await;
+    let said = scene::said(command).await;
     assert!(said.code == 1 && said.err.contains("only a file"), "{said:?}");
     scene.no_key_in(&format!("{said:?}"));
 }
@@ -207,14 +168,14 @@ async fn a_worker_without_a_key_in_use_does_not_start() {
     let mine = fs::read_to_string(scene.path("keys.toml")).unwrap();
     let ring = |text: &str| text[text.find("ring = ").unwrap()..].to_owned();
     fs::write(scene.path("keys.toml"), mine.replace(&ring(&mine), &ring(&text))).unwrap();
-    let (code, log) = end(scene.running("off").spawn().unwrap()).await;
+    let (code, log) = end(scene.sweeping("off").spawn().unwrap()).await;
     assert!(code == Some(1) && log.contains(&old) && log.contains("4 secrets"), "{log}");
     scene.no_key_in(&log);
     let said = scene.run(&["doctor"]).await;
     assert!(said.code == 1 && said.out.contains(&format!("{old} (4 records)")), "{said:?}");
 
     let port = free_port();
-    let mut command = scene.running(&format!("127.0.0.1:{port}"));
+    let mut command = scene.sweeping(&format!("127.0.0.1:{port}"));
     let child = command.arg("--allow-missing-keys").spawn().unwrap();
     until(port, &sealed("unknown", 4)).await;
     signal(&child, "TERM");
@@ -228,7 +189,7 @@ async fn a_running_worker_takes_another_ring() {
     let scene = Scene::shared().await;
     let ids = scene.stored(6).await;
     let (old, port) = (scene.ring()[0].clone(), free_port());
-    let child = scene.running(&format!("127.0.0.1:{port}")).spawn().unwrap();
+    let child = scene.sweeping(&format!("127.0.0.1:{port}")).spawn().unwrap();
     until(port, &sealed(&old, 6)).await;
 
     scene.json(&["keys", "rotate"]).await;

@@ -18,12 +18,12 @@ const GRACE: Duration = Duration::from_secs(25);
 #[tokio::test]
 async fn stops_under_load_lose_nothing() {
     let server = server::shared().await;
-    let scene = Scene::new(&server.url()).await;
+    let scene = Scene::on(&server.url()).await;
     let ids = scene.due(server, DUE).await;
     let seed = random();
     println!("seed {seed}");
     scene.provider.set_answer_delay(Duration::from_millis(400));
-    let start = || scene.command("off").arg("--parallel").arg("8").spawn().unwrap();
+    let start = || scene.sweeping("off").arg("--parallel").arg("8").spawn().unwrap();
     let mut workers: Vec<_> = (0..3).map(|_| start()).collect();
     for stop in 0..4_u32 {
         until("in the middle of it", || async { scene.provider.in_flight() >= 8 }).await;

@@ -45,10 +45,10 @@ async fn keygen_makes_one_file_and_keeps_it() {
 /// Alive, ready, measured; and SIGTERM ends it well.
 #[tokio::test]
 async fn a_worker_serves_its_port_and_stops_when_told() {
-    let scene = Scene::new(&server::shared().await.url()).await;
+    let scene = Scene::shared().await;
     let ids = scene.due(server::shared().await, 3).await;
     let port = free_port();
-    let child = scene.command(&format!("127.0.0.1:{port}")).spawn().unwrap();
+    let child = scene.sweeping(&format!("127.0.0.1:{port}")).spawn().unwrap();
     until("ready", || async { get(port, "/readyz").await.is_some_and(|(code, _)| code == 200) })
         .await;
     assert_eq!(get(port, "/healthz").await.unwrap().0, 200);
@@ -86,10 +86,10 @@ async fn a_worker_serves_its_port_and_stops_when_told() {
 /// Any number of workers share what is due: each refresh token is presented once.
 #[tokio::test]
 async fn workers_share_what_is_due() {
-    let scene = Scene::new(&server::shared().await.url()).await;
+    let scene = Scene::shared().await;
     let ids = scene.due(server::shared().await, 24).await;
     scene.provider.set_answer_delay(Duration::from_millis(20));
-    let workers: Vec<_> = (0..3).map(|_| scene.command("off").spawn().unwrap()).collect();
+    let workers: Vec<_> = (0..3).map(|_| scene.sweeping("off").spawn().unwrap()).collect();
     until("refreshed", || async { scene.refreshed(server::shared().await, &ids).await == 24 })
         .await;
     for child in workers {
@@ -105,7 +105,7 @@ async fn workers_share_what_is_due() {
 #[tokio::test]
 async fn the_sweeps_run_at_start_and_by_hand() {
     const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
-    let (scene, server) = (Scene::new(&server::shared().await.url()).await, server::shared().await);
+    let (scene, server) = (Scene::shared().await, server::shared().await);
     let host = scene.host().await;
     let mut ids = Vec::new();
     for owner in ["a", "b"] {
@@ -118,10 +118,8 @@ async fn the_sweeps_run_at_start_and_by_hand() {
     host.withdraw_access("c", &back).await.unwrap();
 
     let sweep = |more: &[&str]| {
-        let mut command = worker(&["sweep", "orphans", "--json"]);
-        command.args(["--redis", &scene.redis, "--prefix", &scene.prefix]);
-        command.arg("--keys").arg(scene.path("keys.toml"));
-        command.arg("--config").arg(scene.path("vestibule.toml")).args(more);
+        let mut command = scene.configured(&["sweep", "orphans", "--json"]);
+        command.args(more);
         command
     };
     let said = async |more: &[&str]| -> serde_json::Value {
@@ -141,7 +139,7 @@ async fn the_sweeps_run_at_start_and_by_hand() {
     assert_eq!(said(&[]).await["off"], true);
     with(30);
     let port = free_port();
-    let child = scene.command(&format!("127.0.0.1:{port}")).spawn().unwrap();
+    let child = scene.sweeping(&format!("127.0.0.1:{port}")).spawn().unwrap();
     let metrics = async || get(port, "/metrics").await.map_or(String::new(), |(_, text)| text);
     let done = r#"vestibule_swept_total{sweep="orphans",outcome="done"} 2"#;
     until("swept", || async { metrics().await.contains(done) }).await;
@@ -161,11 +159,11 @@ async fn the_sweeps_run_at_start_and_by_hand() {
 /// SIGTERM: the exchanges under way end, and what was not begun is due at once for the others.
 #[tokio::test]
 async fn a_stopping_worker_ends_what_it_began() {
-    let scene = Scene::new(&server::shared().await.url()).await;
+    let scene = Scene::shared().await;
     let server = server::shared().await;
     let ids = scene.due(server, 12).await;
     scene.provider.set_answer_delay(Duration::from_millis(700));
-    let mut command = scene.command("off");
+    let mut command = scene.sweeping("off");
     command.args(["--parallel", "4"]);
     let child = command.spawn().unwrap();
     until("in flight", || async { scene.provider.in_flight() == 4 }).await;
@@ -175,7 +173,7 @@ async fn a_stopping_worker_ends_what_it_began() {
     let begun = scene.refreshed(server, &ids).await;
     assert_eq!(begun, 4, "what was in flight has been committed, and nothing else begun: {log}");
     scene.provider.set_answer_delay(Duration::ZERO);
-    let next = scene.command("off").spawn().unwrap();
+    let next = scene.sweeping("off").spawn().unwrap();
     until("the rest", || async { scene.refreshed(server, &ids).await == 12 }).await;
     signal(&next, "TERM");
     assert_eq!(end(next).await.0.code(), Some(0));
@@ -185,10 +183,10 @@ async fn a_stopping_worker_ends_what_it_began() {
 /// A second signal does not wait for anything.
 #[tokio::test]
 async fn a_second_signal_exits_at_once() {
-    let scene = Scene::new(&server::shared().await.url()).await;
+    let scene = Scene::shared().await;
     scene.due(server::shared().await, 1).await;
     scene.provider.set_answer_delay(Duration::from_secs(30));
-    let child = scene.command("off").spawn().unwrap();
+    let child = scene.sweeping("off").spawn().unwrap();
     until("in flight", || async { scene.provider.in_flight() == 1 }).await;
     signal(&child, "TERM");
     sleep(Duration::from_millis(300)).await; // two signals in one moment are one
@@ -203,9 +201,9 @@ async fn a_second_signal_exits_at_once() {
 async fn a_worker_waits_for_its_redis() {
     let server = TestServer::builder().start().await;
     server.kill9();
-    let scene = Scene::new(&server.url()).await;
+    let scene = Scene::on(&server.url()).await;
     let port = free_port();
-    let child = scene.command(&format!("127.0.0.1:{port}")).spawn().unwrap();
+    let child = scene.sweeping(&format!("127.0.0.1:{port}")).spawn().unwrap();
     let ready = || async { get(port, "/readyz").await.map(|(code, _)| code) };
     until("alive", || async { get(port, "/healthz").await.is_some() }).await;
     assert_eq!(ready().await, Some(503));
@@ -223,7 +221,7 @@ async fn a_worker_waits_for_its_redis() {
 /// What only an operator can mend is said on one line, with what to do, and never with a secret.
 #[tokio::test]
 async fn a_wrong_configuration_is_explained() {
-    let scene = Scene::new(&server::shared().await.url()).await;
+    let scene = Scene::shared().await;
     let keys = scene.path("keys.toml").display().to_string();
     let bad = |name: &str, text: &str| {
         fs::write(scene.path(name), text).unwrap();
@@ -260,7 +258,7 @@ async fn a_wrong_configuration_is_explained() {
     // Another key file on a used database.
     drop(scene.host().await);
     fs::write(scene.path("keys.toml"), &*Keys::generate_toml()).unwrap();
-    let text = fails(scene.command("off")).await;
+    let text = fails(scene.sweeping("off")).await;
     assert!(
         text.contains("naming key") && text.contains("use the key file that made it"),
         "{text}"
@@ -274,11 +272,11 @@ async fn a_worker_replays_what_the_last_one_left() {
     let server =
         TestServer::builder().arg("--appendonly", "yes").arg("--appendfsync", "always").start();
     let server = server.await;
-    let scene = Scene::new(&server.url()).await;
+    let scene = Scene::on(&server.url()).await;
     let ids = scene.due(&server, 1).await;
     let journal = scene.path("journal");
     let start = || {
-        let mut command = scene.command("off");
+        let mut command = scene.sweeping("off");
         command.arg("--journal-dir").arg(&journal).spawn().unwrap()
     };
     let entries = || {
@@ -311,8 +309,8 @@ async fn a_worker_replays_what_the_last_one_left() {
 /// A journal that cannot be written is told at start, not when it is needed.
 #[tokio::test]
 async fn a_journal_that_cannot_be_written_is_told() {
-    let scene = Scene::new(&server::shared().await.url()).await;
-    let mut command = scene.command("off");
+    let scene = Scene::shared().await;
+    let mut command = scene.sweeping("off");
     command.args(["--journal-dir", "/dev/null/journal"]);
     assert!(fails(command).await.contains("the journal at /dev/null/journal"));
 }

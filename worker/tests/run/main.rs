@@ -11,6 +11,13 @@
 mod draining;
 mod life;
 mod once;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared by the worker's tests; each uses a part of it"
+)]
+#[path = "../scene/mod.rs"]
 mod scene;
 #[allow(
     dead_code,

@@ -18,7 +18,7 @@ use crate::{
 async fn all_that_is_due_is_seen_to_once() {
     const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
     let server = server::shared().await;
-    let scene = Scene::new(&server.url()).await;
+    let scene = Scene::on(&server.url()).await;
     let host = scene.host().await;
     let orphan = sign_in(&host, "gone").await;
     host.withdraw_access("gone", &orphan).await.unwrap();
@@ -27,7 +27,7 @@ async fn all_that_is_due_is_seen_to_once() {
     let ids = scene.due(server, 300).await;
 
     for _ in 0..2 {
-        let mut command = scene.command("127.0.0.1:1");
+        let mut command = scene.sweeping("127.0.0.1:1");
         command.arg("--once");
         let (status, log) = end(command.spawn().unwrap()).await;
         assert_eq!(status.code(), Some(0), "{log}");
@@ -44,7 +44,7 @@ async fn all_that_is_due_is_seen_to_once() {
 async fn a_sweep_that_is_switched_off_is_left_out() {
     const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
     let server = server::shared().await;
-    let scene = Scene::new(&server.url()).await;
+    let scene = Scene::on(&server.url()).await;
     let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
     let off = "\n[sweeps]\norphans_every_s = 0\nexpired_every_s = 0\nreseal_every_s = -1\n";
     fs::write(scene.path("vestibule.toml"), config + off).unwrap();
@@ -56,7 +56,7 @@ async fn a_sweep_that_is_switched_off_is_left_out() {
 
     let orphans = format!("{}:{{{}}}:orphans", scene.prefix, orphan.shard());
     for (args, left) in [(["run", "--once"], 1), (["sweep", "orphans"], 0)] {
-        let (status, log) = end(scene.asked(&args).spawn().unwrap()).await;
+        let (status, log) = end(scene.configured(&args).spawn().unwrap()).await;
         assert_eq!(status.code(), Some(0), "{args:?}: {log}");
         assert_eq!(raw.zcard::<_, u64>(&orphans).await.unwrap(), left, "{args:?}: {log}");
         let turns: Vec<String> = raw.keys(format!("{}:{{*}}:sweep:*", scene.prefix)).await.unwrap();
@@ -69,8 +69,8 @@ async fn a_sweep_that_is_switched_off_is_left_out() {
 async fn a_redis_that_is_away_is_not_waited_for() {
     let server = TestServer::builder().start().await;
     server.kill9();
-    let scene = Scene::new(&server.url()).await;
-    let mut command = scene.command("off");
+    let scene = Scene::on(&server.url()).await;
+    let mut command = scene.sweeping("off");
     command.arg("--once");
     let told = fails(command).await;
     assert!(told.contains("connect"), "{told}");
@@ -80,7 +80,7 @@ async fn a_redis_that_is_away_is_not_waited_for() {
 #[tokio::test]
 async fn what_is_left_is_told_by_the_exit_code() {
     let server = server::shared().await;
-    let scene = Scene::new(&server.url()).await;
+    let scene = Scene::on(&server.url()).await;
     let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
     fs::write(scene.path("hook"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let hook = format!(
@@ -91,7 +91,7 @@ async fn what_is_left_is_told_by_the_exit_code() {
     fs::write(scene.path("vestibule.toml"), config + &hook).unwrap();
     scene.withdrawn().await;
     scene.due(server, 1).await;
-    let mut command = scene.command("off");
+    let mut command = scene.sweeping("off");
     command.arg("--once");
     let (status, log) = end(command.spawn().unwrap()).await;
     assert_eq!(status.code(), Some(1), "{log}");

@@ -36,7 +36,7 @@ async fn receiver() -> (String, Inbox) {
 #[tokio::test]
 async fn a_transition_is_told_once_by_any_number_of_workers() {
     let server = server::shared().await;
-    let scene = Scene::new(&server.url()).await;
+    let scene = Scene::on(&server.url()).await;
     let (url, inbox) = receiver().await;
     fs::write(scene.path("hook"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
@@ -49,7 +49,7 @@ async fn a_transition_is_told_once_by_any_number_of_workers() {
     let withdrawn = scene.withdrawn().await;
     let ids = scene.due(server, 2).await;
 
-    let workers: Vec<_> = (0..2).map(|_| scene.command("off").spawn().unwrap()).collect();
+    let workers: Vec<_> = (0..2).map(|_| scene.sweeping("off").spawn().unwrap()).collect();
     until("told", || async { !inbox.lock().unwrap().is_empty() }).await;
     until("the others", || async { scene.refreshed(server, &ids).await == 2 }).await;
     let mut logs = String::new();
@@ -60,7 +60,7 @@ async fn a_transition_is_told_once_by_any_number_of_workers() {
         logs += &log;
     }
     // Whatever is told again would be told by the next.
-    let mut next = scene.command("off");
+    let mut next = scene.sweeping("off");
     next.arg("--once");
     let (status, log) = end(next.spawn().unwrap()).await;
     assert_eq!(status.code(), Some(0), "{log}");

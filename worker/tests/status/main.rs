@@ -10,8 +10,13 @@
 mod browser;
 mod http;
 mod looks;
-#[allow(dead_code, reason = "shared with the tests of the commands")]
-#[path = "../commands/scene.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared by the worker's tests; each uses a part of it"
+)]
+#[path = "../scene/mod.rs"]
 mod scene;
 mod served;
 #[allow(

@@ -1,148 +1,47 @@
-//! A Redis with something of everything in it, and the binary in front of it.
+//! A Redis with something of everything in it.
 
-use std::{fs, path::PathBuf, process::Stdio, time::Duration};
+use std::time::Duration;
 
 use redis::{AsyncCommands, aio::MultiplexedConnection};
-use serde_json::Value;
-use tempfile::TempDir;
-use tokio::process::Command;
 use vestibule::{
-    Keys, Vestibule,
-    connection::{Connections, ReplayPolicy, SignIn},
-    inspect::Names,
+    connection::{Connections, SignIn},
     pending::{Namespace, Pendings, PendingsConfig, Spec},
-    store::{
-        ConnectionId, ConnectorName, PendingId, TokenId,
-        redis::{Keyspace, Prefix, RedisConfig},
-    },
+    store::{ConnectionId, PendingId, TokenId},
     token::{MintSpec, Scope, Scopes},
 };
-use vestibule_worker::provider::{Provider, Settings};
 
-use crate::support::{
-    server::{self, TestServer},
-    sign_in::{connections_of, connector, sign_in},
-    stores::fresh_prefix,
-};
+use super::Scene;
+use crate::support::{server::TestServer, sign_in::sign_in};
 
 /// In every secret and every value that a user brought: nowhere in what is printed.
-pub(crate) const CANARY: &str = "canary-hunter2";
-pub(crate) const REASON: &str = "client secret has expired";
-
-/// What there is.
-pub(crate) struct Scene {
-    pub(crate) provider: Provider,
-    pub(crate) dir: TempDir,
-    pub(crate) prefix: String,
-    pub(crate) redis: String,
-    pub(crate) keys: Keys,
-    pub(crate) names: Keyspace,
-}
+pub const CANARY: &str = "canary-hunter2";
+pub const REASON: &str = "client secret has expired";
 
 /// The records of a populated Redis.
-pub(crate) struct Ids {
+pub struct Ids {
     /// A form that waits for one person, and a replica that waits for it.
-    pub(crate) waited: PendingId,
-    pub(crate) cancelled: PendingId,
-    pub(crate) token: TokenId,
-    pub(crate) revoked_token: TokenId,
+    pub waited: PendingId,
+    pub cancelled: PendingId,
+    pub token: TokenId,
+    pub revoked_token: TokenId,
     /// Revoked with all others of its resource.
-    pub(crate) dropped_token: TokenId,
-    pub(crate) active: ConnectionId,
-    pub(crate) overdue: ConnectionId,
-    pub(crate) unsigned: ConnectionId,
-    pub(crate) exhausted: ConnectionId,
-    pub(crate) revoked: ConnectionId,
-    pub(crate) held: ConnectionId,
-    pub(crate) failing: ConnectionId,
-    pub(crate) deleted: ConnectionId,
+    pub dropped_token: TokenId,
+    pub active: ConnectionId,
+    pub overdue: ConnectionId,
+    pub unsigned: ConnectionId,
+    pub exhausted: ConnectionId,
+    pub revoked: ConnectionId,
+    pub held: ConnectionId,
+    pub failing: ConnectionId,
+    pub deleted: ConnectionId,
     /// The PKCE states' digests.
-    pub(crate) live_state: String,
-    pub(crate) taken_state: String,
-}
-
-/// What a command said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
+    pub live_state: String,
+    pub taken_state: String,
 }
 
 impl Scene {
-    pub(crate) async fn shared() -> Self {
-        Self::on(&server::shared().await.url()).await
-    }
-
-    pub(crate) async fn on(redis: &str) -> Self {
-        let provider = Provider::start(Settings::default()).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let text = Keys::generate_toml();
-        let prefix = fresh_prefix();
-        let names = Keyspace::new(Prefix::new(&*prefix).unwrap());
-        let keys = Keys::from_toml(&text).unwrap();
-        let scene = Self { provider, dir, prefix, redis: redis.to_owned(), keys, names };
-        fs::write(scene.path("keys.toml"), &*text).unwrap();
-        let settings = Settings::default();
-        fs::write(scene.path("secret"), format!("{}\n", settings.client_secret)).unwrap();
-        let issuer = scene.provider.issuer();
-        let config = format!(
-            "[[connectors]]\nslug = \"demo\"\nauthorize_url = \"{issuer}/authorize\"\n\
-             token_url = \"{issuer}/token\"\nclient_id = \"{}\"\nclient_secret_file = {:?}\n\
-             issuer = \"{issuer}\"\nreplay_grace_s = 30\n",
-            settings.client_id,
-            scene.path("secret")
-        );
-        fs::write(scene.path("vestibule.toml"), config).unwrap();
-        scene
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    pub(crate) async fn vestibule(&self) -> Vestibule {
-        let config = RedisConfig::new(&self.redis).unwrap().with_prefix(&*self.prefix).unwrap();
-        Vestibule::connect(config, &self.keys).await.unwrap()
-    }
-
-    pub(crate) async fn host(&self) -> Connections {
-        let grace = ReplayPolicy::Grace(Duration::from_secs(30));
-        connections_of(&self.vestibule().await, connector(&self.provider.issuer(), grace))
-    }
-
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = worker(args);
-        command.args(["--redis", &self.redis, "--prefix", &self.prefix]);
-        command
-    }
-
-    /// Without any key: what only looks needs none.
-    pub(crate) async fn look(&self, args: &[&str]) -> Said {
-        said(self.command(args)).await
-    }
-
-    /// With the keys and the connectors.
-    pub(crate) async fn run(&self, args: &[&str]) -> Said {
-        let mut command = self.command(args);
-        command.arg("--keys").arg(self.path("keys.toml"));
-        command.arg("--config").arg(self.path("vestibule.toml"));
-        said(command).await
-    }
-
-    pub(crate) async fn json(&self, args: &[&str]) -> Value {
-        let args: Vec<_> = args.iter().copied().chain(["--json"]).collect();
-        let said = self.run(&args).await;
-        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
-    }
-
-    pub(crate) fn pause_key(&self) -> String {
-        let shard = Names::new(self.keys.naming.clone()).connector("demo");
-        self.names.pause(ConnectorName { shard, slug: "demo" })
-    }
-
     /// One record of every kind and state.
-    pub(crate) async fn populate(&self, server: &TestServer) -> Ids {
+    pub async fn populate(&self, server: &TestServer) -> Ids {
         let mut raw = server.raw().await;
         let vestibule = self.vestibule().await;
         let host = self.host().await;
@@ -245,7 +144,7 @@ impl Scene {
         sign_in(host, CANARY).await
     }
 
-    pub(crate) async fn set(
+    pub async fn set(
         &self,
         raw: &mut MultiplexedConnection,
         id: &ConnectionId,
@@ -270,7 +169,7 @@ impl Scene {
 
 impl Ids {
     /// The ids by name, for golden outputs.
-    pub(crate) fn named(&self) -> Vec<(String, &'static str)> {
+    pub fn named(&self) -> Vec<(String, &'static str)> {
         vec![
             (self.waited.to_string(), "<waited>"),
             (self.cancelled.to_string(), "<cancelled>"),
@@ -291,30 +190,7 @@ impl Ids {
     }
 }
 
-pub(crate) async fn now_ms(raw: &mut MultiplexedConnection) -> u64 {
+pub async fn now_ms(raw: &mut MultiplexedConnection) -> u64 {
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(raw).await.unwrap();
     seconds * 1000 + micros / 1000
-}
-
-pub(crate) fn worker(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule-worker"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What an operator's shell may have set must not decide a test.
-    for name in ["REDIS_URL", "KEYS_FILE", "KEYS", "CONFIG", "PREFIX", "INSTANCE", "JOURNAL_DIR"] {
-        command.env_remove(format!("VESTIBULE_{name}"));
-    }
-    command.env_remove("RUST_LOG").kill_on_drop(true);
-    command
-}
-
-pub(crate) async fn said(mut command: Command) -> Said {
-    let output = command.output().await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints UTF-8");
-    let said = Said {
-        code: output.status.code().expect("it exits"),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    };
-    assert!(!said.err.contains("panicked"), "{said:?}");
-    said
 }
