@@ -22,7 +22,7 @@ const TOKENS: usize = 1_000;
 
 /// One thread, one vend after the other; against a map behind a lock that knows as many texts.
 pub async fn cached_vend(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let mut config = config();
     config.cache = Some(CacheConfig::default());
     let connections = contestants::vestibule(&server).await.connections(config);

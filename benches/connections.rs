@@ -44,7 +44,7 @@ const FIELDS: [&str; 12] = [
 ];
 
 pub async fn warm_vend(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let connections = contestants::vestibule(&server).await.connections(config());
     let id = connections.store("owner", "github", None, &answer()).await.unwrap();
     let key = format!("vst:{{{}}}:conn:{id}", id.shard());
@@ -111,7 +111,7 @@ pub async fn due_claims(table: &mut Table, scale: Scale) {
 }
 
 async fn claims_of(table: &mut Table, scale: Scale, members: usize) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let shard = Shard::new(0);
     preload_due(&mut server.raw().await, shard, members).await;
     let store = redis_store(&server).await;

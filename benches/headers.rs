@@ -149,7 +149,7 @@ pub async fn under_load(table: &mut Table, scale: Scale) {
 /// A submission is asked for, and asked for again; plain code sets a key if it is not there, and reads
 /// and extends the one that is.
 pub async fn asking(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let credentials = credentials(&server).await;
     let ours = work(move |number| {
         let credentials = credentials.clone();
@@ -206,7 +206,7 @@ struct Beside {
 
 impl Beside {
     async fn new(size: usize) -> Self {
-        let server = TestServer::builder().cluster(false).start().await;
+        let server = TestServer::for_benches().start().await;
         let credentials = credentials(&server).await;
         let plain = Plain { connection: shared(&server).await };
         // One there is before: what is filled in is for the same client.

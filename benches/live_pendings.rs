@@ -72,7 +72,7 @@ struct Beside {
 
 impl Beside {
     async fn new(size: usize) -> Self {
-        let server = TestServer::builder().cluster(false).start().await;
+        let server = TestServer::for_benches().start().await;
         let prompts = prompts(&server).await;
         let mut worked = Vec::new();
         for number in 0..WORKED {
@@ -171,7 +171,7 @@ async fn worst_hold(table: &mut Table, scale: Scale, beside: &Beside) {
 /// What the size of one namespace costs: a page from its middle, and the verbs in it.
 pub async fn one_namespace(table: &mut Table, scale: Scale) {
     let sizes = [1_000, scale.count(100_000).max(1_000)];
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let prompts = prompts(&server).await;
     let mut middles = Vec::new();
     for (number, size) in [0, 1].into_iter().zip(sizes) {

@@ -81,7 +81,7 @@ struct Beside {
 
 impl Beside {
     async fn new(size: usize) -> Self {
-        let server = TestServer::builder().cluster(false).start().await;
+        let server = TestServer::for_benches().start().await;
         let tokens = tokens(&server, &Keys::random()).await;
         let resource = |number| flow(number / FOR_EACH);
         let mut held = mint_all(&tokens, size.min(OWN).saturating_sub(WORKED), resource).await;
@@ -120,7 +120,7 @@ fn hex(what: &str, number: usize) -> String {
 pub async fn ending_many(table: &mut Table, scale: Scale) {
     const RESOURCE: &str = "one-flow";
     let count = scale.count(10_000);
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let tokens = tokens(&server, &Keys::random()).await;
     let mut raw = server.raw().await;
     for (name, value) in [("slowlog-max-len", "100000"), ("slowlog-log-slower-than", "10")] {

@@ -60,7 +60,7 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
         ["complete it with an answer, p50", "GETDEL, p50"],
         ["list a page of 100 of 1000, p50", "ZRANGEBYSCORE LIMIT 0 100, p50"],
     ];
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let (prompts, bare) = (prompts(&server).await, Bare::new(&server).await);
     let (own, listed) = (namespace(0), namespace(1));
     for number in 0..1_000 {
@@ -121,7 +121,7 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
 /// Many at a time: what a process can serve.
 pub async fn under_load(table: &mut Table, scale: Scale) {
     const TASKS: usize = 128;
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let contestants = [cycle(prompts(&server).await, 0..100, false), bare_cycle(&server).await];
     let rounds = take_turns(TASKS, scale.time(600), ROUNDS, &contestants).await;
     let kops = |one| rounds.per_second(one) * 2.0 / 1000.0;
@@ -173,7 +173,7 @@ async fn bare_cycle(server: &TestServer) -> Work {
 
 /// From the call that completes, on one replica, to the return of the wait, on another.
 pub async fn waking(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let keys = Keys::random();
     let (here, there) = (prompts_of(&server, &keys).await, prompts_of(&server, &keys).await);
     let mut bare = shared(&server).await;

@@ -19,7 +19,7 @@ const ROUNDS: usize = 9;
 const WHAT: &str = "sealed, idempotent PKCE put + take, 128 tasks";
 
 pub async fn against_plain_commands(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let contestants = [
         ours(&server).await,
         plain(&server).await,
@@ -65,8 +65,7 @@ pub async fn against_postgres(table: &mut Table, scale: Scale) {
     let Some(postgres) = Postgres::start().await else {
         return table.tell(what, "not measured: no PostgreSQL here");
     };
-    let server = TestServer::builder()
-        .cluster(false)
+    let server = TestServer::for_benches()
         .arg("--appendonly", "yes")
         .arg("--appendfsync", "always")
         .start()

@@ -42,7 +42,7 @@ const BY: By<'_> = By { actor: Actor::BackgroundRefresh, idp_host: "idp.example"
 /// Claim, begin and commit of one credential; against taking an element off a plain list and
 /// acknowledging it, which keeps neither a lease nor a secret.
 pub async fn through_the_store(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let (store, plain) = (redis_store(&server).await, contestants::shared(&server).await);
     for number in 0..scale.count(20_000) {
         let owner = Digest::from_bytes(&[(number % 256) as u8; 16]).unwrap();
@@ -139,7 +139,7 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
 
 /// A hundred thousand are due at once; then as many more become due as can be kept up with.
 pub async fn at_a_slow_provider(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let (provider, keys) = (Arc::new(Slow::default()), Keys::random());
     let connections = contestants::replica(&server, &keys).await.connections(config(&provider));
     let due = scale.count(100_000);

@@ -21,7 +21,7 @@ use crate::{
 const SEALED: usize = PAYLOAD + 8 + 61;
 
 pub async fn server_cost(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let mut raw = server.raw().await;
     let ours = command_costs(&mut raw, scale, &ours(&server).await).await;
     let plain = command_costs(&mut raw, scale, &plain(&server).await).await;
@@ -74,10 +74,8 @@ async fn command_costs(
 pub async fn many_records(table: &mut Table, scale: Scale) {
     // More than 2^20: below, Redis would grow its tables while it is measured.
     let (few, many) = (scale.count(1_000), scale.count(1_100_000));
-    let servers = [
-        TestServer::builder().cluster(false).start().await,
-        TestServer::builder().cluster(false).start().await,
-    ];
+    let servers =
+        [TestServer::for_benches().start().await, TestServer::for_benches().start().await];
     let at = [ours(&servers[0]).await, ours(&servers[1]).await];
     preload(&servers[1], many).await;
     while grows(&servers[1]).await {

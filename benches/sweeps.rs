@@ -32,7 +32,7 @@ pub async fn orphans(table: &mut Table, scale: Scale) {
     let mut rates = Vec::new();
     for (full, rounds) in [(10_000, 5), (1_000_000, 1)] {
         let count = scale.count(full);
-        let server = TestServer::builder().cluster(false).start().await;
+        let server = TestServer::for_benches().start().await;
         let keys = Keys::random();
         let config = RedisConfig::new(&server.url()).unwrap();
         let store = Arc::new(RedisStore::connect(config, &keys.naming).await.unwrap());

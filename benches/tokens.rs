@@ -110,7 +110,7 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
         ["mint, p50", "SET NX PX + ZADD, one pipeline, p50"],
         ["revoke one, p50", "DEL + ZREM, one pipeline, p50"],
     ];
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let (keys, rotated) = rotating();
     let (tokens, rotated) = (tokens(&server, &keys).await, tokens(&server, &rotated).await);
     let bare = Bare { connection: shared(&server).await };
@@ -192,7 +192,7 @@ pub async fn in_memory(table: &mut Table, scale: Scale) {
 
 /// Many at a time: what a process can serve.
 pub async fn under_load(table: &mut Table, scale: Scale) {
-    let server = TestServer::builder().cluster(false).start().await;
+    let server = TestServer::for_benches().start().await;
     let tokens = tokens(&server, &Keys::random()).await;
     let held = mint_all(&tokens, 1_000, flow).await;
     let get = reading(&server, &held).await;

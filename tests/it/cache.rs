@@ -186,9 +186,11 @@ async fn a_cut_subscription_empties_the_cache() {
     for _ in 0..20 {
         assert_eq!(kept.vend("alice", &id).await.unwrap().path, VendPath::Warm);
     }
-    let allow = redis::cmd("ACL").arg(&["SETUSER", server.user(), "allchannels"]).to_owned();
+    let allow = redis::cmd("ACL").arg(&["SETUSER", &*server.user(), "allchannels"]).to_owned();
     allow.query_async::<()>(&mut raw).await.unwrap();
     warmed_up(&kept, &id).await;
+    let refused = server.refused();
+    assert!(refused.iter().all(|it| it.contains(": channel ")), "{refused:?}");
 }
 
 /// a subscription that is broken without a word is noticed, long before the entries' age.

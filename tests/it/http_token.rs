@@ -350,6 +350,7 @@ async fn what_no_retry_mends_invites_none() {
     let refused = answer(&app, "GET", FLOW, &[(HEADER, &token)]).await;
     assert_eq!(refused.status(), 500);
     assert!(!refused.headers().contains_key("retry-after"));
+    assert_eq!(server.refused(), ["test-library: command get (toplevel)"]);
 }
 
 /// An optional layer lets a request without a token pass, and still refuses a bad one.

@@ -5,7 +5,13 @@ use std::{path::Path, time::Duration};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{children, proxy::Proxy, sentinel::SentinelSet, server, tls::TlsServer};
+use crate::support::{
+    children,
+    proxy::Proxy,
+    sentinel::SentinelSet,
+    server::{self, with_every_right},
+    tls::TlsServer,
+};
 
 #[tokio::test]
 async fn the_shared_server_serves_all_slots_and_refuses_foreign_ones() {
@@ -80,7 +86,7 @@ async fn a_dropped_reply_is_of_a_verb_that_ran() {
     let server = server::shared().await;
     let proxy = Proxy::start(server.port());
     let connect = || async {
-        let client = redis::Client::open(proxy.url()).unwrap();
+        let client = redis::Client::open(with_every_right(&proxy.url())).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     };
     let mut set = redis::cmd("SET");
@@ -106,7 +112,7 @@ async fn a_dropped_reply_is_of_a_verb_that_ran() {
 #[tokio::test]
 async fn a_black_hole_is_silent_and_a_rewritten_reply_is_changed() {
     let proxy = Proxy::start(server::shared().await.port());
-    let client = redis::Client::open(proxy.url()).unwrap();
+    let client = redis::Client::open(with_every_right(&proxy.url())).unwrap();
     let connect = async || {
         let patience = redis::AsyncConnectionConfig::new()
             .set_response_timeout(Some(Duration::from_millis(200)));

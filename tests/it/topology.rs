@@ -50,7 +50,7 @@ async fn every_verb_on_a_server_and_on_a_cluster() {
 #[tokio::test]
 async fn a_cluster_is_found_through_any_node_that_lives() {
     let server = TestServer::builder().start().await;
-    let url = format!("redis-cluster://127.0.0.1:1,127.0.0.1:{}", server.port());
+    let url = server.cluster_url().replace('@', "@127.0.0.1:1,");
     let store = store_at(&url, PREFIX).await.unwrap();
     verbs::every_verb(&*store, async || {}).await;
 }

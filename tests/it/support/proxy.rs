@@ -18,8 +18,9 @@ use tokio::{
     sync::{oneshot, watch},
     time::{sleep, timeout},
 };
+use vestibule::inspect::Role;
 
-use super::server::{TestServer, free_port};
+use super::server::{TestServer, free_port, users::login};
 
 /// The largest piece that is forwarded at once, and all that is buffered.
 const CHUNK: usize = 64 * 1024;
@@ -101,12 +102,13 @@ impl Proxy {
         self.port
     }
 
+    /// Of the server behind it, for the library's user.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}127.0.0.1:{}", login(Role::Library), self.port)
     }
 
     pub fn cluster_url(&self) -> String {
-        format!("redis-cluster://127.0.0.1:{}", self.port)
+        self.url().replacen("redis://", "redis-cluster://", 1)
     }
 
     /// Ends all faults. What is a black hole already stays one: it has swallowed bytes.

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{children::Parent, server::TestServer};
+use super::{
+    children::Parent,
+    server::{self, TestServer},
+};
 use crate::properties::{
     connections, crashes, deliveries, devices, headers, journal, limits, pendings, pkce, sweeps,
     sweeps::cycles, tokens,
@@ -13,6 +16,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
     match role {
         "echo" => echo(args, parent).await,
         "serve" => serve(parent).await,
+        "ask-for-more" => end_as_a_test(parent),
         "poll" => devices::poller(args, parent).await,
         "race" => pkce::racer(args, parent).await,
         "race-pendings" => pendings::racer(args, parent).await,
@@ -41,6 +45,25 @@ async fn echo(args: Value, mut parent: Parent) {
         }
         parent.say(heard);
     }
+}
+
+/// A thread as that of a test, which asks the shared server for more than it may, and ends.
+fn end_as_a_test(parent: Parent) {
+    let test = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async { ask_for_more(server::shared().await).await });
+        parent.say("refused");
+    });
+    test.join().unwrap();
+}
+
+/// Does what no library does, and is refused.
+pub async fn ask_for_more(server: &TestServer) {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let asked: redis::RedisResult<()> =
+        redis::cmd("GETDEL").arg("vst:{00}:pkce:x").query_async(&mut connection).await;
+    assert!(asked.unwrap_err().to_string().contains("no permissions"));
 }
 
 /// Owns a server until it is killed itself.

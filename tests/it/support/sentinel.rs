@@ -9,10 +9,11 @@ use std::{
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::time::sleep;
+use vestibule::inspect::Role;
 
 use super::{
     process::{Guarded, server_program},
-    server::{Builder, TestServer, free_port},
+    server::{Builder, TestServer, free_port, users::login},
 };
 
 /// What the Sentinel calls the pair.
@@ -58,7 +59,8 @@ impl SentinelSet {
     }
 
     pub fn url(&self) -> String {
-        format!("redis-sentinel://127.0.0.1:{}/{SERVICE}", self.port)
+        let login = login(Role::Library);
+        format!("redis-sentinel://{login}127.0.0.1:{}/{SERVICE}", self.port)
     }
 
     /// A connection to the Sentinel itself.

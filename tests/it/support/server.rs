@@ -1,22 +1,29 @@
 //! A private Redis for one test or one test process.
+//!
+//! Whoever takes its URL comes as a user with the rights that `acl` prints for the library, and Redis
+//! may refuse him nothing: a test at whose end there is such a refusal in the server's log fails. One
+//! that wants refusals takes them: [`TestServer::refused`].
+
+pub mod users;
 
 use std::{
+    cell::Cell,
     collections::hash_map::RandomState,
     fs,
     hash::{BuildHasher, Hasher},
     net::TcpListener,
     path::Path,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::{sync::OnceCell, time::sleep};
-use vestibule::{
-    inspect::{Rights, Role},
-    store::redis::Prefix,
-};
+use vestibule::inspect::Role;
 
 use super::process::{Guarded, server_program};
 
@@ -26,7 +33,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The server that the tests of this process share: they differ by key prefix.
 pub async fn shared() -> &'static TestServer {
     static SHARED: OnceCell<TestServer> = OnceCell::const_new();
-    SHARED.get_or_init(|| TestServer::builder().start()).await
+    let server = SHARED.get_or_init(|| TestServer::builder().start()).await;
+    AT_THE_END.with(|look| look.0.set(Some(server)));
+    server
+}
+
+thread_local! {
+    static AT_THE_END: Look = const { Look(Cell::new(None)) };
+}
+
+/// What is shared is never dropped: the thread of each test that used it looks when it ends.
+struct Look(Cell<Option<&'static TestServer>>);
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        if let Some(refused) = self.0.get().and_then(TestServer::told_of_refusals) {
+            // The harness has the test's outcome already; it still waits for its thread.
+            eprintln!("{refused}");
+            std::process::exit(101);
+        }
+    }
 }
 
 /// A running server; it dies when this is dropped, or with the test process.
@@ -37,6 +63,8 @@ pub struct TestServer {
     dir: TempDir,
     ports: Ports,
     wanted: Builder,
+    /// By a signal: it answers nobody.
+    stopped: AtomicBool,
 }
 
 /// What kind of server is wanted.
@@ -44,7 +72,7 @@ pub struct TestServer {
 pub struct Builder {
     cluster: bool,
     tls: bool,
-    narrow: bool,
+    every_right: bool,
     password: Option<String>,
     env: Vec<String>,
     args: Vec<String>,
@@ -57,28 +85,33 @@ impl TestServer {
         Builder {
             cluster: true,
             tls: false,
-            narrow: std::env::var_os("VESTIBULE_TEST_ACL").is_some(),
+            every_right: false,
             password: None,
             env: Vec::new(),
             args: Vec::new(),
         }
     }
 
+    /// No Cluster, and who comes may do everything: also what the library is compared with.
+    pub fn for_benches() -> Builder {
+        Builder { cluster: false, every_right: true, ..Self::builder() }
+    }
+
     pub fn port(&self) -> u16 {
         self.ports.service
     }
 
-    /// For a client that takes it as a single server, which also suits a one-node Cluster.
+    /// For a client that takes it as a single server, which also suits a one-node Cluster: as the
+    /// library's user. Without any where the default user has a password, or every right is wanted.
     pub fn url(&self) -> String {
-        match self.narrow() {
-            true => self.url_as(self.user(), NARROW),
-            false => format!("redis://127.0.0.1:{}", self.port()),
-        }
+        let is_open = self.wanted.every_right || self.wanted.password.is_some();
+        let login = if is_open { String::new() } else { users::login(Role::Library) };
+        format!("redis://{login}127.0.0.1:{}", self.port())
     }
 
     /// Who comes by [`url`](Self::url).
-    pub fn user(&self) -> &'static str {
-        if self.narrow() { NARROW } else { "default" }
+    pub fn user(&self) -> String {
+        users::name(Role::Library)
     }
 
     pub fn url_as(&self, user: &str, password: &str) -> String {
@@ -89,22 +122,29 @@ impl TestServer {
         self.url().replacen("redis://", "redis-cluster://", 1)
     }
 
-    fn narrow(&self) -> bool {
-        self.wanted.narrow && self.wanted.password.is_none() && !self.wanted.tls
+    /// Takes what was refused to the users of the roles since it was last asked. A test that provokes
+    /// refusals takes them, and says that they are what it wanted; they are of one server, so it
+    /// shares none.
+    pub fn refused(&self) -> Vec<String> {
+        users::refused(&self.raw_url()).expect("it answers")
     }
 
-    async fn add_narrow_user(&self) {
-        if !self.narrow() {
-            return;
+    /// What fails a test. Nothing from a server that is gone, or too busy to say.
+    fn told_of_refusals(&self) -> Option<String> {
+        let runs = self.process.lock().is_ok_and(|process| process.is_some());
+        if !runs || self.stopped.load(Ordering::Relaxed) {
+            return None;
         }
-        // Tests have a prefix each.
-        let any = Prefix::new("any").expect("a prefix");
-        let rules = Rights::of(Role::Library, &any).rules().replace("any:", "*:");
-        let mut line = redis::cmd("ACL");
-        line.arg("SETUSER").arg(NARROW).arg("on").arg(format!(">{NARROW}"));
-        line.arg(rules.split(' ').collect::<Vec<_>>());
-        let mut raw = self.raw().await;
-        line.query_async::<()>(&mut raw).await.unwrap_or_else(|error| panic!("{error}"));
+        let refused = users::refused(&self.raw_url()).ok().filter(|it| !it.is_empty())?;
+        Some(format!("Redis refused what nobody wanted it to refuse: {}", refused.join("; ")))
+    }
+
+    fn expect_no_refusals(&self) {
+        if !std::thread::panicking()
+            && let Some(refused) = self.told_of_refusals()
+        {
+            panic!("{refused}");
+        }
     }
 
     /// A connection of the test's own, with every right and no library in between. It comes
@@ -115,6 +155,7 @@ impl TestServer {
 
     /// SIGKILL, as a power cut: nothing is flushed.
     pub fn kill9(&self) {
+        self.expect_no_refusals(); // its log ends with it
         if let Some(process) = self.process.lock().unwrap().take() {
             process.kill9();
         }
@@ -130,16 +171,17 @@ impl TestServer {
             sleep(Duration::from_millis(50)).await;
         }
         self.wait_for_slots().await;
-        self.add_narrow_user().await;
     }
 
     /// SIGSTOP: connections stay open and nobody answers.
     pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
         self.with_process(|process| process.signal("STOP"));
     }
 
     pub fn cont(&self) {
         self.with_process(|process| process.signal("CONT"));
+        self.stopped.store(false, Ordering::Relaxed);
     }
 
     pub fn pid(&self) -> u32 {
@@ -160,10 +202,13 @@ impl TestServer {
         act(self.process.lock().unwrap().as_ref().expect("the server runs"))
     }
 
-    async fn try_raw(&self) -> redis::RedisResult<MultiplexedConnection> {
+    fn raw_url(&self) -> String {
         let login = self.wanted.password.as_ref().map(|p| format!("&pass={p}")).unwrap_or_default();
-        let socket = self.dir.path().join("socket");
-        let client = redis::Client::open(format!("redis+unix://{}?db=0{login}", socket.display()))?;
+        format!("redis+unix://{}?db=0{login}", self.dir.path().join("socket").display())
+    }
+
+    async fn try_raw(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let client = redis::Client::open(self.raw_url())?;
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(5)))
             .set_response_timeout(Some(Duration::from_secs(30)));
@@ -228,6 +273,12 @@ impl TestServer {
     }
 }
 
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.expect_no_refusals();
+    }
+}
+
 impl Builder {
     pub fn cluster(mut self, on: bool) -> Self {
         self.cluster = on;
@@ -252,10 +303,9 @@ impl Builder {
         self.arg("--requirepass", password)
     }
 
-    /// Whoever takes its URL comes as a user who may do what the library needs, and nothing else.
-    /// With `VESTIBULE_TEST_ACL` in the environment that is so of every server.
-    pub fn narrow(mut self) -> Self {
-        self.narrow = true;
+    /// Who takes its URL is the default user: for what is no library.
+    pub fn every_right(mut self) -> Self {
+        self.every_right = true;
         self
     }
 
@@ -274,6 +324,7 @@ impl Builder {
                 dir,
                 ports: Ports::free(),
                 wanted: self.clone(),
+                stopped: AtomicBool::new(false),
             };
             if self.cluster {
                 let config = server.dir.path().join("nodes.conf");
@@ -281,7 +332,6 @@ impl Builder {
             }
             if server.launch().await {
                 server.take_all_slots().await;
-                server.add_narrow_user().await;
                 return server;
             }
         }
@@ -308,17 +358,16 @@ impl Builder {
         for (name, file) in [("--dir", ""), ("--unixsocket", "socket")] {
             args.extend([name.to_owned(), dir.join(file).display().to_string()]);
         }
+        args.extend(users::arguments().iter().cloned());
         args.extend(self.args.iter().cloned());
         args
     }
 }
 
-/// The same server by a user who may do everything, for clients that are no library.
+/// The same server by the default user, for clients that are no library; a URL of somebody else stays
+/// as it is.
 pub fn with_every_right(url: &str) -> String {
-    match url.split_once("://").zip(url.rsplit_once('@')) {
-        Some(((scheme, _), (_, rest))) => format!("{scheme}://{rest}"),
-        None => url.to_owned(),
-    }
+    Role::ALL.iter().fold(url.to_owned(), |url, role| url.replace(&users::login(*role), ""))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -350,7 +399,6 @@ pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-const NARROW: &str = "narrow-suite";
 const NOBODY: &str = "00000000000000000000000000000000000b0d1e";
 
 /// A cluster of a primary that does not exist, with all slots, and of the server as its replica.

@@ -9,7 +9,7 @@ use super::server::TestServer;
 
 #[derive(Debug)]
 pub struct TlsServer {
-    /// Its [`TestServer::url`] does not apply; the rest does.
+    /// Its [`TestServer::url`] is without the TLS.
     pub server: TestServer,
     ca_pem: String,
     _certificates: TempDir,
@@ -41,7 +41,7 @@ impl TlsServer {
     }
 
     pub fn url(&self) -> String {
-        format!("rediss://127.0.0.1:{}", self.server.port())
+        self.server.url().replacen("redis://", "rediss://", 1)
     }
 
     /// The certificate that a client must trust.

@@ -146,7 +146,8 @@ async fn a_redis_that_is_away_ends_the_pass() {
     let vestibule = vestibule::Vestibule::assemble(store, seal, &keys);
     let mut raw = server.raw().await;
     // Not a kill: each verb would wait for its whole deadline.
-    for command in ["ACL SETUSER default -evalsha", "CLIENT KILL TYPE pubsub"] {
+    let user = server.user();
+    for command in [&*format!("ACL SETUSER {user} -evalsha"), "CLIENT KILL TYPE pubsub"] {
         let mut words = command.split(' ');
         let mut cmd = redis::cmd(words.next().unwrap());
         cmd.arg(words.collect::<Vec<_>>());
@@ -156,10 +157,15 @@ async fn a_redis_that_is_away_ends_the_pass() {
     let swept = Orphans::default().pass(&vestibule, &stop).await;
     assert_eq!((swept.errors, swept.shards, swept.unfinished), (1, 0, true), "{swept:?}");
     let _: () = redis::cmd("ACL")
-        .arg(&["SETUSER", "default", "+evalsha"])
+        .arg(&["SETUSER", &*user, "+evalsha"])
         .query_async(&mut raw)
         .await
         .unwrap();
     let swept = Orphans::default().pass(&vestibule, &stop).await;
     assert_eq!((swept.errors, swept.shards), (0, 256), "{swept:?}");
+    let refused = server.refused();
+    assert!(
+        refused.iter().all(|it| it.contains(" evalsha ")) && !refused.is_empty(),
+        "{refused:?}"
+    );
 }

@@ -21,7 +21,12 @@ use vestibule::store::{
 };
 
 use super::{Progress, Verdict, verdict};
-use crate::support::{proxy::Proxy, server::TestServer, stores::naming_key, verbs};
+use crate::support::{
+    proxy::Proxy,
+    server::{TestServer, with_every_right},
+    stores::naming_key,
+    verbs,
+};
 
 /// What every verb is given.
 const DEADLINE: Duration = Duration::from_millis(500);
@@ -56,7 +61,7 @@ impl Asks {
     async fn connect(client: Client, url: &str) -> Self {
         if client == Client::Plain {
             let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
-            let client = redis::Client::open(url).unwrap();
+            let client = redis::Client::open(with_every_right(url)).unwrap();
             return Self::Plain(
                 client.get_multiplexed_async_connection_with_config(&config).await.unwrap(),
             );

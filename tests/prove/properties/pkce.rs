@@ -182,7 +182,7 @@ pub async fn lost_replies(taker: Taker, count: u64, progress: Progress) -> Verdi
     let keys = shared_keys();
     let direct = states(&server.url(), "vst", &keys).await;
     let through = states(&url, "vst", &keys).await;
-    let plain = redis::Client::open(proxy.url()).unwrap();
+    let plain = redis::Client::open(with_every_right(&proxy.url())).unwrap();
     let mut raw = server.raw().await;
     for number in 0..count {
         if taker == Taker::PlainGetdel {

@@ -36,6 +36,8 @@ pub(super) enum Which {
     Worker,
     /// People who look, and change nothing
     Inspector,
+    /// People who change something by hand
+    Operator,
 }
 
 impl Which {
@@ -44,6 +46,7 @@ impl Which {
             Self::Library => Role::Library,
             Self::Worker => Role::Worker,
             Self::Inspector => Role::Inspector,
+            Self::Operator => Role::Operator,
         }
     }
 }

@@ -20,11 +20,11 @@ use vestibule::{
     sweep::TrimEvents,
 };
 
-use super::scene::{CANARY, Scene, said, worker};
+use super::scene::{CANARY, LISTS, Scene, said, worker};
 use crate::support::server::TestServer;
 
 const PASSWORD: &str = "of-a-role";
-const ROLES: [&str; 3] = ["library", "worker", "inspector"];
+const ROLES: [&str; 4] = ["library", "worker", "inspector", "operator"];
 /// What is sent as a topology, a version or the confirmed level asks for it.
 const CLIENT: &[&str] = &[
     "asking",
@@ -207,22 +207,33 @@ async fn the_roles_can_do_what_they_must() {
     assert_eq!(refusals(&mut raw).await, "");
     expect_exact(&mut raw, "library").await;
 
-    // The operator's commands are the library's.
+    // An operator looks first, and then changes something.
+    let _ = refusals(&mut raw).await;
+    scene.redis = url(&server, "operator");
+    let primary = scene.keys.ring.key_ids().next().unwrap().to_string();
     for args in [
         &["cancel", &ids.waited.to_string()][..],
         &["revoke", &ids.token.to_string()],
+        &["revoke", ids.failing.as_str()],
+        &["orphan", ids.overdue.as_str()],
+        &["restore", ids.overdue.as_str()],
         &["retry", ids.exhausted.as_str()],
+        &["keys", "rotate", "--at-once"],
+        &["keys", "reseal"],
+        &["keys", "status"],
     ] {
         assert_eq!(scene.run(args).await.code, 0, "{args:?}");
     }
+    // Records that live for a while still need it, which only who looks at all of them knows.
+    let kept = scene.run(&["keys", "retire", &primary]).await;
+    assert!(kept.err.contains("records that live"), "{kept:?}");
+    assert_eq!(refusals(&mut raw).await, "");
 
     // The worker refreshes what is due, and hears of nothing.
     let _ = refusals(&mut raw).await;
     reset(&mut raw).await;
     scene.redis = url(&server, "worker");
-    let mut command = scene.command(&["run", "--interval-ms", "50", "--admin", "off"]);
-    command.arg("--keys").arg(scene.path("keys.toml"));
-    command.arg("--config").arg(scene.path("vestibule.toml"));
+    let mut command = scene.configured(&["run", "--interval-ms", "50", "--admin", "off"]);
     let mut running = command.spawn().unwrap();
     let ver = async || {
         let key = scene.names.connection(&ids.exhausted);
@@ -248,17 +259,7 @@ async fn the_roles_can_do_what_they_must() {
     // A person looks at everything.
     reset(&mut raw).await;
     scene.redis = url(&server, "inspector");
-    for what in [
-        "pendings",
-        "tokens",
-        "states",
-        "connections",
-        "due",
-        "leases",
-        "connectors",
-        "headers",
-        "orphans",
-    ] {
+    for what in LISTS {
         assert_eq!(scene.look(&["ls", what]).await.code, 0, "{what}");
     }
     for (id, _) in ids.named() {
@@ -318,6 +319,10 @@ async fn the_roles_can_do_nothing_else() {
             "library",
             "SCAN 0|CONFIG GET save|ACL DRYRUN default get x|DEL vst:{00}:due|\
             PUBLISH other:wake x",
+        ),
+        (
+            "operator",
+            "SET vst:other:x y|DEL vst:{00}:due|CONFIG SET maxmemory 1|PUBLISH other:wake x",
         ),
     ];
     for (role, own) in of_one {

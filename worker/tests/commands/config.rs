@@ -83,7 +83,8 @@ async fn what_would_not_start_is_told() {
 async fn global_options_stand_anywhere() {
     let scene = Scene::shared().await;
     drop(scene.vestibule().await);
-    let mut command = worker(&["--redis", &scene.redis, "--json", "--prefix", &scene.prefix]);
+    let redis = scene.redis_for(&["ls"]);
+    let mut command = worker(&["--redis", &redis, "--json", "--prefix", &scene.prefix]);
     command.args(["ls", "due"]);
     let before = said(command).await;
     let after = scene.look(&["ls", "due", "--json"]).await;

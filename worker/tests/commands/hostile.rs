@@ -2,7 +2,7 @@
 
 use redis::AsyncCommands;
 
-use super::scene::Scene;
+use super::scene::{LISTS, Scene};
 use crate::support::server;
 
 /// A screen that is cleared, a line that is forged, a text that is turned around, a title that is
@@ -47,17 +47,7 @@ async fn a_terminal_is_safe_from_what_is_in_redis() {
     let _: () = raw.set(scene.names.connection(&ids.revoked), HOSTILE).await.unwrap();
 
     let mut commands: Vec<Vec<String>> = Vec::new();
-    for what in [
-        "pendings",
-        "tokens",
-        "states",
-        "connections",
-        "due",
-        "leases",
-        "connectors",
-        "headers",
-        "orphans",
-    ] {
+    for what in LISTS {
         commands.push(vec!["ls".into(), what.into()]);
     }
     commands.push(vec!["waiters".into(), ids.waited.to_string()]);

@@ -53,7 +53,8 @@ async fn a_terminal_is_given_back() {
     for quits in ["q", "\x03"] {
         let run = format!(
             "stty rows 40 cols 120; exec {binary} top --every-s 1 --redis {} --prefix {}",
-            scene.redis, scene.prefix
+            scene.redis_for(&["top"]),
+            scene.prefix
         );
         // A terminal, as `script` makes one.
         let mut child = Command::new("script")

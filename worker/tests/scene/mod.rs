@@ -1,5 +1,5 @@
 //! A worker's world: a provider, a key file and connectors, under a prefix of its own on a Redis; and
-//! the binary in front of it.
+//! the binary in front of it, by the user whom the manual has run each of its commands.
 //!
 //! Shared by the tests of the worker; each uses a part of it.
 
@@ -15,7 +15,7 @@ use tokio::process::Command;
 use vestibule::{
     Keys, Vestibule,
     connection::{Connections, ReplayPolicy},
-    inspect::Names,
+    inspect::{Names, Role},
     store::{
         ConnectorName,
         redis::{Keyspace, Prefix, RedisConfig},
@@ -24,11 +24,11 @@ use vestibule::{
 use vestibule_worker::provider::{Provider, Settings};
 
 pub use self::{
-    populated::{CANARY, Ids, REASON, now_ms},
+    populated::{CANARY, Ids, LISTS, REASON, now_ms},
     process::{PATIENCE, Said, end, fails, get, said, signal, until, worker},
 };
 use crate::support::{
-    server,
+    server::{self, users::by, with_every_right},
     sign_in::{connections_of, connector},
     stores::fresh_prefix,
 };
@@ -37,6 +37,7 @@ pub struct Scene {
     pub provider: Provider,
     pub dir: TempDir,
     pub prefix: String,
+    /// By the library's user, if it is of a test server.
     pub redis: String,
     pub keys: Keys,
     pub names: Keyspace,
@@ -101,8 +102,21 @@ impl Scene {
     /// Without any key: what only looks needs none.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = worker(args);
-        command.args(["--redis", &self.redis, "--prefix", &self.prefix]);
+        command.args(["--redis", &self.redis_for(args), "--prefix", &self.prefix]);
         command
+    }
+
+    /// By whose user the manual has a command run: the worker sweeps, an inspector looks, and an operator
+    /// changes something. A doctor who sees everything is nobody with a role.
+    pub fn redis_for(&self, args: &[&str]) -> String {
+        let looks = ["ls", "show", "why", "key", "waiters", "events", "top"];
+        match args {
+            ["doctor", ..] => with_every_right(&self.redis),
+            ["run" | "sweep", ..] => by(Role::Worker, &self.redis),
+            ["keys", "status", ..] => by(Role::Inspector, &self.redis),
+            [command, ..] if looks.contains(command) => by(Role::Inspector, &self.redis),
+            _ => by(Role::Operator, &self.redis),
+        }
     }
 
     /// With the keys and the connectors.

@@ -16,6 +16,18 @@ use crate::support::{server::TestServer, sign_in::sign_in};
 /// In every secret and every value that a user brought: nowhere in what is printed.
 pub const CANARY: &str = "canary-hunter2";
 pub const REASON: &str = "client secret has expired";
+/// What `ls` lists.
+pub const LISTS: [&str; 9] = [
+    "pendings",
+    "tokens",
+    "states",
+    "connections",
+    "due",
+    "leases",
+    "connectors",
+    "headers",
+    "orphans",
+];
 
 /// The records of a populated Redis.
 pub struct Ids {

@@ -97,13 +97,13 @@ async fn a_token_lets_in_and_nothing_else_does() {
 /// What other machines can reach has a token, or it does not start; probes and metrics need none.
 #[tokio::test]
 async fn an_open_port_without_a_token_is_refused_at_start() {
-    let scene = Scene::shared().await;
+    let server = TestServer::builder().start().await;
+    let scene = Scene::on(&server.url()).await;
     let port = free_port();
     let admin = format!("0.0.0.0:{port}");
     let run = |extra: &[&str]| {
-        let mut command = scene.command(&["run", "--admin", &admin]);
-        command.arg("--keys").arg(scene.path("keys.toml"));
-        command.arg("--config").arg(scene.path("vestibule.toml")).args(extra);
+        let mut command = scene.configured(&["run", "--admin", &admin]);
+        command.args(extra);
         command
     };
     let refused = said(run(&[])).await;
@@ -142,6 +142,9 @@ async fn an_open_port_without_a_token_is_refused_at_start() {
     let client = reqwest::Client::new();
     let page = client.get(url("/")).bearer_auth(TOKEN).send().await.unwrap();
     assert!(page.text().await.unwrap().contains("Overdue"));
+    // By the worker's user it is not seen whole, as it says.
+    let refused = server.refused();
+    assert!(refused.len() == 4 && refused[0].starts_with("test-worker: command "), "{refused:?}");
 }
 
 /// Ten tabs, and more, cost one look.

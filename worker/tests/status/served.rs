@@ -23,8 +23,9 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// As who looks at everything.
     pub(crate) async fn of(scene: &Scene, access: Access) -> Self {
-        Self::at(scene, &scene.redis, access).await
+        Self::at(scene, &scene.redis_for(&["top"]), access).await
     }
 
     /// As a user whose URL that is.

@@ -25,11 +25,13 @@ pub enum Role {
     Worker,
     /// People who look, and change nothing.
     Inspector,
+    /// People who change something by hand: they look as an inspector does, and act as a service.
+    Operator,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Library, Self::Worker, Self::Inspector];
+    pub const ALL: [Self; 4] = [Self::Library, Self::Worker, Self::Inspector, Self::Operator];
 
     /// Its word.
     #[must_use]
@@ -38,6 +40,17 @@ impl Role {
             Self::Library => "library",
             Self::Worker => "worker",
             Self::Inspector => "inspector",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// Itself, and the others whose rights it has.
+    const fn parts(self) -> &'static [Self] {
+        match self {
+            Self::Library => &[Self::Library],
+            Self::Worker => &[Self::Worker],
+            Self::Inspector => &[Self::Inspector],
+            Self::Operator => &[Self::Library, Self::Inspector],
         }
     }
 
@@ -52,7 +65,8 @@ impl Role {
                         .any(|it| script.starts_with(it));
                 is_of_sweeps && !OF_OWNERS.contains(&script)
             }
-            Self::Inspector => false,
+            // An operator's are those of its parts.
+            Self::Inspector | Self::Operator => false,
         }
     }
 }
@@ -135,32 +149,36 @@ impl Rights {
     /// What `role` needs of Redis under `prefix`.
     #[must_use]
     pub fn of(role: Role, prefix: &Prefix) -> Self {
+        let none = BTreeSet::new();
+        let (commands, keys, channels) = (none.clone(), none.clone(), none);
+        let mut rights = Self { role, commands, keys, channels };
+        for part in role.parts() {
+            rights.add(*part, prefix);
+        }
+        rights
+    }
+
+    fn add(&mut self, role: Role, prefix: &Prefix) {
         let plain = PLAIN.iter().filter(|(_, roles)| roles.contains(&role));
-        let mut rights = Self {
-            role,
-            commands: plain.map(|(name, _)| (*name).to_owned()).collect(),
-            keys: BTreeSet::new(),
-            channels: BTreeSet::new(),
-        };
+        self.commands.extend(plain.map(|(name, _)| (*name).to_owned()));
         if role == Role::Inspector {
-            rights.keys.insert(format!("%R~{prefix}:*"));
-            return rights;
+            self.keys.insert(format!("%R~{prefix}:*"));
+            return;
         }
         let names = Keyspace::new(prefix.clone());
         // What no script touches: the handshake's key, and that of the confirmed level.
-        rights.keys.insert(format!("~{}", names.meta()));
-        rights.keys.insert(format!("~{}", names.everywhere("mark")));
+        self.keys.insert(format!("~{}", names.meta()));
+        self.keys.insert(format!("~{}", names.everywhere("mark")));
         if role == Role::Library {
-            rights.channels.insert(format!("&{prefix}:*"));
+            self.channels.insert(format!("&{prefix}:*"));
         }
         for (_, text) in TEXTS.iter().filter(|(file, _)| role.runs(file)) {
-            rights.commands.extend(called(text).map(str::to_lowercase));
-            rights.keys.extend(kinds(text).map(|kind| format!("~{}", names.everywhere(&kind))));
+            self.commands.extend(called(text).map(str::to_lowercase));
+            self.keys.extend(kinds(text).map(|kind| format!("~{}", names.everywhere(&kind))));
             if called(text).any(|command| command == "PUBLISH") {
-                rights.channels.insert(format!("&{prefix}:*"));
+                self.channels.insert(format!("&{prefix}:*"));
             }
         }
-        rights
     }
 
     /// The rules as `ACL SETUSER` takes them, without the user and how he logs in.
@@ -207,7 +225,7 @@ impl Inspector {
         }
         // The keys by a command that the role has.
         for pattern in &rights.keys {
-            let command = if rights.role == Role::Inspector { "get" } else { "set" };
+            let command = if pattern.starts_with("%R") { "get" } else { "set" };
             if self.dry_run(user, command, &key(pattern)).await? == Some(false) {
                 lacks.push(pattern.clone());
             }
@@ -278,6 +296,9 @@ mod tests {
         for writes in ["set", "evalsha", "hset", "del", "publish", "script|load"] {
             assert!(!inspector.commands.contains(writes), "{writes}");
         }
+        let operator = of(Role::Operator);
+        assert_eq!(operator.commands, &library.commands | &inspector.commands);
+        assert_eq!(operator.keys, &library.keys | &inspector.keys);
         assert!(library.rules().starts_with("resetkeys resetchannels ~"));
     }
 }

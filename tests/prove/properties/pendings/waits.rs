@@ -24,7 +24,7 @@ use crate::{
     support::{
         children::{self, Child, Parent},
         proxy::Proxy,
-        server::{TestServer, random},
+        server::{TestServer, random, with_every_right},
     },
 };
 
@@ -261,7 +261,7 @@ fn now_us() -> u64 {
 pub async fn waiter(args: Value, mut parent: Parent) {
     let url = args["url"].as_str().unwrap();
     let pendings = replica(&connect(url, "vst").await, &format!("waiter-{}", args["process"]));
-    let client = redis::Client::open(url).unwrap();
+    let client = redis::Client::open(with_every_right(url)).unwrap();
     parent.ready().await;
     loop {
         let heard = parent.hear().await;
