@@ -10,14 +10,10 @@ mod unusable;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use redis::{AsyncCommands, FromRedisValue, ToRedisArgs, aio::MultiplexedConnection};
 use vestibule::{
     Keys, Vestibule,
-    connection::{
-        AccessToken, CodeGrant, Connections, ConnectionsConfig, Connector, ExchangeError,
-        RefreshToken, Registry, TokenAnswer, TokenExchange,
-    },
+    connection::{AccessToken, Connections, RefreshToken, ReplayPolicy, TokenAnswer},
     pkce::{OauthState, PkceState, PkceStates, PkceVerifier},
     seal::Seal,
     store::{ConnectionId, redis::RedisStore},
@@ -25,6 +21,7 @@ use vestibule::{
 
 use crate::support::{
     logs::{self, Logs},
+    provider::{Scripted, connections_at, connector},
     server,
     stores::{self, fresh_prefix},
 };
@@ -142,33 +139,7 @@ fn answer() -> TokenAnswer {
 }
 
 fn connections(vestibule: &Vestibule) -> Connections {
-    let url = |path: &str| format!("https://provider.example{path}").parse().unwrap();
-    let connector = Connector::new("demo", url("/authorize"), url("/token"), "client").unwrap();
-    let registry = Registry::new([connector]).unwrap();
-    vestibule.connections(ConnectionsConfig::new(registry, Arc::new(NoProvider)))
-}
-
-/// These tests never get as far as a provider.
-#[derive(Debug)]
-struct NoProvider;
-
-#[async_trait]
-impl TokenExchange for NoProvider {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        panic!("a code was exchanged")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        panic!("a refresh token was exchanged")
-    }
+    connections_at(&Scripted::nobody(), vestibule, [connector("demo", ReplayPolicy::Strict)])
 }
 
 /// The message, of which neither form may have a secret in it, nor those of its causes.

@@ -3,16 +3,14 @@
 
 mod told;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 use vestibule::{
     Vestibule,
     connection::{
-        AccessToken, CacheConfig, CodeGrant, ConnectionError, Connections, ConnectionsConfig,
-        Connector, ExchangeError, RefreshToken, Registry, ReplayPolicy, TokenAnswer, TokenExchange,
-        VendPath,
+        AccessToken, CacheConfig, ConnectionError, Connections, ConnectionsConfig, RefreshToken,
+        Registry, ReplayPolicy, TokenAnswer, VendPath,
     },
     store::{ConnectionId, redis::RedisConfig},
 };
@@ -21,6 +19,7 @@ use crate::{
     properties::pkce::shared_keys,
     support::{
         ageing::age,
+        provider::Scripted,
         proxy::Proxy,
         server::{self, TestServer},
         sign_in::connector,
@@ -30,29 +29,6 @@ use crate::{
 
 /// How long a message may take here.
 const SOON: Duration = Duration::from_secs(2);
-
-/// A provider that knows one refresh.
-#[derive(Debug)]
-struct NextIs(&'static str);
-
-#[async_trait]
-impl TokenExchange for NextIs {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nobody signs in here")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        Ok(answer(self.0))
-    }
-}
 
 fn answer(access_token: &str) -> TokenAnswer {
     TokenAnswer {
@@ -73,7 +49,7 @@ async fn replica(url: &str, prefix: &str, cache: Option<CacheConfig>) -> Connect
 fn connections(vestibule: &Vestibule, cache: Option<CacheConfig>) -> Connections {
     let connector = connector("http://127.0.0.1:9", ReplayPolicy::Strict);
     let registry = Registry::new([connector]).unwrap();
-    let mut config = ConnectionsConfig::new(registry, Arc::new(NextIs("third")));
+    let mut config = ConnectionsConfig::new(registry, Scripted::new(async |_| Ok(answer("third"))));
     config.cache = cache;
     vestibule.connections(config)
 }

@@ -1,17 +1,15 @@
 //! Credentials that are not signed in to, end to end on Redis: keys that users paste, and tokens
 //! of the host's own.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use redis::AsyncCommands;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
     connection::{
-        AccessToken, ApiKey, ApiSecret, AuthType, ClientSecret, CodeGrant, ConnectionError,
-        Connections, ConnectionsConfig, Connector, ExchangeError, RefreshToken, Refreshed,
-        Registry, SignIn, SignInError, TokenAnswer, TokenExchange, VendPath,
+        AccessToken, ApiKey, ApiSecret, AuthType, ClientSecret, ConnectionError, Connections,
+        Connector, Refreshed, SignIn, SignInError, TokenAnswer, VendPath,
     },
     store::{ConnectionId, redis::RedisConfig},
     sweep::RefreshDue,
@@ -19,7 +17,12 @@ use vestibule::{
 
 use crate::{
     properties::pkce::shared_keys,
-    support::{ageing::age, server, stores::fresh_prefix},
+    support::{
+        ageing::age,
+        provider::{Answer, Asked, Scripted, With, connections_at, tokens},
+        server,
+        stores::fresh_prefix,
+    },
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -37,14 +40,14 @@ impl Scene {
         let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
         let url = |path: &str| format!("https://p.example/{path}").parse().unwrap();
         let secret = ClientSecret::new("hush");
-        let registry = Registry::new([
+        let connectors = [
             Connector::new("user", url("authorize"), url("token"), "client").unwrap(),
             Connector::client_credentials("host", url("token"), "client", secret).unwrap(),
             Connector::api_key("key", AuthType::ApiKey).unwrap(),
             Connector::api_key("pair", AuthType::ApiKeyAndSecret).unwrap(),
-        ]);
-        let config = ConnectionsConfig::new(registry.unwrap(), Arc::new(Counter::default()));
-        Self { prefix, connections: vestibule.connections(config) }
+        ];
+        let connections = connections_at(&Scripted::new(own), &vestibule, connectors);
+        Self { prefix, connections }
     }
 
     async fn has(&self, id: &ConnectionId, field: &str) -> bool {
@@ -109,7 +112,7 @@ async fn each_auth_type_has_its_verbs() {
     );
     says(it.store_api_key("a", "pair", None, key(), None).await.unwrap_err(), "with a secret");
     says(it.connect_client("a", "user").await.unwrap_err(), "start and finish");
-    let answer = Counter::default().answer();
+    let answer = own_token(1);
     says(it.store("a", "key", None, &answer).await.unwrap_err(), "store_api_key");
     let id = it.store_api_key("a", "key", None, key(), None).await.unwrap();
     says(it.vend("a", &id).await.unwrap_err(), "vend_api_key");
@@ -147,46 +150,13 @@ async fn the_hosts_own_tokens_are_renewed() {
     }
 }
 
-/// Gives out numbered tokens of the host's own, and nothing else.
-#[derive(Debug, Default)]
-struct Counter(std::sync::atomic::AtomicU32);
-
-impl Counter {
-    fn answer(&self) -> TokenAnswer {
-        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-        TokenAnswer {
-            access_token: AccessToken::new(format!("own-{number}")),
-            refresh_token: None,
-            expires_in: Some(HOUR),
-            scope: None,
-            refresh_expires_in: None,
-        }
-    }
+/// Numbered tokens of the host's own, and nothing else.
+async fn own(asked: Asked) -> Answer {
+    assert_eq!((asked.with, asked.connector.auth), (With::Client, AuthType::ClientCredentials));
+    Ok(own_token(asked.number))
 }
 
-#[async_trait]
-impl TokenExchange for Counter {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nobody signs in")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("there is no refresh token")
-    }
-
-    async fn exchange_client_credentials(
-        &self,
-        connector: &Connector,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        assert_eq!(connector.auth, AuthType::ClientCredentials);
-        Ok(self.answer())
-    }
+fn own_token(number: usize) -> TokenAnswer {
+    let access_token = AccessToken::new(format!("own-{number}"));
+    TokenAnswer { access_token, refresh_token: None, ..tokens(number, HOUR) }
 }

@@ -1,19 +1,11 @@
 //! When a credential is due by the ends of its grant, and what becomes of one that is past them (C-9).
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
-    connection::{
-        AccessToken, CodeGrant, ConnectionError, Connections, ConnectionsConfig, Connector,
-        ExchangeError, RefreshToken, Registry, ReplayPolicy, TokenAnswer, TokenExchange, VendPath,
-    },
+    connection::{ConnectionError, Connections, ReplayPolicy, TokenAnswer, VendPath},
     seal::Seal,
     store::{ConnectionId, ReadHistory, Status, Store, memory::MemoryStore, redis::RedisStore},
     sweep::{RefreshDue, RefreshDuePass},
@@ -21,6 +13,7 @@ use vestibule::{
 
 use crate::support::{
     ageing::age,
+    provider::{Scripted, connections_at, connector, tokens},
     server,
     stores::{fresh_prefix, naming_key, store},
 };
@@ -36,7 +29,7 @@ const EARLY: Duration = Duration::from_secs(360);
 struct Scene {
     store: Arc<dyn Store>,
     time: Time,
-    provider: Arc<Provider>,
+    provider: Arc<Scripted>,
     connections: Connections,
     id: ConnectionId,
 }
@@ -57,6 +50,18 @@ struct Gives {
 /// Access tokens of a day, and no word about the refresh token.
 const USUAL: Gives = Gives { access: Some(DAY), refresh: None, rotates: true };
 
+impl Gives {
+    fn answer(self, number: usize) -> TokenAnswer {
+        let answer = tokens(number, DAY);
+        TokenAnswer {
+            refresh_token: answer.refresh_token.filter(|_| self.rotates),
+            expires_in: self.access,
+            refresh_expires_in: self.refresh,
+            ..answer
+        }
+    }
+}
+
 impl Scene {
     /// On each of the stores.
     async fn on_both(gives: Gives, max_lifetime: Option<Duration>) -> [Self; 2] {
@@ -76,16 +81,11 @@ impl Scene {
     ) -> Self {
         let keys = Keys { naming: naming_key(), ..Keys::random() };
         let vestibule = Vestibule::assemble(store.clone(), Seal::new(keys.ring.clone()), &keys);
-        let provider = Arc::new(Provider::default());
-        let url = |path: &str| format!("http://127.0.0.1:9/{path}").parse().unwrap();
-        let mut connector =
-            Connector::new("demo", url("authorize"), url("token"), "client").unwrap();
-        connector.replay = ReplayPolicy::Grace(Duration::from_secs(30));
+        let provider = Scripted::new(async |asked| Ok(USUAL.answer(asked.number)));
+        let mut connector = connector("demo", ReplayPolicy::Grace(Duration::from_secs(30)));
         connector.max_lifetime = max_lifetime;
-        let registry = Registry::new([connector]).unwrap();
-        let config = ConnectionsConfig::new(registry, provider.clone());
-        let connections = vestibule.connections(config);
-        let answer = provider.answer(Gives { rotates: true, ..gives });
+        let connections = connections_at(&provider, &vestibule, [connector]);
+        let answer = Gives { rotates: true, ..gives }.answer(0);
         let id = connections.store("alice", "demo", None, &answer).await.unwrap();
         Self { store, time, provider, connections, id }
     }
@@ -113,7 +113,7 @@ impl Scene {
 
     /// What the provider gives from now on.
     fn will_give(&self, gives: Gives) {
-        *self.provider.gives.lock().unwrap() = VecDeque::from([gives]);
+        self.provider.will(move |asked| async move { Ok(gives.answer(asked.number)) });
     }
 
     async fn due_in(&self) -> Option<Duration> {
@@ -131,53 +131,6 @@ impl Scene {
         let page = ReadHistory { shard: self.id.shard(), before: None, since_ms: 0, limit: 1000 };
         let events = self.store.read_history(page).await.unwrap().events;
         events.iter().rev().map(|event| event.kind.as_str().to_owned()).collect()
-    }
-}
-
-/// It says how long its tokens live.
-#[derive(Debug, Default)]
-struct Provider {
-    gives: Mutex<VecDeque<Gives>>,
-    calls: Mutex<usize>,
-}
-
-impl Provider {
-    fn answer(&self, gives: Gives) -> TokenAnswer {
-        let mut number = self.calls.lock().unwrap();
-        *number += 1;
-        let refresh_token = RefreshToken::new(format!("refresh-{number}"));
-        TokenAnswer {
-            access_token: AccessToken::new(format!("access-{number}")),
-            refresh_token: gives.rotates.then_some(refresh_token),
-            expires_in: gives.access,
-            refresh_expires_in: gives.refresh,
-            scope: None,
-        }
-    }
-
-    /// Without the sign-in.
-    fn refreshes(&self) -> usize {
-        *self.calls.lock().unwrap() - 1
-    }
-}
-
-#[async_trait]
-impl TokenExchange for Provider {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nobody signs in")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        let gives = self.gives.lock().unwrap().front().copied().unwrap_or(USUAL);
-        Ok(self.answer(gives))
     }
 }
 
@@ -210,7 +163,7 @@ async fn a_refresh_token_that_ends_is_refreshed_once_more_in_its_last_hour() {
         let expired = (Status::NeedsReauth, Some("refresh_expired".to_owned()));
         assert_eq!(scene.standing().await, expired);
         assert_eq!(scene.ticks(HOUR).await, 0);
-        assert_eq!(scene.provider.refreshes(), 1);
+        assert_eq!(scene.provider.calls(), 1);
         let told =
             ["connect_completed", "refresh_succeeded", "refresh_skipped_expired", "needs_reauth"];
         assert_eq!(scene.told().await, told, "once");
@@ -246,9 +199,9 @@ async fn a_grant_that_ends_is_refreshed_once_more_in_its_last_hour() {
         scene.will_give(hourly);
         let refreshed = scene.ticks(8 * HOUR).await;
         assert!((4..=5).contains(&refreshed), "{refreshed}");
-        let before = scene.provider.refreshes();
+        let before = scene.provider.calls();
         scene.ticks(HOUR).await;
-        assert!(scene.provider.refreshes() - before <= 2);
+        assert!(scene.provider.calls() - before <= 2);
         // Into the last hour, and no more than once in it.
         assert!(scene.ticks(50 * MINUTE).await <= 1);
         scene.ticks(4 * HOUR).await;
@@ -259,7 +212,7 @@ async fn a_grant_that_ends_is_refreshed_once_more_in_its_last_hour() {
             matches!(error, ConnectionError::NeedsReauth { reason } if reason == "refresh_expired")
         );
 
-        let answer = scene.provider.answer(hourly);
+        let answer = hourly.answer(1000);
         scene.connections.store("alice", "demo", Some(&scene.id), &answer).await.unwrap();
         let refreshed = scene.ticks(8 * HOUR).await;
         assert!((4..=5).contains(&refreshed), "{refreshed}: signed in anew");
@@ -278,7 +231,7 @@ async fn a_vend_finds_what_has_ended() {
             let ConnectionError::NeedsReauth { reason } = error else { panic!("{error}") };
             assert_eq!(reason, "refresh_expired");
         }
-        assert_eq!(scene.provider.refreshes(), 0);
+        assert_eq!(scene.provider.calls(), 0);
         let told = ["connect_completed", "refresh_skipped_expired", "needs_reauth"];
         assert_eq!(scene.told().await, told);
     }
@@ -297,7 +250,7 @@ async fn what_has_nothing_to_be_refreshed_with_needs_its_owner_at_its_end() {
             (redis.clone(), Time::Redis(prefix.clone())),
         ] {
             let mut scene = Scene::new(store, time, gives, None).await;
-            let bare = TokenAnswer { refresh_token: None, ..scene.provider.answer(gives) };
+            let bare = TokenAnswer { refresh_token: None, ..gives.answer(1000) };
             scene.id = scene.connections.store("alice", "demo", None, &bare).await.unwrap();
             scene.wait(55 * MINUTE).await;
             scene.pass().await;

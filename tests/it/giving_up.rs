@@ -1,21 +1,13 @@
 //! What cannot be refreshed: skipped where it is of no use, given up after a day, and neither is in
 //! the way of the others. In memory and in paused time.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use redis::AsyncCommands;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
-    connection::{
-        AccessToken, CodeGrant, ConnectionError, Connections, ConnectionsConfig, Connector,
-        ExchangeClass, ExchangeError, RefreshToken, Refreshed, Registry, ReplayPolicy, TokenAnswer,
-        TokenExchange,
-    },
+    connection::{ConnectionError, Connections, ExchangeClass, Refreshed, ReplayPolicy},
     seal::Seal,
     store::{ConnectionId, Retry, Status, Store, memory::MemoryStore},
     sweep::{RefreshDue, RefreshDuePass},
@@ -23,12 +15,15 @@ use vestibule::{
 
 use crate::support::{
     ageing::age,
-    logs, server,
+    logs,
+    provider::{Scripted, connections_at, connector, tokens},
+    server,
     stores::{fresh_prefix, naming_key, store},
     verbs,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
+const LIFE: Duration = Duration::from_secs(1800);
 
 /// One credential that does not open, among a thousand that are due: these are refreshed in as many
 /// passes as without it, and it is told once.
@@ -91,7 +86,7 @@ async fn what_fails_for_a_day_is_given_up() {
     let scene = Scene::new(memory.clone());
     let id = scene.connect("alice").await;
     memory.advance(HOUR);
-    scene.provider.fail_with(ExchangeClass::Transient);
+    scene.provider.will_fail(ExchangeClass::Transient, "out of order");
     let mut tries = 0;
     let mut failed_for = Duration::ZERO;
     let row = loop {
@@ -115,7 +110,7 @@ async fn what_fails_for_a_day_is_given_up() {
     memory.advance(HOUR * 100);
     assert_eq!(scene.pass().await.claimed, 0, "it is not tried any more");
 
-    scene.provider.heal();
+    scene.provider.will_give(LIFE);
     assert_eq!(scene.connections.retry(&id).await.unwrap(), Retry::Retried);
     assert_eq!(scene.pass().await.refreshed, 1);
     assert!(scene.connections.vend("alice", &id).await.is_ok());
@@ -130,11 +125,11 @@ async fn a_success_begins_the_horizon_anew() {
     let id = scene.connect("alice").await;
     for _ in 0..3 {
         memory.advance(HOUR);
-        scene.provider.fail_with(ExchangeClass::Transient);
+        scene.provider.will_fail(ExchangeClass::Transient, "out of order");
         assert_eq!(scene.pass().await.failed, 1);
         memory.advance(HOUR * 23);
         assert_eq!(scene.pass().await.failed, 1);
-        scene.provider.heal();
+        scene.provider.will_give(LIFE);
         memory.advance(HOUR);
         assert_eq!(scene.pass().await.refreshed, 1);
     }
@@ -149,7 +144,7 @@ async fn an_operators_fault_gives_nothing_up() {
         let memory = Arc::new(MemoryStore::new());
         let scene = Scene::new(memory.clone());
         let id = scene.connect("alice").await;
-        scene.provider.fail_with(class);
+        scene.provider.will_fail(class, "out of order");
         for _ in 0..10 {
             memory.advance(HOUR * 12);
             assert_eq!(scene.pass().await.failed, 1);
@@ -166,9 +161,9 @@ async fn a_backoff_is_cut_short_by_hand() {
     let scene = Scene::new(memory.clone());
     let id = scene.connect("alice").await;
     memory.advance(HOUR);
-    scene.provider.fail_with(ExchangeClass::Config);
+    scene.provider.will_fail(ExchangeClass::Config, "out of order");
     assert_eq!(scene.pass().await.failed, 1);
-    scene.provider.heal();
+    scene.provider.will_give(LIFE);
     let early = scene.connections.refresh(&id).await.unwrap();
     assert!(matches!(early, Refreshed::NotDue { .. }), "{early:?}");
     assert_eq!(scene.connections.retry(&id).await.unwrap(), Retry::Retried);
@@ -178,7 +173,7 @@ async fn a_backoff_is_cut_short_by_hand() {
 }
 
 struct Scene {
-    provider: Arc<Moody>,
+    provider: Arc<Scripted>,
     connections: Connections,
 }
 
@@ -186,73 +181,16 @@ impl Scene {
     fn new(store: Arc<dyn Store>) -> Self {
         let keys = Keys { naming: naming_key(), ..Keys::random() };
         let vestibule = Vestibule::assemble(store, Seal::new(keys.ring.clone()), &keys);
-        let provider = Arc::new(Moody::default());
-        let url = |path: &str| format!("http://127.0.0.1:9/{path}").parse().unwrap();
-        let mut connector =
-            Connector::new("demo", url("authorize"), url("token"), "client").unwrap();
-        connector.replay = ReplayPolicy::Grace(Duration::from_secs(30));
-        let registry = Registry::new([connector]).unwrap();
-        let config = ConnectionsConfig::new(registry, provider.clone());
-        Self { provider, connections: vestibule.connections(config) }
+        let provider = Scripted::giving(LIFE);
+        let connector = connector("demo", ReplayPolicy::Grace(Duration::from_secs(30)));
+        Self { connections: connections_at(&provider, &vestibule, [connector]), provider }
     }
 
     async fn connect(&self, owner: &str) -> ConnectionId {
-        let answer = self.provider.answer();
-        self.connections.store(owner, "demo", None, &answer).await.unwrap()
+        self.connections.store(owner, "demo", None, &tokens(0, LIFE)).await.unwrap()
     }
 
     async fn pass(&self) -> RefreshDuePass {
         RefreshDue::default().pass(&self.connections, &CancellationToken::new()).await
-    }
-}
-
-/// A provider that is out of order when told so.
-#[derive(Debug, Default)]
-struct Moody {
-    fails: Mutex<Option<ExchangeClass>>,
-    answers: Mutex<u32>,
-}
-
-impl Moody {
-    fn fail_with(&self, class: ExchangeClass) {
-        *self.fails.lock().unwrap() = Some(class);
-    }
-
-    fn heal(&self) {
-        *self.fails.lock().unwrap() = None;
-    }
-
-    fn answer(&self) -> TokenAnswer {
-        let mut number = self.answers.lock().unwrap();
-        *number += 1;
-        TokenAnswer {
-            access_token: AccessToken::new(format!("access-{number}")),
-            refresh_token: Some(RefreshToken::new(format!("refresh-{number}"))),
-            expires_in: Some(Duration::from_secs(1800)),
-            scope: None,
-            refresh_expires_in: None,
-        }
-    }
-}
-
-#[async_trait]
-impl TokenExchange for Moody {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nobody signs in")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        match *self.fails.lock().unwrap() {
-            Some(class) => Err(ExchangeError::new(class, "out of order")),
-            None => Ok(self.answer()),
-        }
     }
 }

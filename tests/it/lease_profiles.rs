@@ -3,10 +3,7 @@
 //! pause, is moved along.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,17 +11,17 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 use vestibule::{
     Keys, Vestibule,
-    connection::{
-        AccessToken, CodeGrant, ConnectionError, Connections, ConnectionsConfig, Connector,
-        ExchangeClass, ExchangeError, RefreshToken, Refreshed, Registry, ReplayPolicy, TokenAnswer,
-        TokenExchange, VendPath,
-    },
+    connection::{ConnectionError, Connections, ExchangeClass, Refreshed, ReplayPolicy, VendPath},
     seal::{Binding, DataKey, KeyRing, Seal, SealError, Sealer},
     store::{Attempt, Begin, ConnectionId, Status, Store, memory::MemoryStore},
 };
 
-use crate::support::verbs;
+use crate::support::{
+    provider::{Scripted, connections_at, connector, tokens},
+    verbs,
+};
 
+const LIFE: Duration = Duration::from_secs(300);
 const GRACE: ReplayPolicy = ReplayPolicy::Grace(Duration::from_secs(30));
 const SHORT_GRACE: ReplayPolicy = ReplayPolicy::Grace(Duration::from_secs(20));
 
@@ -38,7 +35,7 @@ async fn a_strict_exchange_ends_before_its_lease() {
         let Refreshed::Failed(error) = outcome else { panic!("{outcome:?}") };
         assert_eq!(error.class, ExchangeClass::Undecided);
         assert!(started.elapsed() <= Duration::from_secs(28), "{:?}", started.elapsed());
-        let leases = scene.provider.leases.lock().unwrap().clone();
+        let leases = scene.leases.lock().unwrap().clone();
         assert!(leases[0] > 29_000 && leases.iter().all(|ends| *ends == leases[0]), "{leases:?}");
     }
 }
@@ -49,7 +46,7 @@ async fn a_forgiving_exchange_keeps_its_lease() {
     let scene = Scene::new(GRACE, Duration::from_secs(14), Duration::ZERO).await;
     let outcome = scene.connections.refresh(&scene.id).await.unwrap();
     assert!(matches!(outcome, Refreshed::Fresh { .. }), "{outcome:?}");
-    let leases = scene.provider.leases.lock().unwrap().clone();
+    let leases = scene.leases.lock().unwrap().clone();
     assert!(leases[0] <= 12_000, "{leases:?}");
     assert!(leases.iter().any(|ends| *ends > leases[0]), "renewed: {leases:?}");
 }
@@ -66,7 +63,7 @@ async fn nothing_is_sent_when_too_little_of_the_lease_is_left() {
     ] {
         let scene = Scene::new(replay, Duration::ZERO, Duration::from_secs(held_up)).await;
         let outcome = scene.connections.refresh(&scene.id).await.unwrap();
-        assert_eq!(scene.provider.calls.load(Ordering::Relaxed), sent, "{replay:?} {held_up}");
+        assert_eq!(scene.provider.calls(), sent, "{replay:?} {held_up}");
         if sent == 0 {
             let Refreshed::Failed(error) = outcome else { panic!("{outcome:?}") };
             assert_eq!(error.class, ExchangeClass::Transient);
@@ -84,7 +81,9 @@ async fn nothing_is_sent_when_too_little_of_the_lease_is_left() {
 async fn a_crash_under_a_strict_provider_is_waited_out() {
     for accepts in [true, false] {
         let scene = Scene::new(ReplayPolicy::Strict, Duration::ZERO, Duration::ZERO).await;
-        scene.provider.refuses.store(u32::from(!accepts), Ordering::Relaxed);
+        if !accepts {
+            scene.provider.will_fail(ExchangeClass::Rejected, "invalid_grant");
+        }
         // The holder dies here.
         assert!(matches!(scene.begin(ReplayPolicy::Strict).await, Begin::Begun(_)));
         scene.store.advance(Duration::from_secs(31));
@@ -95,11 +94,11 @@ async fn a_crash_under_a_strict_provider_is_waited_out() {
         let served = scene.connections.vend("alice", &scene.id).await.unwrap();
         assert_eq!(served.path, VendPath::StaleServed);
         scene.connections.drained().await;
-        assert_eq!(scene.provider.calls.load(Ordering::Relaxed), 0);
+        assert_eq!(scene.provider.calls(), 0);
 
         scene.store.advance(Duration::from_secs(60));
         let outcome = scene.connections.refresh(&scene.id).await.unwrap();
-        assert_eq!(scene.provider.calls.load(Ordering::Relaxed), 1);
+        assert_eq!(scene.provider.calls(), 1);
         let row = scene.store.read_credential(&scene.id).await.unwrap().unwrap();
         if accepts {
             assert!(matches!(outcome, Refreshed::Fresh { .. }), "{outcome:?}");
@@ -138,9 +137,11 @@ async fn inside_the_grace_nobody_waits() {
 /// One due connection that lives for another minute, and its provider.
 struct Scene {
     store: Arc<MemoryStore>,
-    provider: Arc<SlowProvider>,
+    provider: Arc<Scripted>,
     connections: Connections,
     id: ConnectionId,
+    /// When the lease would end, from the beginning on, looked at every second.
+    leases: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Scene {
@@ -150,25 +151,26 @@ impl Scene {
         let kms = Arc::new(SlowKms { ring: keys.ring.clone(), opens_in });
         let seal = Seal::new(keys.ring.clone()).with_sealer(kms);
         let vestibule = Vestibule::assemble(store.clone(), seal, &keys);
-        let provider = Arc::new(SlowProvider {
-            answers_in,
-            calls: AtomicU32::new(0),
-            refuses: AtomicU32::new(0),
-            leases: Mutex::default(),
-            watched: Mutex::default(),
-        });
-        let url = |path: &str| format!("http://127.0.0.1:9/{path}").parse().unwrap();
-        let mut connector =
-            Connector::new("demo", url("authorize"), url("token"), "client").unwrap();
-        connector.replay = replay;
-        let registry = Registry::new([connector]).unwrap();
-        let config = ConnectionsConfig::new(registry, provider.clone());
-        let connections = vestibule.connections(config);
-        let answer = answer(1);
-        let id = connections.store("alice", "demo", None, &answer).await.unwrap();
+        let provider = Scripted::giving(LIFE);
+        let connections = connections_at(&provider, &vestibule, [connector("demo", replay)]);
+        let id = connections.store("alice", "demo", None, &tokens(0, LIFE)).await.unwrap();
         store.advance(Duration::from_secs(240));
-        *provider.watched.lock().unwrap() = Some((store.clone(), id.clone()));
-        Self { store, provider, connections, id }
+        let leases = Arc::<Mutex<Vec<u64>>>::default();
+        let (watched, seen, of) = (store.clone(), leases.clone(), id.clone());
+        provider.will(move |asked| {
+            let (store, leases, id) = (watched.clone(), seen.clone(), of.clone());
+            async move {
+                let (now, started) = (store.now_ms(), Instant::now());
+                while started.elapsed() < answers_in {
+                    let row = store.read_credential(&id).await.unwrap().unwrap();
+                    leases.lock().unwrap().push(row.lease_ends_at_ms.unwrap() - now);
+                    sleep(Duration::from_secs(1)).await;
+                    store.advance(Duration::from_secs(1));
+                }
+                Ok(tokens(asked.number, LIFE))
+            }
+        });
+        Self { store, provider, connections, id, leases }
     }
 
     /// What a process does that dies then.
@@ -189,58 +191,6 @@ impl Scene {
             by: crate::support::verbs::BY,
         };
         self.store.begin(attempt).await.unwrap()
-    }
-}
-
-fn answer(number: u32) -> TokenAnswer {
-    TokenAnswer {
-        access_token: AccessToken::new(format!("access-{number}")),
-        refresh_token: Some(RefreshToken::new(format!("refresh-{number}"))),
-        expires_in: Some(Duration::from_secs(300)),
-        scope: None,
-        refresh_expires_in: None,
-    }
-}
-
-#[derive(Debug)]
-struct SlowProvider {
-    answers_in: Duration,
-    calls: AtomicU32,
-    /// How many calls are still refused.
-    refuses: AtomicU32,
-    /// When the lease would end, from the beginning on, looked at every second.
-    leases: Mutex<Vec<u64>>,
-    watched: Mutex<Option<(Arc<MemoryStore>, ConnectionId)>>,
-}
-
-#[async_trait]
-impl TokenExchange for SlowProvider {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nobody signs in")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        let number = 2 + self.calls.fetch_add(1, Ordering::Relaxed);
-        let (store, id) = self.watched.lock().unwrap().clone().unwrap();
-        let (now, started) = (store.now_ms(), Instant::now());
-        while started.elapsed() < self.answers_in {
-            let row = store.read_credential(&id).await.unwrap().unwrap();
-            self.leases.lock().unwrap().push(row.lease_ends_at_ms.unwrap() - now);
-            sleep(Duration::from_secs(1)).await;
-            store.advance(Duration::from_secs(1));
-        }
-        if self.refuses.load(Ordering::Relaxed) > 0 {
-            return Err(ExchangeError::new(ExchangeClass::Rejected, "invalid_grant"));
-        }
-        Ok(answer(number))
     }
 }
 

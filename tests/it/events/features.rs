@@ -1,17 +1,10 @@
 //! What is told beside the changes: of sign-ins, of replays, and of what the journal brings back.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use vestibule::{
     Vestibule,
-    connection::{
-        AccessToken, Callback, CodeGrant, ConnectionsConfig, Connector, ExchangeError,
-        RefreshToken, Registry, SignIn, TokenAnswer, TokenExchange,
-    },
+    connection::{Callback, ReplayPolicy, SignIn, TokenAnswer},
     pkce::{OauthState, PkceState, PkceVerifier},
     seal::Seal,
     store::{
@@ -31,6 +24,7 @@ use crate::{
     },
     support::{
         ageing::age,
+        provider::{Scripted, connections_at, connector, tokens},
         server,
         sign_in::{consent, param},
         stores::fresh_prefix,
@@ -168,61 +162,30 @@ async fn a_rotated_token_that_is_not_stored_is_told() {
         let redis = reader(&prefix).await;
         let keys = shared_keys();
         let vestibule = Vestibule::assemble(redis.clone(), Seal::new(keys.ring.clone()), &keys);
-        let url = |path: &str| format!("http://127.0.0.1:9/{path}").parse().unwrap();
-        let connector = Connector::new("demo", url("authorize"), url("token"), "client").unwrap();
-        let exchange = Arc::new(Saboteur { rotates, key: Mutex::default() });
-        let registry = Registry::new([connector]).unwrap();
-        let connections = vestibule.connections(ConnectionsConfig::new(registry, exchange.clone()));
-        let granted = answer(true);
-        let id = connections.store("alice", "demo", None, &granted).await.unwrap();
+        let (life, provider) = (Duration::from_secs(300), Scripted::nobody());
+        let connector = connector("demo", ReplayPolicy::Strict);
+        let connections = connections_at(&provider, &vestibule, [connector]);
+        let id = connections.store("alice", "demo", None, &tokens(0, life)).await.unwrap();
         age(&mut server.raw().await, &prefix, Duration::from_secs(400)).await;
-        *exchange.key.lock().unwrap() = format!("{prefix}:{{{}}}:conn:{id}", id.shard());
+        // While it answers, the record becomes something else.
+        let key = format!("{prefix}:{{{}}}:conn:{id}", id.shard());
+        provider.will(move |asked| {
+            let key = key.clone();
+            async move {
+                let mut raw = server.raw().await;
+                redis::cmd("SET").arg(&[&*key, "text"]).query_async::<()>(&mut raw).await.unwrap();
+                let answer = tokens(asked.number, life);
+                let refresh_token = answer.refresh_token.filter(|_| rotates);
+                Ok(TokenAnswer { refresh_token, ..answer })
+            }
+        });
         let vended = connections.vend("alice", &id).await.unwrap();
-        assert_eq!(vended.access_token.secret(), "access");
+        assert_eq!(vended.access_token.secret(), "access-1");
         let events = all_events(&*redis).await;
         let lost = of_kind(&events, EventKind::RefreshRotationPersistenceFailed);
         assert_eq!(lost.len(), usize::from(rotates), "{events:#?}");
         assert!(lost.iter().all(|event| event.actor == Actor::ToolCall), "{lost:?}");
         assert!(lost.iter().all(|event| said(event).contains("stored=no")), "{lost:?}");
         assert!(of_kind(&events, EventKind::RefreshSucceeded).is_empty());
-    }
-}
-
-fn answer(with_refresh_token: bool) -> TokenAnswer {
-    TokenAnswer {
-        access_token: AccessToken::new("access"),
-        refresh_token: with_refresh_token.then(|| RefreshToken::new("refresh")),
-        expires_in: Some(Duration::from_secs(300)),
-        refresh_expires_in: None,
-        scope: None,
-    }
-}
-
-/// While it answers, the record becomes something else.
-#[derive(Debug)]
-struct Saboteur {
-    rotates: bool,
-    key: Mutex<String>,
-}
-
-#[async_trait]
-impl TokenExchange for Saboteur {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nobody signs in")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        let key = self.key.lock().unwrap().clone();
-        let mut raw = server::shared().await.raw().await;
-        redis::cmd("SET").arg(&[&*key, "text"]).query_async::<()>(&mut raw).await.unwrap();
-        Ok(answer(self.rotates))
     }
 }

@@ -4,23 +4,18 @@ use std::{
     collections::BTreeMap,
     future::pending,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use async_trait::async_trait;
 use redis::AsyncCommands;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
-    connection::{
-        AccessToken, CodeGrant, ConnectionError, Connections, ConnectionsConfig, Connector,
-        ExchangeClass, ExchangeError, RefreshToken, Refreshed, Registry, ReplayPolicy, TokenAnswer,
-        TokenExchange, VendPath,
-    },
+    connection::{ConnectionError, Connections, ExchangeClass, Refreshed, ReplayPolicy, VendPath},
     seal::Seal,
     store::{ConnectionId, Resumed, Status, Store, memory::MemoryStore},
     sweep::{RefreshDue, RefreshDuePass},
@@ -30,7 +25,9 @@ use crate::{
     properties::pkce::shared_keys,
     support::{
         ageing::age,
-        logs, server,
+        logs,
+        provider::{Scripted, connections_at, connector, tokens},
+        server,
         stores::{fresh_prefix, store},
     },
 };
@@ -43,7 +40,8 @@ const LIFE: Duration = Duration::from_secs(3600);
 async fn a_client_that_is_refused_pauses_its_connector_and_touches_no_credential() {
     const CREDENTIALS: usize = 1000;
     let logs = logs::capture();
-    let (server, prefix, provider) = (server::shared().await, fresh_prefix(), Arc::default());
+    let (server, prefix, provider) =
+        (server::shared().await, fresh_prefix(), Scripted::giving(LIFE));
     let slug = format!("slug-{:x}", server::random());
     let mut replicas = Vec::new();
     for _ in 0..3 {
@@ -58,7 +56,7 @@ async fn a_client_that_is_refused_pauses_its_connector_and_touches_no_credential
     age(&mut raw, &prefix, LIFE - Duration::from_secs(120)).await;
     let before = records(&mut raw, &prefix, &ids).await;
 
-    provider.answer_with(Some((ExchangeClass::Client, "invalid_client")));
+    provider.will_fail(ExchangeClass::Client, "invalid_client");
     let mut put_off = 0;
     while put_off < CREDENTIALS {
         for replica in &replicas {
@@ -95,7 +93,7 @@ async fn a_client_that_is_refused_pauses_its_connector_and_touches_no_credential
     assert_eq!(touched, 0);
     assert_eq!(provider.answers(), 0);
 
-    provider.answer_with(None);
+    provider.will_give(LIFE);
     age(&mut raw, &prefix, Duration::from_secs(600)).await;
     let mut refreshed = 0;
     for replica in replicas.iter().cycle().take(60) {
@@ -118,13 +116,13 @@ async fn a_client_that_is_refused_pauses_its_connector_and_touches_no_credential
 /// An operator need not wait for the probe.
 #[tokio::test(start_paused = true)]
 async fn a_pause_is_ended_by_hand() {
-    let (memory, provider) = (Arc::new(MemoryStore::new()), Arc::<Moody>::default());
+    let (memory, provider) = (Arc::new(MemoryStore::new()), Scripted::giving(LIFE));
     let replica = replica(memory.clone(), &Keys::random(), &provider, &["demo"]);
     let id = connect(&replica, "alice", "demo").await;
     memory.advance(LIFE);
-    provider.answer_with(Some((ExchangeClass::Client, "unauthorized_client")));
+    provider.will_fail(ExchangeClass::Client, "unauthorized_client");
     assert_eq!(pass(&replica).await.failed, 1);
-    provider.answer_with(None);
+    provider.will_give(LIFE);
     let told = replica.refresh(&id).await.unwrap();
     assert!(matches!(told, Refreshed::Paused { .. }), "{told:?}");
     assert_eq!(replica.resume("demo").await.unwrap(), Resumed::Resumed);
@@ -146,17 +144,20 @@ async fn what_a_probe_is_told_decides() {
         (Some((ExchangeClass::Rejected, "invalid_grant")), true),
         (None, true),
     ] {
-        let (memory, provider) = (Arc::new(MemoryStore::new()), Arc::<Moody>::default());
+        let (memory, provider) = (Arc::new(MemoryStore::new()), Scripted::giving(LIFE));
         let replica = replica(memory.clone(), &Keys::random(), &provider, &["demo"]);
         connect(&replica, "alice", "demo").await;
         connect(&replica, "bob", "demo").await;
         memory.advance(LIFE);
-        provider.answer_with(Some((ExchangeClass::Client, "invalid_client")));
+        provider.will_fail(ExchangeClass::Client, "invalid_client");
         let failed = pass(&replica).await;
         assert_eq!(failed.failed + failed.put_off, 2, "{failed:?}");
         let asked = provider.calls();
         memory.advance(Duration::from_secs(80));
-        provider.answer_with(told);
+        match told {
+            Some((class, reason)) => provider.will_fail(class, reason),
+            None => provider.will_give(LIFE),
+        }
         let probed = pass(&replica).await;
         assert_eq!(replica.paused("demo").await.unwrap().is_none(), resumed, "{told:?}");
         if !resumed {
@@ -168,7 +169,7 @@ async fn what_a_probe_is_told_decides() {
 /// One credential that a provider finds malformed is its own fault; three in a row are not.
 #[tokio::test(start_paused = true)]
 async fn three_malformed_requests_in_a_row_pause_the_connector() {
-    let (memory, provider) = (Arc::new(MemoryStore::new()), Arc::<Moody>::default());
+    let (memory, provider) = (Arc::new(MemoryStore::new()), Scripted::giving(LIFE));
     let replica = replica(memory.clone(), &Keys::random(), &provider, &["demo"]);
     let ids = [
         connect(&replica, "alice", "demo").await,
@@ -176,7 +177,7 @@ async fn three_malformed_requests_in_a_row_pause_the_connector() {
         connect(&replica, "carol", "demo").await,
     ];
     memory.advance(LIFE);
-    provider.answer_with(Some((ExchangeClass::Config, "invalid_request")));
+    provider.will_fail(ExchangeClass::Config, "invalid_request");
     for (id, paused) in ids.iter().zip([false, false, true]) {
         let failed = replica.refresh(id).await.unwrap();
         assert!(matches!(failed, Refreshed::Failed(_)), "{failed:?}");
@@ -189,7 +190,18 @@ async fn three_malformed_requests_in_a_row_pause_the_connector() {
 /// a provider that never answers holds up its own credentials, and nobody else's.
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_hangs_starves_nobody() {
-    let (memory, provider) = (Arc::new(MemoryStore::new()), Arc::<Moody>::default());
+    let (memory, hung) = (Arc::new(MemoryStore::new()), Arc::new(AtomicUsize::new(0)));
+    let hangs = hung.clone();
+    let provider = Scripted::new(move |asked| {
+        let hangs = hangs.clone();
+        async move {
+            if asked.connector.slug == "hung" {
+                hangs.fetch_add(1, Ordering::SeqCst);
+                pending::<()>().await;
+            }
+            Ok(tokens(asked.number, LIFE))
+        }
+    });
     let replica = replica(memory.clone(), &Keys::random(), &provider, &["hung", "well"]);
     let mut well = Vec::new();
     for n in 0..500 {
@@ -204,14 +216,15 @@ async fn a_provider_that_hangs_starves_nobody() {
         refreshed += pass(&replica).await.refreshed;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    println!("all well after {:?}, {} hung", started.elapsed(), provider.hung());
+    let hung = hung.load(Ordering::SeqCst);
+    println!("all well after {:?}, {hung} hung", started.elapsed());
     assert_eq!(refreshed, well.len());
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
-    assert!(provider.hung() <= 24, "so many tasks hang at the most: {}", provider.hung());
+    assert!(hung <= 24, "so many tasks hang at the most: {hung}");
 }
 
 async fn connect(replica: &Connections, owner: &str, slug: &str) -> ConnectionId {
-    replica.store(owner, slug, None, &answer(0)).await.unwrap()
+    replica.store(owner, slug, None, &tokens(0, LIFE)).await.unwrap()
 }
 
 async fn pass(replica: &Connections) -> RefreshDuePass {
@@ -239,82 +252,10 @@ async fn records(
 fn replica(
     store: Arc<dyn Store>,
     keys: &Keys,
-    provider: &Arc<Moody>,
+    provider: &Arc<Scripted>,
     slugs: &[&str],
 ) -> Connections {
     let vestibule = Vestibule::assemble(store, Seal::new(keys.ring.clone()), keys);
-    let url = |path: &str| format!("http://127.0.0.1:9/{path}").parse().unwrap();
-    let connectors = slugs.iter().map(|slug| {
-        let mut connector =
-            Connector::new(*slug, url("authorize"), url("token"), "client").unwrap();
-        connector.replay = ReplayPolicy::Grace(Duration::from_secs(30));
-        connector
-    });
-    let registry = Registry::new(connectors).unwrap();
-    vestibule.connections(ConnectionsConfig::new(registry, provider.clone()))
-}
-
-fn answer(number: usize) -> TokenAnswer {
-    TokenAnswer {
-        access_token: AccessToken::new(format!("access-{number}")),
-        refresh_token: Some(RefreshToken::new(format!("refresh-{number}"))),
-        expires_in: Some(LIFE),
-        scope: None,
-        refresh_expires_in: None,
-    }
-}
-
-/// A provider that answers as told, and never those of the connector `hung`.
-#[derive(Debug, Default)]
-struct Moody {
-    fails: Mutex<Option<(ExchangeClass, &'static str)>>,
-    calls: AtomicUsize,
-    answers: AtomicUsize,
-    hung: AtomicUsize,
-}
-
-impl Moody {
-    fn answer_with(&self, fails: Option<(ExchangeClass, &'static str)>) {
-        *self.fails.lock().unwrap() = fails;
-    }
-
-    fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    fn answers(&self) -> usize {
-        self.answers.load(Ordering::SeqCst)
-    }
-
-    fn hung(&self) -> usize {
-        self.hung.load(Ordering::SeqCst)
-    }
-}
-
-#[async_trait]
-impl TokenExchange for Moody {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nobody signs in")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        connector: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        let number = 1 + self.calls.fetch_add(1, Ordering::SeqCst);
-        if connector.slug == "hung" {
-            self.hung.fetch_add(1, Ordering::SeqCst);
-            pending::<()>().await;
-        }
-        if let Some((class, reason)) = *self.fails.lock().unwrap() {
-            return Err(ExchangeError::new(class, reason));
-        }
-        self.answers.fetch_add(1, Ordering::SeqCst);
-        Ok(answer(number))
-    }
+    let grace = ReplayPolicy::Grace(Duration::from_secs(30));
+    connections_at(provider, &vestibule, slugs.iter().map(|slug| connector(slug, grace)))
 }

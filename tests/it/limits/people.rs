@@ -1,23 +1,14 @@
 //! People who sign in keep to a connector's caps like refreshes, and wait a little.
 
-use std::{
-    num::NonZero,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{num::NonZero, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use vestibule::{
     Keys, Vestibule,
     connection::{
-        AccessToken, Callback, CodeGrant, ConnectionError, Connections, ConnectionsConfig,
-        Connector, ExchangeClass, ExchangeError, RefreshToken, Registry, SignIn, SignInError,
-        TokenAnswer, TokenExchange,
+        Callback, ConnectionError, Connections, Connector, ExchangeClass, ReplayPolicy, SignIn,
+        SignInError, TokenAnswer,
     },
     seal::Seal,
 };
@@ -25,77 +16,29 @@ use vestibule::{
 use crate::{
     properties::pkce::shared_keys,
     support::{
+        provider::{Scripted, connections_at, connector, tokens},
         server,
         stores::{fresh_prefix, store},
     },
 };
 
+const HOUR: Duration = Duration::from_secs(3600);
 const REDIRECT: &str = "https://app.example/callback";
 
-/// Takes its time, and counts how many it is asked at once.
-#[derive(Debug, Default)]
-struct Slow {
-    takes: Duration,
-    refuses: AtomicBool,
-    asked: AtomicUsize,
-    at_once: AtomicUsize,
-    peak: AtomicUsize,
+/// Takes so long.
+fn slow(takes: Duration) -> Arc<Scripted> {
+    Scripted::new(move |asked| async move {
+        sleep(takes).await;
+        Ok(TokenAnswer { refresh_token: None, ..tokens(asked.number, HOUR) })
+    })
 }
 
-#[async_trait]
-impl TokenExchange for Slow {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        self.answer().await
-    }
-
-    async fn exchange_client_credentials(
-        &self,
-        _: &Connector,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        self.answer().await
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nothing is due here")
-    }
-}
-
-impl Slow {
-    async fn answer(&self) -> Result<TokenAnswer, ExchangeError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
-        self.peak.fetch_max(now, Ordering::SeqCst);
-        sleep(self.takes).await;
-        self.at_once.fetch_sub(1, Ordering::SeqCst);
-        if self.refuses.load(Ordering::SeqCst) {
-            return Err(ExchangeError::new(ExchangeClass::Client, "invalid_client"));
-        }
-        Ok(TokenAnswer {
-            access_token: AccessToken::new("access"),
-            refresh_token: None,
-            expires_in: None,
-            scope: None,
-            refresh_expires_in: None,
-        })
-    }
-}
-
-async fn replica(prefix: &str, keys: &Keys, provider: &Arc<Slow>) -> Connections {
-    let url = |path| format!("https://provider.example/{path}").parse().unwrap();
-    let mut connector = Connector::new("demo", url("authorize"), url("token"), "client").unwrap();
+async fn replica(prefix: &str, keys: &Keys, provider: &Arc<Scripted>) -> Connections {
+    let mut connector = connector("demo", ReplayPolicy::Strict);
     connector.concurrency = NonZero::new(2);
-    let registry = Registry::new([connector]).unwrap();
     let redis = store(server::shared().await, prefix).await;
     let vestibule = Vestibule::assemble(redis, Seal::new(keys.ring.clone()), keys);
-    vestibule.connections(ConnectionsConfig::new(registry, provider.clone()))
+    connections_at(provider, &vestibule, [connector])
 }
 
 async fn sign_in(replica: &Connections, owner: &str) -> Result<(), SignInError> {
@@ -109,7 +52,7 @@ async fn sign_in(replica: &Connections, owner: &str) -> Result<(), SignInError> 
 #[tokio::test]
 async fn people_wait_for_a_place() {
     let (prefix, keys) = (fresh_prefix(), shared_keys());
-    let provider = Arc::new(Slow { takes: Duration::from_millis(150), ..Slow::default() });
+    let provider = slow(Duration::from_millis(150));
     let mut replicas = Vec::new();
     for _ in 0..3 {
         replicas.push(replica(&prefix, &keys, &provider).await);
@@ -118,21 +61,21 @@ async fn people_wait_for_a_place() {
     let signed_in =
         join_all(owners.iter().zip(replicas.iter().cycle()).map(|(o, r)| sign_in(r, o))).await;
     assert!(signed_in.iter().all(Result::is_ok), "{signed_in:?}");
-    assert_eq!(provider.asked.load(Ordering::SeqCst), 12);
-    assert_eq!(provider.peak.load(Ordering::SeqCst), 2);
+    assert_eq!(provider.calls(), 12);
+    assert_eq!(provider.peak(), 2);
 }
 
 /// who finds no place in 5 s is told so, and the provider is not asked.
 #[tokio::test]
 async fn people_do_not_wait_for_ever() {
     let (prefix, keys) = (fresh_prefix(), shared_keys());
-    let provider = Arc::new(Slow { takes: Duration::from_secs(20), ..Slow::default() });
+    let provider = slow(Duration::from_secs(20));
     let replica = replica(&prefix, &keys, &provider).await;
     let two = ["a", "b"].map(|owner| {
         let replica = replica.clone();
         tokio::spawn(async move { sign_in(&replica, owner).await })
     });
-    while provider.asked.load(Ordering::SeqCst) < 2 {
+    while provider.calls() < 2 {
         sleep(Duration::from_millis(5)).await;
     }
     let started = Instant::now();
@@ -141,7 +84,7 @@ async fn people_do_not_wait_for_ever() {
     let waited = started.elapsed();
     assert!(waited < Duration::from_millis(5500), "{waited:?}");
     assert!(waited > Duration::from_secs(3), "it gave up at once: {waited:?}");
-    assert_eq!(provider.asked.load(Ordering::SeqCst), 2);
+    assert_eq!(provider.calls(), 2);
     for task in two {
         task.abort();
     }
@@ -152,7 +95,8 @@ async fn people_do_not_wait_for_ever() {
 #[tokio::test]
 async fn a_sign_in_pauses_its_connector_and_probes_it() {
     let (prefix, keys) = (fresh_prefix(), shared_keys());
-    let provider = Arc::new(Slow { refuses: AtomicBool::new(true), ..Slow::default() });
+    let provider = slow(Duration::ZERO);
+    provider.will_fail(ExchangeClass::Client, "invalid_client");
     let replica = replica(&prefix, &keys, &provider).await;
     let early = replica.start(SignIn::new("early", "demo", "s", REDIRECT)).await.unwrap();
     let refused = sign_in(&replica, "alice").await.unwrap_err();
@@ -171,10 +115,10 @@ async fn a_sign_in_pauses_its_connector_and_probes_it() {
     };
     let back = finish(early.state.secret().to_owned()).await.unwrap_err();
     assert!(matches!(back, SignInError::Paused { .. }), "{back:?}");
-    assert_eq!(provider.asked.load(Ordering::SeqCst), 1, "nobody was asked meanwhile");
+    assert_eq!(provider.calls(), 1, "nobody was asked meanwhile");
 
     // The pause is over: one asks, and is accepted.
-    provider.refuses.store(false, Ordering::SeqCst);
+    provider.will_give(HOUR);
     let mut raw = server::shared().await.raw().await;
     crate::support::ageing::age(&mut raw, &prefix, Duration::from_secs(61)).await;
     sign_in(&replica, "carol").await.unwrap();
@@ -185,18 +129,17 @@ async fn a_sign_in_pauses_its_connector_and_probes_it() {
 #[tokio::test]
 async fn a_paused_connector_gives_the_host_no_token() {
     let (prefix, keys) = (fresh_prefix(), shared_keys());
-    let provider = Arc::new(Slow::default());
+    let provider = slow(Duration::ZERO);
     let url = "https://provider.example/token".parse().unwrap();
     let secret = vestibule::connection::ClientSecret::new("secret");
     let connector = Connector::client_credentials("own", url, "client", secret).unwrap();
-    let registry = Registry::new([connector]).unwrap();
     let redis = store(server::shared().await, &prefix).await;
     let vestibule = Vestibule::assemble(redis, Seal::new(keys.ring.clone()), &keys);
-    let replica = vestibule.connections(ConnectionsConfig::new(registry, provider.clone()));
-    provider.refuses.store(true, Ordering::SeqCst);
+    let replica = connections_at(&provider, &vestibule, [connector]);
+    provider.will_fail(ExchangeClass::Client, "invalid_client");
     let refused = replica.connect_client("host", "own").await.unwrap_err();
     assert!(matches!(refused, ConnectionError::Exchange(_)), "{refused:?}");
     let paused = replica.connect_client("host", "own").await.unwrap_err();
     assert!(matches!(paused, ConnectionError::ConnectorPaused { .. }), "{paused:?}");
-    assert_eq!(provider.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(provider.calls(), 1);
 }

@@ -21,6 +21,7 @@ pub mod exposition;
 pub mod logs;
 pub mod pair;
 pub mod process;
+pub mod provider;
 pub mod proxy;
 pub mod results;
 pub mod roles;

@@ -1,23 +1,13 @@
 //! A few records that cannot be refreshed, among thousands that are due: they hold nobody up.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use redis::cmd;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, RequestId, Vestibule,
-    connection::{
-        AccessToken, CodeGrant, Connections, ConnectionsConfig, Connector, ExchangeError,
-        RefreshToken, Refreshed, Registry, TokenAnswer, TokenExchange,
-    },
+    connection::{Connections, Refreshed, ReplayPolicy},
     seal::Seal,
     store::{Claim, ConnectionId, Shard, Store},
     sweep::RefreshDue,
@@ -26,9 +16,12 @@ use vestibule::{
 use super::{Progress, Verdict, pkce::shared_keys, verdict};
 use crate::support::{
     ageing::age,
+    provider::{Scripted, connections_at, connector, tokens},
     server::TestServer,
     stores::{fresh_prefix, store},
 };
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Who sweeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,39 +29,6 @@ pub enum Sweep {
     Vestibule,
     /// A plain loop: claims, and ends at the first that fails, to try again.
     EndsAtAnError,
-}
-
-/// Answers at once, and counts.
-#[derive(Debug, Default)]
-struct Rotates(AtomicU64);
-
-#[async_trait]
-impl TokenExchange for Rotates {
-    async fn exchange_code(
-        &self,
-        _: &Connector,
-        _: CodeGrant<'_>,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        unreachable!("nobody signs in here")
-    }
-
-    async fn exchange_refresh_token(
-        &self,
-        _: &Connector,
-        _: &RefreshToken,
-    ) -> Result<TokenAnswer, ExchangeError> {
-        Ok(answer(self.0.fetch_add(1, Ordering::Relaxed)))
-    }
-}
-
-fn answer(number: u64) -> TokenAnswer {
-    TokenAnswer {
-        access_token: AccessToken::new(format!("access {number}")),
-        refresh_token: Some(RefreshToken::new(format!("refresh {number}"))),
-        expires_in: Some(Duration::from_secs(3600)),
-        refresh_expires_in: None,
-        scope: None,
-    }
 }
 
 /// What was done to a record; the last is no record at all.
@@ -83,12 +43,13 @@ pub async fn among_many(
     credentials: u64,
     progress: Progress,
 ) -> (Verdict, Vec<ConnectionId>) {
-    let (prefix, keys, provider) = (fresh_prefix(), shared_keys(), Arc::new(Rotates::default()));
+    let (prefix, keys, provider) = (fresh_prefix(), shared_keys(), Scripted::giving(HOUR));
     let redis = store(server, &prefix).await;
-    let replica = replica(redis.clone(), &keys, provider.clone());
+    let replica = replica(redis.clone(), &keys, &provider);
     let mut ids = Vec::new();
     for number in 0..credentials {
-        let (owner, answer) = (format!("owner-{number}"), answer(1_000_000_000 + number));
+        let (owner, answer) =
+            (format!("owner-{number}"), tokens(1_000_000_000 + number as usize, HOUR));
         ids.push(replica.store(&owner, "demo", None, &answer).await.unwrap());
     }
     let mut raw = server.raw().await;
@@ -112,8 +73,8 @@ pub async fn among_many(
     // Each pass goes on where there is room; the damaged take theirs once or twice.
     let enough = good.div_ceil(limit as u64) + 3;
     let mut passes = 0;
-    while provider.0.load(Ordering::Relaxed) < good && passes < enough {
-        let before = provider.0.load(Ordering::Relaxed);
+    while (provider.calls() as u64) < good && passes < enough {
+        let before = provider.calls() as u64;
         match sweep {
             Sweep::Vestibule => {
                 let pass = RefreshDue { limit, ..RefreshDue::default() };
@@ -122,9 +83,9 @@ pub async fn among_many(
             Sweep::EndsAtAnError => ends_at_an_error(&*redis, &replica, limit).await,
         }
         passes += 1;
-        progress(provider.0.load(Ordering::Relaxed) - before);
+        progress(provider.calls() as u64 - before);
     }
-    let done = provider.0.load(Ordering::Relaxed);
+    let done = provider.calls() as u64;
     let mut left = 0;
     for id in &damaged {
         left += cmd("EXISTS").arg(key(id)).query_async::<u64>(&mut raw).await.unwrap();
@@ -142,12 +103,9 @@ pub async fn among_many(
     (verdict(figure, &found), damaged)
 }
 
-fn replica(redis: Arc<dyn Store>, keys: &Keys, provider: Arc<Rotates>) -> Connections {
-    let url = |path| format!("https://provider.example/{path}").parse().unwrap();
-    let connector = Connector::new("demo", url("authorize"), url("token"), "client").unwrap();
+fn replica(redis: Arc<dyn Store>, keys: &Keys, provider: &Arc<Scripted>) -> Connections {
     let vestibule = Vestibule::assemble(redis, Seal::new(keys.ring.clone()), keys);
-    let registry = Registry::new([connector]).unwrap();
-    vestibule.connections(ConnectionsConfig::new(registry, provider))
+    connections_at(provider, &vestibule, [connector("demo", ReplayPolicy::Strict)])
 }
 
 async fn ends_at_an_error(store: &dyn Store, replica: &Connections, limit: usize) {
