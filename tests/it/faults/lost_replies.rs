@@ -13,14 +13,6 @@ use crate::support::{proxy::Proxy, server::TestServer, stores, verbs};
 const DEFAULT: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(500);
 
-/// Swallows the replies of everything, until one verb has run without its answer.
-async fn lose_one_reply(proxy: &Proxy) {
-    let before = proxy.dropped_replies();
-    proxy.drop_reply(1.0, 1);
-    until("a lost reply", async || proxy.dropped_replies() > before).await;
-    proxy.pass();
-}
-
 /// whatever verb loses its reply, its caller gets the answer of the run that it did not see.
 #[tokio::test]
 async fn a_lost_reply_is_asked_for_again() {
@@ -32,24 +24,24 @@ async fn a_lost_reply_is_asked_for_again() {
         let (store, name): (&RedisStore, _) = (&store, verbs::name());
         // A reply that is lost shall not be NOSCRIPT.
         verbs::every_verb(store, async || {}).await;
-        let (put, ()) = tokio::join!(verbs::put(store, &name), lose_one_reply(&proxy));
+        let put = proxy.without_reply(verbs::put(store, &name)).await;
         assert_eq!(put.unwrap(), Put::Stored);
         let take = store.take(&name, verbs::request());
-        let (taken, ()) = tokio::join!(take, lose_one_reply(&proxy));
+        let taken = proxy.without_reply(take).await;
         assert_eq!(taken.unwrap(), verbs::body());
 
         let id = verbs::connection();
         let storing = verbs::store_credential(store, &id);
-        let (stored, ()) = tokio::join!(storing, lose_one_reply(&proxy));
+        let stored = proxy.without_reply(storing).await;
         assert_eq!(stored.unwrap(), Stored::Stored { grant: 1 }, "not a second grant");
-        let (claimed, ()) = tokio::join!(verbs::claim(store, id.shard()), lose_one_reply(&proxy));
+        let claimed = proxy.without_reply(verbs::claim(store, id.shard())).await;
         assert_eq!(claimed.unwrap(), std::slice::from_ref(&id), "not hidden from its own claim");
         let begin = verbs::begin(store, &id, verbs::request());
-        let (begun, ()) = tokio::join!(begin, lose_one_reply(&proxy));
+        let begun = proxy.without_reply(begin).await;
         let Begin::Begun(begun) = begun.unwrap() else { panic!("held by itself") };
         assert_eq!((begun.fence, begun.undecided_since), (1, None), "no second attempt");
         let commit = verbs::commit(store, &id, &begun, verbs::request());
-        let (committed, ()) = tokio::join!(commit, lose_one_reply(&proxy));
+        let committed = proxy.without_reply(commit).await;
         assert_eq!(committed.unwrap(), CommitOutcome::AlreadyCommitted { ver: 2 });
     }
 }

@@ -108,7 +108,7 @@ async fn a_lost_reply_is_asked_for_again() {
             store.restore_headers(binding, None, request()).await.unwrap();
         }
         let upsert = store.upsert_headers(new(request()));
-        let (upserted, ()) = tokio::join!(upsert, lose_one_reply(&proxy));
+        let upserted = proxy.without_reply(upsert).await;
         let UpsertedHeaders::Upserted { ver, id: same, .. } = upserted.unwrap() else { panic!() };
         assert_eq!((ver, same), (2, id), "stored once");
         let mark = MarkHeaders {
@@ -119,17 +119,17 @@ async fn a_lost_reply_is_asked_for_again() {
             after: None,
             limit: 10,
         };
-        let (marked, ()) = tokio::join!(store.mark_headers(mark), lose_one_reply(&proxy));
+        let marked = proxy.without_reply(store.mark_headers(mark)).await;
         assert_eq!(marked.unwrap().count, 1, "not: none was left to mark");
         let withdraw = store.withdraw_headers(binding, None, request(), "x");
-        let (withdrawn, ()) = tokio::join!(withdraw, lose_one_reply(&proxy));
+        let withdrawn = proxy.without_reply(withdraw).await;
         assert_eq!(withdrawn.unwrap(), WithdrawnHeaders::Withdrawn, "not: it was one already");
         let restore = store.restore_headers(binding, None, request());
-        let (restored, ()) = tokio::join!(restore, lose_one_reply(&proxy));
+        let restored = proxy.without_reply(restore).await;
         assert_eq!(restored.unwrap(), RestoredHeaders::Restored(HeadersStatus::NeedsUpdate));
         store.withdraw_headers(binding, None, request(), "x").await.unwrap();
         let reap = store.reap_headers(id, Duration::ZERO, request());
-        let (reaped, ()) = tokio::join!(reap, lose_one_reply(&proxy));
+        let reaped = proxy.without_reply(reap).await;
         assert_eq!(reaped.unwrap(), Reaped::Reaped, "not: absent");
         assert_eq!(store.read_headers(binding).await.unwrap(), None);
     }
@@ -159,14 +159,4 @@ async fn a_retried_mark_leaves_what_came_since() {
         assert_eq!(again.count, 1);
         assert!(matches!(host.one.vend(&alice()).await, Err(HeadersError::NeedsUpdate { .. })));
     }
-}
-
-/// Swallows the replies of everything, until one verb has run without its answer.
-async fn lose_one_reply(proxy: &Proxy) {
-    let before = proxy.dropped_replies();
-    proxy.drop_reply(1.0, 1);
-    while proxy.dropped_replies() == before {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    proxy.pass();
 }

@@ -157,12 +157,12 @@ async fn a_lost_reply_is_asked_for_again() {
         all.delete("warm", &id).await.unwrap();
 
         let owner = &url;
-        let id: ConnectionId = without_its_reply(&proxy, all.create(owner, "demo")).await.unwrap();
-        let page = without_its_reply(&proxy, all.list(owner, None, 10)).await.unwrap();
+        let id: ConnectionId = proxy.without_reply(all.create(owner, "demo")).await.unwrap();
+        let page = proxy.without_reply(all.list(owner, None, 10)).await.unwrap();
         assert_eq!(page.connections.len(), 1, "created once");
-        let revoked = without_its_reply(&proxy, all.revoke(owner, &id, "x")).await.unwrap();
+        let revoked = proxy.without_reply(all.revoke(owner, &id, "x")).await.unwrap();
         assert_eq!(revoked, RevokedConnection::Revoked { grant: 1 }, "by itself");
-        let deleted = without_its_reply(&proxy, all.delete(owner, &id)).await.unwrap();
+        let deleted = proxy.without_reply(all.delete(owner, &id)).await.unwrap();
         assert_eq!(deleted, DeletedConnection::Deleted, "by itself");
     }
 }
@@ -183,17 +183,4 @@ async fn a_full_redis_lets_owners_end_what_they_have() {
     assert_eq!(revoked, RevokedConnection::Revoked { grant: 2 });
     assert_eq!(all.delete("alice", &two).await.unwrap(), DeletedConnection::Deleted);
     assert_eq!(host.listed("alice").await, 1);
-}
-
-/// Runs a verb whose first replies are all swallowed, after Redis has run it.
-async fn without_its_reply<T>(proxy: &Proxy, verb: impl Future<Output = T>) -> T {
-    let before = proxy.dropped_replies();
-    proxy.drop_reply(1.0, 1);
-    let lose = async {
-        while proxy.dropped_replies() == before {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        proxy.pass();
-    };
-    tokio::join!(verb, lose).0
 }

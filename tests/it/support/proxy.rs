@@ -124,6 +124,19 @@ impl Proxy {
         faults.dice = seed;
     }
 
+    /// Runs a verb whose first replies are all swallowed, after Redis has run it.
+    pub async fn without_reply<T>(&self, verb: impl Future<Output = T>) -> T {
+        let before = self.dropped_replies();
+        self.drop_reply(1.0, 1);
+        let lose = async {
+            while self.dropped_replies() == before {
+                sleep(Duration::from_millis(1)).await;
+            }
+            self.pass();
+        };
+        tokio::join!(verb, lose).0
+    }
+
     /// With probability `p` for each piece that holds a verb: the connection is reset, every other
     /// time before the server saw the verb.
     pub fn reset(&self, p: f64) {

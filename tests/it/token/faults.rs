@@ -43,19 +43,6 @@ async fn warm_up(tokens: &TempTokens) {
     }
 }
 
-/// Runs a verb whose first replies are all swallowed, after Redis has run it.
-async fn without_its_reply<T>(proxy: &Proxy, verb: impl Future<Output = T>) -> T {
-    let before = proxy.dropped_replies();
-    proxy.drop_reply(1.0, 1);
-    let lose = async {
-        while proxy.dropped_replies() == before {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        proxy.pass();
-    };
-    tokio::join!(verb, lose).0
-}
-
 /// whatever verb loses its reply, its caller gets the answer of the run that it did not see.
 #[tokio::test]
 async fn a_lost_reply_is_asked_for_again() {
@@ -66,24 +53,24 @@ async fn a_lost_reply_is_asked_for_again() {
         let tokens = tokens_at(&url).await;
         warm_up(&tokens).await;
         let mint = spec(LIMITED);
-        let minted = without_its_reply(&proxy, tokens.mint(&mint)).await.unwrap();
+        let minted = proxy.without_reply(tokens.mint(&mint)).await.unwrap();
         assert_eq!(tokens.list(LIMITED, RESOURCE, None, 10).await.unwrap().tokens.len(), 1);
-        let valid = without_its_reply(&proxy, get(&tokens, &minted)).await.unwrap();
+        let valid = proxy.without_reply(get(&tokens, &minted)).await.unwrap();
         assert_eq!(valid.uses_left, Some(2), "counted once");
         assert_eq!(get(&tokens, &minted).await.unwrap().uses_left, Some(1));
-        let revoked = without_its_reply(&proxy, tokens.revoke_id(minted.id)).await.unwrap();
+        let revoked = proxy.without_reply(tokens.revoke_id(minted.id)).await.unwrap();
         assert_eq!(revoked, Revocation::Revoked, "by itself");
 
         for _ in 0..3 {
             tokens.mint(&spec(MCP_AUTH)).await.unwrap();
         }
         let dropped = tokens.revoke_resource(MCP_AUTH, RESOURCE);
-        assert_eq!(without_its_reply(&proxy, dropped).await.unwrap(), 3);
+        assert_eq!(proxy.without_reply(dropped).await.unwrap(), 3);
         for number in 0..9 {
             let one = MintSpec::new(MCP_AUTH, format!("flow-{number}"), MAX_TTL);
             tokens.mint(&one).await.unwrap();
         }
-        let dropped = without_its_reply(&proxy, tokens.revoke_scope(MCP_AUTH)).await.unwrap();
+        let dropped = proxy.without_reply(tokens.revoke_scope(MCP_AUTH)).await.unwrap();
         assert_eq!((dropped.resources, dropped.tokens), (9, 9));
     }
 }
