@@ -53,7 +53,7 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
     const VERBS: [[&str; 2]; 3] = [
         ["get by binding, opened, p50", "GET of its id, then HMGET of the same fields, p50"],
         ["get by binding, opened, p50", "HMGET alone of the same fields, p50"],
-        ["list a page of 100 of 10000, p50", "ZRANGE, then 100 HMGET in one pipeline, p50"],
+        ["list a page of 100, p50", "ZRANGE, then 100 HMGET in one pipeline, p50"],
     ];
     let beside = Beside::new(scale.count(10_000)).await;
     let (credentials, plain) = (&beside.credentials, &beside.plain);
