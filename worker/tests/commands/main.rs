@@ -9,6 +9,7 @@
 
 mod acl;
 mod aside;
+mod canary;
 mod config;
 mod doctor;
 mod doing;
