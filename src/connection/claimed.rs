@@ -21,6 +21,8 @@ const IN_ALL: Duration = Duration::from_secs(2);
 const END_OF_LINE: Duration = Duration::from_secs(60);
 /// How long it waits if its connector has too many slow exchanges here.
 const SLOW_PAUSE: Duration = Duration::from_secs(15);
+/// How long what cannot be refreshed here is kept from the others' sweeps too, at the most.
+const LONGEST_ASIDE: Duration = Duration::from_secs(120);
 
 impl Inner {
     pub(super) async fn refresh_claimed(
@@ -32,17 +34,18 @@ impl Inner {
             // Its place in the index is cleared by the begin.
             Ok(_) => return Self::refresh(inner, id, None, None).await,
             Err(error) if error.class() == Class::Corrupt => {
-                return Ok(inner.left(id, None, "damaged", &error));
+                return Ok(inner.left(id, None, "damaged", &error).await);
             }
             Err(error) => return Err(error.into()),
         };
         let ver = Some(row.ver);
         if inner.poison.skips(id, ver) {
+            inner.set_aside(id).await;
             return Ok(Refreshed::Not("skipped"));
         }
         let connector = match inner.config.registry.lookup(&row.connector) {
             Ok(connector) => connector,
-            Err(error) => return Ok(inner.left(id, ver, "unknown_connector", &error)),
+            Err(error) => return Ok(inner.left(id, ver, "unknown_connector", &error).await),
         };
         let place = Self::place(id, row.owner, &row.connector);
         let seal = &inner.foundation.seal;
@@ -54,11 +57,11 @@ impl Inner {
                 tracing::warn!(connection = %id, %error, "a credential is not opened now");
                 return Ok(Refreshed::Not("does_not_open"));
             }
-            Err(error) => return Ok(inner.left(id, ver, "does_not_open", &error)),
+            Err(error) => return Ok(inner.left(id, ver, "does_not_open", &error).await),
         }
         match Self::refresh_in_turn(inner, id, connector).await {
             Err(ConnectionError::Store(error)) if error.class() == Class::Corrupt => {
-                Ok(inner.left(id, ver, "damaged", &error))
+                Ok(inner.left(id, ver, "damaged", &error).await)
             }
             outcome => {
                 inner.poison.forget(id);
@@ -98,18 +101,28 @@ impl Inner {
         Ok(outcome)
     }
 
-    fn left(
+    async fn left(
         &self,
         id: &ConnectionId,
         ver: Option<u64>,
         why: &'static str,
-        error: &dyn Display,
+        error: &(dyn Display + Sync),
     ) -> Refreshed {
         if self.poison.note(id, ver) {
             metric::LEFT.of(&[why]).increment(1);
             tracing::error!(connection = %id, why, %error,
                 "it cannot be refreshed here: left for those who can, and skipped for a while");
         }
+        self.set_aside(id).await;
         Refreshed::Not(why)
+    }
+
+    /// Out of the sweeps' way for a while; a vend finds it due all the same.
+    async fn set_aside(&self, id: &ConnectionId) {
+        let (request, wait) = (RequestId::random().digest(), self.poison.left(id));
+        let wait = wait.min(LONGEST_ASIDE);
+        if let Err(error) = self.foundation.store.give_back(id, request, wait).await {
+            tracing::debug!(connection = %id, %error, "it is claimed again soon");
+        }
     }
 }

@@ -139,6 +139,12 @@ impl RefreshDue {
 }
 
 impl RefreshDuePass {
+    /// Whether its limit ended it: then there may be more, and the next is to follow at once.
+    #[must_use]
+    pub fn is_full(&self, sweep: &RefreshDue) -> bool {
+        self.claimed - self.put_off >= sweep.limit
+    }
+
     fn count(&mut self, result: Result<Swept, ConnectionError>) {
         match result {
             Ok(Swept::GivenBack) => self.given_back += 1,

@@ -43,16 +43,45 @@ async fn a_credential_that_does_not_open_is_in_nobodys_way() {
         refreshed += scene.pass().await.refreshed;
     }
     assert_eq!(refreshed, 1000, "four passes of 256");
+    let mut claimed = 0;
     for _ in 0..10 {
         memory.advance(Duration::from_secs(13));
         tokio::time::advance(Duration::from_secs(13)).await;
         let pass = scene.pass().await;
-        assert_eq!((pass.claimed, pass.skipped, pass.errors), (1, 1, 0), "{pass:?}");
+        assert_eq!((pass.claimed, pass.errors), (pass.skipped, 0), "{pass:?}");
+        claimed += pass.claimed;
     }
+    assert!((1..=4).contains(&claimed), "{claimed} times in 130 s: set aside for a growing while");
     let told = format!("left for those who can, and skipped for a while connection={poison}");
     assert_eq!(logs.text().matches(&told).count(), 1);
     let row = memory.read_credential(&poison).await.unwrap().unwrap();
     assert_eq!((row.status, row.attempts), (Status::Active, 0), "nothing is written on it");
+}
+
+/// V-10: nor are a thousand of them in the way of the next that is due.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_that_do_not_open_are_claimed_once_and_set_aside() {
+    let memory = Arc::new(MemoryStore::new());
+    let scene = Scene::new(memory.clone());
+    for _ in 0..1000 {
+        verbs::due(&*memory).await;
+    }
+    let (mut claimed, mut passes) = (0, 0);
+    loop {
+        let pass = scene.pass().await;
+        (claimed, passes) = (claimed + pass.claimed, passes + 1);
+        if !pass.is_full(&RefreshDue::default()) {
+            break;
+        }
+    }
+    assert_eq!((claimed, passes), (1000, 4), "four passes of 256, one after the other");
+    // Past the time that what was claimed is hidden; and past the time that it is set aside.
+    for (seconds, claimed) in [(13, 0), (20, 256)] {
+        memory.advance(Duration::from_secs(seconds));
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        let pass = scene.pass().await;
+        assert_eq!((pass.claimed, pass.skipped), (claimed, claimed), "after {seconds} s more");
+    }
 }
 
 /// A record that is damaged on Redis: the same.
