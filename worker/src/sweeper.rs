@@ -131,8 +131,11 @@ impl Sweeper {
         measure::cadence("refresh_due", self.interval);
         while !stop.is_cancelled() {
             // Ready or not: on a Cluster one dead node must not stop the others' shards.
-            self.pass(stop).await;
-            pause(jittered(self.interval), stop).await;
+            let pass = self.pass(stop).await;
+            // A backlog is not waited with, unless Redis fails.
+            if !pass.is_full(&self.sweep) || pass.errors > 0 {
+                pause(jittered(self.interval), stop).await;
+            }
         }
     }
 
