@@ -30,6 +30,7 @@ mod secret;
 pub mod store;
 pub mod sweep;
 pub mod token;
+pub mod trace;
 mod vestibule;
 mod wall_clock;
 

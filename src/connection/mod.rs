@@ -84,6 +84,7 @@ mod persisting;
 mod place;
 mod poison;
 mod refresh;
+mod refreshed;
 mod registry;
 mod reloading;
 mod replay_policy;
@@ -104,12 +105,9 @@ use std::{
 
 use tokio_util::task::TaskTracker;
 
-use self::cache::Cache;
 #[cfg(feature = "exchange")]
 pub use self::http_exchange::{HttpExchange, HttpExchangeError};
 use self::journal::{JournalError, Replay};
-use self::poison::Poison;
-use self::under_way::UnderWay;
 pub use self::{
     access::Reconciled,
     api_key::VendedKey,
@@ -118,7 +116,7 @@ pub use self::{
     connector::{AuthType, ClientAuth, Connector, Quirk, RateProfile},
     error::{ConnectionError, SignInError},
     exchange::{CodeGrant, ExchangeClass, ExchangeError, TokenAnswer, TokenExchange},
-    refresh::Refreshed,
+    refreshed::Refreshed,
     registry::{ConnectorError, Registry},
     replay_policy::ReplayPolicy,
     secret::{
@@ -136,6 +134,7 @@ pub(crate) use self::{
     persisting::{MayPass, persist},
     resealing::reseal,
 };
+use self::{cache::Cache, poison::Poison, under_way::UnderWay};
 pub use crate::cache::CacheConfig;
 use crate::{
     digest::RequestId,
@@ -190,7 +189,9 @@ impl Connections {
     ///
     /// [`SignInError`]; nothing was stored then, or it expires by itself.
     pub async fn start(&self, sign_in: SignIn<'_>) -> Result<Started, SignInError> {
-        self.inner.start(sign_in).await
+        let connector = self.inner.config.registry.slug(sign_in.connector);
+        let span = tracing::info_span!("vestibule.sign_in.start", connector);
+        crate::trace::within(&span, self.inner.start(sign_in)).await
     }
 
     /// Finishes a sign-in, on whichever replica its callback lands: takes the state, exchanges the

@@ -3,84 +3,23 @@
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument, field::Empty};
 
 use super::{
-    AccessToken, AuthType, ConnectionError, Connector, CredentialSecret, ExchangeClass,
-    ExchangeError, Inner, ReplayPolicy, TokenAnswer, telling::by,
+    AuthType, ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner,
+    Refreshed, ReplayPolicy, TokenAnswer, telling::by,
 };
 use crate::{
     digest::{Digest, RequestId},
     metric::{self, SharedString},
     store::{Attempt, Begin, Begun, By, ConnectionId, Renewal, Status},
+    trace,
 };
 
 /// How often a lease is renewed: three times within itself.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
 /// What a lease that is not renewed must have left beyond the answer's time, or nothing is sent.
 const SPARE: Duration = Duration::from_secs(2);
-
-/// What came of wanting to refresh.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Refreshed {
-    /// A new access token, stored.
-    Fresh {
-        /// The token.
-        access_token: AccessToken,
-        /// How long it lived when it was stored; `None` if undisclosed.
-        expires_in: Option<Duration>,
-    },
-    /// Another replica has the lease for so much longer.
-    Held {
-        /// How long.
-        remaining: Duration,
-    },
-    /// An exchange was cut off, and a journal may still bring its answer for so much longer.
-    Undecided {
-        /// How long.
-        remaining: Duration,
-    },
-    /// It is not due: refreshed meanwhile, or backing off after so many failures.
-    NotDue {
-        /// When it is.
-        due_in: Duration,
-        /// Failed attempts in a row.
-        attempts: u32,
-    },
-    /// It cannot be refreshed: no refresh token, not active, or gone.
-    Not(&'static str),
-    /// Its provider is at one of its caps.
-    AtCap {
-        /// When to come again.
-        wait: Duration,
-    },
-    /// Its connector is paused: the provider was not asked.
-    Paused {
-        /// For so much longer.
-        remaining: Duration,
-        /// Why.
-        reason: String,
-    },
-    /// The exchange failed, and that is on record.
-    Failed(ExchangeError),
-}
-
-impl Refreshed {
-    /// The outcome's word, for metrics and logs.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Fresh { .. } => "fresh",
-            Self::Held { .. } => "held",
-            Self::Undecided { .. } => "undecided",
-            Self::NotDue { .. } => "not_due",
-            Self::Not(_) => "not",
-            Self::AtCap { .. } => "at_cap",
-            Self::Paused { .. } => "paused",
-            Self::Failed(_) => "failed",
-        }
-    }
-}
 
 impl Inner {
     /// Begins, and if the lease is ours runs the exchange: both in a task that outlives the caller,
@@ -93,10 +32,11 @@ impl Inner {
     ) -> Result<Refreshed, ConnectionError> {
         let (task, id) = (inner.clone(), id.clone());
         let slug = connector.map(|connector| connector.slug.clone());
-        let running = inner.exchanges.spawn(async move {
+        let refreshing = async move {
             let connector = slug.and_then(|slug| task.config.registry.lookup(&slug).ok());
             task.begin(&id, owner, connector).await
-        });
+        };
+        let running = inner.exchanges.spawn(trace::follow(refreshing));
         running.await.map_err(|_| {
             let what = "the exchange's task ended early";
             ConnectionError::Exchange(ExchangeError::new(ExchangeClass::Undecided, what))
@@ -184,9 +124,30 @@ pub(super) struct Exchange<'a> {
     holder: Digest,
 }
 
+impl Ended {
+    /// The outcome's word, for metrics and traces.
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::With(Refreshed::Failed(error)) => error.class.as_str(),
+            Self::With(other) | Self::Unbegun(other) => other.as_str(),
+            Self::Switched(_) => "switched",
+        }
+    }
+}
+
 impl Exchange<'_> {
     async fn run(&self) -> Ended {
-        let ended = match self.prepared().await {
+        let connector = self.label();
+        let span = tracing::info_span!("vestibule.refresh", connection = %self.id,
+            %connector, fence = self.begun.fence, outcome = Empty);
+        let ended = self.proceed().instrument(span.clone()).await;
+        span.record("outcome", ended.as_str());
+        metric::REFRESHES.named(connector, &[ended.as_str()]).increment(1);
+        ended
+    }
+
+    async fn proceed(&self) -> Ended {
+        match self.prepared().await {
             Ok((connector, secret)) => match self.exchanged(connector, &secret).await {
                 Ok((answer, started)) => {
                     Ended::With(self.commit(connector, &secret, answer, started).await)
@@ -195,14 +156,7 @@ impl Exchange<'_> {
             },
             // Nothing was sent: the credential is not to blame.
             Err(error) => self.fail(error).await,
-        };
-        let word = match &ended {
-            Ended::With(Refreshed::Failed(error)) => error.class.as_str(),
-            Ended::With(other) | Ended::Unbegun(other) => other.as_str(),
-            Ended::Switched(_) => "switched",
-        };
-        metric::REFRESHES.named(self.label(), &[word]).increment(1);
-        ended
+        }
     }
 
     /// The connector, and the secret with the refresh token to present.

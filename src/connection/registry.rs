@@ -79,6 +79,11 @@ impl Registry {
         known.map_or(SharedString::const_str("unknown"), |(slug, _)| slug.clone().into())
     }
 
+    /// A known slug, as it stands here: a caller's own text is for no span.
+    pub(super) fn slug(&self, slug: &str) -> Option<&str> {
+        self.connectors.get_key_value(slug).map(|(slug, _)| &**slug)
+    }
+
     /// All of them, by slug.
     pub fn list(&self) -> impl Iterator<Item = &Connector> {
         self.connectors.values()

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use tracing::{Instrument, Span, field::Empty};
 use url::Url;
 
 use super::{
@@ -12,6 +13,7 @@ use crate::{
     digest::RequestId,
     pkce::{OauthState, PkceState, PkceVerifier},
     store::ConnectionId,
+    trace,
 };
 
 /// A sign-in to be started.
@@ -183,9 +185,13 @@ impl Inner {
             code: callback.code.filter(|code| !code.is_empty()).map(AuthorizationCode::new),
         };
         let task = inner.clone();
-        let running = inner
-            .exchanges
-            .spawn(async move { task.take_and_redeem(&request, &state, came).await });
+        let span = tracing::info_span!("vestibule.sign_in.finish", connector = Empty);
+        let finishing = async move {
+            let finished = task.take_and_redeem(&request, &state, came, &span).await;
+            trace::judge(&span, &finished);
+            finished
+        };
+        let running = inner.exchanges.spawn(trace::follow(finishing));
         running.await.map_err(|_| {
             let what = "the exchange's task ended early";
             ExchangeError::new(super::ExchangeClass::Undecided, what)
@@ -197,14 +203,17 @@ impl Inner {
         request: &RequestId,
         state: &OauthState,
         came: Came,
+        span: &Span,
     ) -> Result<Finished, SignInError> {
         // First of all, and whatever the rest says: one state, one try.
-        let record = self.pkce.take_as(request, state).await?;
+        let record = self.pkce.take_unseen(request, state).await?;
+        record.trace().join(span);
         if !is_same(&record.session, &came.session) {
             tracing::warn!(connector = %record.connection, "a sign-in came back in another session");
             return Err(SignInError::OtherSession);
         }
         let connector = self.config.registry.lookup(&record.connection)?;
+        span.record("connector", &*connector.slug);
         if let Some(issuer) = &connector.issuer
             && came.iss.as_ref() != Some(issuer)
         {
@@ -216,7 +225,7 @@ impl Inner {
             return Err(SignInError::Refused { code });
         }
         let code = came.code.ok_or(SignInError::NoCode)?;
-        self.redeem(&code, record).await
+        self.redeem(&code, record).instrument(span.clone()).await
     }
 
     async fn redeem(

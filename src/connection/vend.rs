@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::field::Empty;
 
 use super::{
     AccessToken, ConnectionError, Connector, ExchangeClass, Inner, Refreshed,
@@ -15,6 +16,7 @@ use crate::{
     digest::Digest,
     metric,
     store::{ConnectionId, CredentialRow, Status},
+    trace,
 };
 
 /// How often a caller that waits for another replica's refresh looks.
@@ -95,6 +97,15 @@ impl Inner {
 
     /// The token, and for how long it may be kept.
     async fn vend_by_deadline(inner: &Arc<Self>, owner: Digest, id: &ConnectionId) -> Filled {
+        let span = tracing::debug_span!("vestibule.vend", connection = %id, path = Empty);
+        let filled = trace::within(&span, Self::look_until(inner, owner, id)).await;
+        if let Ok((vended, _)) = &filled {
+            span.record("path", vended.path.as_str());
+        }
+        filled
+    }
+
+    async fn look_until(inner: &Arc<Self>, owner: Digest, id: &ConnectionId) -> Filled {
         let deadline = Instant::now() + inner.config.vend_deadline;
         let mut waited = false;
         let mut waiting = None;
@@ -201,12 +212,13 @@ impl Inner {
             return;
         }
         let (task, id, connector) = (inner.clone(), id.clone(), connector.clone());
-        inner.exchanges.spawn(async move {
+        let refreshing = async move {
             if let Err(error) = Self::refresh(&task, &id, Some(owner), Some(&connector)).await {
                 tracing::warn!(connection = %id, %error, "a refresh behind a vend did not begin");
             }
             task.behind.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        });
+        };
+        inner.exchanges.spawn(trace::follow(refreshing));
     }
 
     async fn open(

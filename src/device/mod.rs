@@ -61,6 +61,7 @@ mod granted;
 #[cfg(feature = "exchange")]
 mod http_endpoint;
 mod poll;
+mod start;
 mod wait;
 
 use std::{sync::Arc, time::Duration};
@@ -75,10 +76,11 @@ pub use self::{
     flow::{DeviceFlow, DeviceOutcome},
 };
 use crate::{
-    connection::{AuthType, Connections, PATIENCE},
+    connection::Connections,
     foundation::Foundation,
-    pending::{Completion, Dedup, Life, Namespace, Pending, Pendings, Spec},
+    pending::{Completion, Dedup, Namespace, Pending, Pendings, Spec},
     store::{ConnectionId, PendingId},
+    trace,
 };
 
 /// What sign-ins by device code need besides connections and pendings.
@@ -207,36 +209,10 @@ impl DeviceSignIns {
     /// if the provider is not asked now; [`DeviceError::Refused`] if the provider gave no code; a failure of the store. Nothing
     /// is left behind then.
     pub async fn start(&self, sign_in: DeviceSignIn<'_>) -> Result<StartedDevice, DeviceError> {
-        let inner = &self.inner;
-        let DeviceSignIn { namespace, owner, connector, reauthorises, .. } = sign_in;
-        let asked_of = inner.connections.connector(connector)?;
-        if asked_of.auth != AuthType::OAuth2 || asked_of.device_authorization_url.is_none() {
-            return Err(DeviceError::NoDeviceFlow { connector: asked_of.slug.clone() });
-        }
-        let place = inner.connections.place(owner, connector, reauthorises).await?;
-        if let Some(found) = inner.pendings.find(namespace, &sign_in.spec(())).await? {
-            return Ok(StartedDevice::of(found, true));
-        }
-
-        let asked = Instant::now();
-        let call = inner.endpoint.authorize(asked_of);
-        let given = inner.connections.ask(asked_of, PATIENCE, call, |_| None).await??;
-        let left = given.expires_in.saturating_sub(asked.elapsed());
-        let mut spec = sign_in.spec(DeviceFlow::new(&sign_in, &place, given));
-        spec.life = Life::For(left.min(inner.config.longest));
-        loop {
-            let created = inner.pendings.create(namespace, &spec).await?;
-            if !created.joined {
-                let (id, prompt) = (created.id, spec.data.prompt);
-                let expires_in = created.expires_in;
-                inner.connections.tell_started(id, owner, connector, reauthorises).await?;
-                return Ok(StartedDevice { id, joined: false, prompt, expires_in });
-            }
-            if let Some(found) = inner.pendings.get(created.id).await? {
-                return Ok(StartedDevice::of(found, true));
-            }
-            // The one that was joined has ended since: the next try creates one, or joins another.
-        }
+        let known = self.inner.connections.connector(sign_in.connector).ok();
+        let connector = known.map(|connector| &*connector.slug);
+        let span = tracing::info_span!("vestibule.device.start", connector);
+        trace::within(&span, self.inner.start(sign_in)).await
     }
 
     /// Waits until a sign-in ends, for `patience` at the most, and takes part in the polling
@@ -254,7 +230,9 @@ impl DeviceSignIns {
         id: PendingId,
         patience: Duration,
     ) -> Result<DeviceOutcome, DeviceError> {
-        Inner::wait(&self.inner, owner, id, Instant::now() + patience).await
+        let span = tracing::info_span!("vestibule.device.wait", pending = %id);
+        let waiting = Inner::wait(&self.inner, owner, id, Instant::now() + patience);
+        trace::within(&span, waiting).await
     }
 
     /// Withdraws a sign-in: whoever waits is told, and nobody polls any more. If it wins, there will

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::field::{Empty, display};
 
 use super::{Binding, HeaderCredentials, HeadersError, Identity, Inner, Mode};
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     pending::{Created, Dedup, Life, Pending, PendingError, Spec},
     store::{PageCursor, PendingId},
     token::{Link, LinkBase, MCP_HEADERS_AUTH, MintSpec, TokenLink},
+    trace,
 };
 
 /// How long a flow lives from when it was asked for last.
@@ -92,27 +94,15 @@ impl HeaderCredentials {
         binding: &Binding,
         base: &LinkBase,
     ) -> Result<Initiated, HeadersError> {
-        let inner = &self.inner;
-        let page = base.page(&format!("/{}", inner.config.page.trim_matches('/')))?;
-        let (mode, identity, client) = binding.parts();
-        let data = FlowData {
-            mode: mode.as_str().to_owned(),
-            identity: identity.to_owned(),
-            client: client.to_owned(),
-        };
-        let spec = Spec {
-            alias: binding.client_name().to_owned(),
-            life: Life::For(LIFE),
-            dedup: Dedup::Key(inner.name(binding).digest.to_hex()),
-            ..Spec::new("mcp_headers", data)
-        };
-        let namespace = binding.identity().namespace(&inner.foundation.naming);
-        let created = inner.pendings.create_or_extend(&namespace, &spec).await?;
-        let Created { id, joined, expires_in } = created;
-        let page = page.with_query("flow", &id.to_string()).with_query("kind", "headers");
-        let link = inner.link(mode, id, expires_in, &page).await;
-        tracing::info!(flow = %id, mode = mode.as_str(), joined, "headers are asked for");
-        Ok(Initiated { flow: id, joined, expires_in, page, link })
+        let span = tracing::info_span!(
+            "vestibule.headers.initiate",
+            mode = binding.identity().mode().as_str(),
+            flow = Empty,
+            joined = Empty
+        );
+        let initiated = trace::within(&span, self.inner.initiate(binding, base)).await?;
+        span.record("flow", display(initiated.flow)).record("joined", initiated.joined);
+        Ok(initiated)
     }
 
     /// A flow that lives; `None` if there is none.
@@ -140,6 +130,33 @@ impl HeaderCredentials {
 }
 
 impl Inner {
+    async fn initiate(
+        &self,
+        binding: &Binding,
+        base: &LinkBase,
+    ) -> Result<Initiated, HeadersError> {
+        let page = base.page(&format!("/{}", self.config.page.trim_matches('/')))?;
+        let (mode, identity, client) = binding.parts();
+        let data = FlowData {
+            mode: mode.as_str().to_owned(),
+            identity: identity.to_owned(),
+            client: client.to_owned(),
+        };
+        let spec = Spec {
+            alias: binding.client_name().to_owned(),
+            life: Life::For(LIFE),
+            dedup: Dedup::Key(self.name(binding).digest.to_hex()),
+            ..Spec::new("mcp_headers", data)
+        };
+        let namespace = binding.identity().namespace(&self.foundation.naming);
+        let created = self.pendings.create_or_extend(&namespace, &spec).await?;
+        let Created { id, joined, expires_in } = created;
+        let page = page.with_query("flow", &id.to_string()).with_query("kind", "headers");
+        let link = self.link(mode, id, expires_in, &page).await;
+        tracing::info!(flow = %id, mode = mode.as_str(), joined, "headers are asked for");
+        Ok(Initiated { flow: id, joined, expires_in, page, link })
+    }
+
     pub(super) async fn flows(
         &self,
         identity: Digest,

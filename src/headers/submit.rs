@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::{
     Binding, HeaderCredentials, Headers, HeadersError, Inner, StoredHeaders,
     flow::{Flow, has_links},
@@ -10,6 +12,7 @@ use crate::{
     digest::{Digest, RequestId},
     store::{ClaimedFlow, Handed, PendingId, SubmittedFlow},
     token::MCP_HEADERS_AUTH,
+    trace::{self, TraceContext},
 };
 
 /// A flow that is this submitter's alone, until the lease ends.
@@ -19,6 +22,8 @@ pub struct FlowClaim {
     binding: Binding,
     request: Digest,
     expires_in: Duration,
+    /// Where the flow was asked for.
+    trace: TraceContext,
 }
 
 impl FlowClaim {
@@ -74,8 +79,10 @@ impl HeaderCredentials {
             ClaimedFlow::Expired | ClaimedFlow::Absent => return Err(HeadersError::FlowGone),
         };
         let opened = inner.pendings.open(flow, &Handed::now(body), left)?;
-        let Flow { binding, .. } = Flow::of(opened.ok_or(HeadersError::FlowGone)?)?;
-        Ok(FlowClaim { flow, binding, request, expires_in: left })
+        let pending = opened.ok_or(HeadersError::FlowGone)?;
+        let trace = pending.trace;
+        let Flow { binding, .. } = Flow::of(pending)?;
+        Ok(FlowClaim { flow, binding, request, expires_in: left, trace })
     }
 
     /// Gives a claim back: the client did not accept what was submitted, and the person may correct
@@ -105,7 +112,14 @@ impl HeaderCredentials {
         headers: &Headers,
     ) -> Result<StoredHeaders, HeadersError> {
         let (inner, claim, headers) = (self.inner.clone(), claim.clone(), headers.clone());
-        self.outlive("submit", async move { inner.submit(&claim, &headers).await }).await
+        let span = tracing::info_span!("vestibule.headers.submit", flow = %claim.flow);
+        claim.trace.join(&span);
+        let submitting = async move {
+            let stored = inner.submit(&claim, &headers).instrument(span.clone()).await;
+            trace::judge(&span, &stored);
+            stored
+        };
+        self.outlive("submit", trace::follow(submitting)).await
     }
 }
 

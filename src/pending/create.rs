@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::field::{Empty, display};
 
 use super::{Created, InvalidSpec, Namespace, Pending, PendingError, Pendings, Spec, record::Body};
 use crate::{
     digest::RequestId,
     metric,
     store::{Ending, NewPending, PendingId, PutPending, Replaced},
+    trace::{self, TraceContext},
 };
 
 /// What came of replacing a pending.
@@ -83,11 +85,30 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         spec: &Spec<T>,
         extends: bool,
     ) -> Result<Created, PendingError> {
+        let span = tracing::info_span!(
+            "vestibule.pending.create",
+            kind = spec.kind,
+            pending = Empty,
+            joined = Empty
+        );
+        let created = trace::within(&span, self.put_now(request, namespace, spec, extends)).await?;
+        span.record("pending", display(created.id)).record("joined", created.joined);
+        Ok(created)
+    }
+
+    async fn put_now(
+        &self,
+        request: &RequestId,
+        namespace: &Namespace,
+        spec: &Spec<T>,
+        extends: bool,
+    ) -> Result<Created, PendingError> {
         let ttl = spec.check(self.config.ceiling)?;
         let life = if extends { self.config.ceiling } else { ttl };
         let digest = self.namespace(namespace);
         let id = PendingId::of(digest, self.digest("pending-id", &request.digest().to_hex()));
-        let body = Body::of(spec, namespace, self.foundation.store.now_ms());
+        let now_ms = self.foundation.store.now_ms();
+        let body = Body::of(spec, namespace, now_ms, TraceContext::current());
         let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), life, &body)?;
         let display = spec.display();
         let new = self.new_pending(id, request, spec, ttl, &display, &sealed);
@@ -143,7 +164,7 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         if self.namespace(namespace) != id.namespace() {
             return Err(PendingError::OtherNamespace { id: *id });
         }
-        let body = Body::of(spec, namespace, *created_at_ms);
+        let body = Body::of(spec, namespace, *created_at_ms, pending.trace);
         let sealed = self.foundation.seal.seal_short(self.binding(&id.to_string()), ttl, &body)?;
         let display = spec.display();
         let new = self.new_pending(*id, request, spec, ttl, &display, &sealed);

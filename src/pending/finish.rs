@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::{Span, field::Empty};
 
 use super::{Pending, PendingError, Pendings, wait};
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     metric,
     seal::Binding,
     store::{Ending, Finish, Finished, GRACE, PendingId},
+    trace::{self, TraceContext},
 };
 
 /// What came of completing or cancelling a pending.
@@ -78,7 +80,8 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         let text = id.to_string();
         let binding = Binding { purpose: "outcome", ..self.binding(&text) };
         let life = self.config.outcome_longest.max(GRACE);
-        Ok(self.foundation.seal.seal_short(binding, life, &wait::Answer { answer })?)
+        let answer = wait::Answer { answer, trace: TraceContext::current() };
+        Ok(self.foundation.seal.seal_short(binding, life, &answer)?)
     }
 
     /// Completes or cancels with a request id of the caller's, who may retry it: the same id gets
@@ -89,6 +92,22 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
     /// As [`complete`](Self::complete).
     pub async fn finish_as(
         &self,
+        request: &RequestId,
+        id: PendingId,
+        how: Ending,
+        subject: Option<&str>,
+        answer: &[u8],
+    ) -> Result<Completion<T>, PendingError> {
+        let span = tracing::info_span!("vestibule.pending.finish",
+            pending = %id, how = how.as_str(), outcome = Empty);
+        let completion = self.finish_in(&span, request, id, how, subject, answer).await;
+        trace::judge(&span, &completion);
+        completion
+    }
+
+    async fn finish_in(
+        &self,
+        span: &Span,
         request: &RequestId,
         id: PendingId,
         how: Ending,
@@ -107,9 +126,13 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         let finished = self.foundation.store.finish_pending(finish).await;
         let word = finished.as_ref().map_or_else(|e| e.class().as_str(), Finished::as_str);
         metric::TAKES.of(&["pending", word]).increment(1);
+        span.record("outcome", word);
         match finished? {
             Finished::Finished(handed) => {
                 let pending = self.open(id, &handed, Duration::ZERO)?;
+                if let Some(pending) = &pending {
+                    pending.trace.join(span);
+                }
                 Ok(pending.map_or(Completion::Expired, Completion::Won))
             }
             Finished::Already { how, at_ms, by } => Ok(Completion::Lost { how, at_ms, by }),

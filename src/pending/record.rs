@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::Namespace;
-use crate::store::PendingId;
+use crate::{store::PendingId, trace::TraceContext};
 
 /// The longest that a text of a spec may be, in bytes.
 const LONGEST: usize = 2048;
@@ -185,6 +185,8 @@ pub struct Pending<T> {
     pub expires_in: Duration,
     /// The payload.
     pub data: T,
+    /// Where it was created.
+    pub(crate) trace: TraceContext,
 }
 
 /// What was sealed of it is not for logs.
@@ -209,10 +211,17 @@ pub(super) struct Body<T> {
     elicit_id: String,
     created_at_ms: u64,
     data: T,
+    #[serde(default, skip_serializing_if = "TraceContext::is_none")]
+    trace: TraceContext,
 }
 
 impl<'a, T> Body<&'a T> {
-    pub(super) fn of(spec: &'a Spec<T>, namespace: &Namespace, created_at_ms: u64) -> Self {
+    pub(super) fn of(
+        spec: &'a Spec<T>,
+        namespace: &Namespace,
+        created_at_ms: u64,
+        trace: TraceContext,
+    ) -> Self {
         Self {
             namespace: namespace.clone(),
             kind: spec.kind.clone(),
@@ -221,6 +230,7 @@ impl<'a, T> Body<&'a T> {
             elicit_id: spec.elicit_id.clone(),
             created_at_ms,
             data: &spec.data,
+            trace,
         }
     }
 }
@@ -237,6 +247,7 @@ impl<T> Body<T> {
             created_at_ms: self.created_at_ms,
             expires_in,
             data: self.data,
+            trace: self.trace,
         }
     }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
+use tracing::{Span, field::Empty};
 
 use super::{PendingError, Pendings};
 use crate::{
     metric,
     seal::{Binding, SealError},
     store::{Ending, Outcome, PendingId, PendingRow},
+    trace::{self, TraceContext},
 };
 
 /// How often a waiter looks although nobody woke it.
@@ -45,10 +47,27 @@ pub enum Waited<A> {
     TimedOut,
 }
 
+impl<A> Waited<A> {
+    /// The outcome's word, for traces.
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Cleared => "cleared",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
 /// An answer is a map at its top, whatever it is itself.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Answer<A> {
     pub(super) answer: A,
+    /// Where the pending was completed.
+    #[serde(default, skip_serializing_if = "TraceContext::is_none")]
+    pub(super) trace: TraceContext,
 }
 
 impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
@@ -62,6 +81,18 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
     /// until `patience` is over.
     pub async fn wait<A: DeserializeOwned>(
         &self,
+        id: PendingId,
+        patience: Duration,
+    ) -> Result<Waited<A>, PendingError> {
+        let span = tracing::info_span!("vestibule.pending.wait", pending = %id, outcome = Empty);
+        let waited = trace::within(&span, self.wait_in(&span, id, patience)).await?;
+        span.record("outcome", waited.as_str());
+        Ok(waited)
+    }
+
+    async fn wait_in<A: DeserializeOwned>(
+        &self,
+        span: &Span,
         id: PendingId,
         patience: Duration,
     ) -> Result<Waited<A>, PendingError> {
@@ -80,7 +111,7 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
                         let late = Duration::from_millis(now_ms.saturating_sub(outcome.at_ms));
                         metric::WAKEUP_SECONDS.of(&[how]).record(late);
                     }
-                    return self.told(id, outcome);
+                    return self.told(span, id, outcome);
                 }
                 Ok(Look::Expired) => return Ok(Waited::Expired),
                 Ok(Look::Unknown) => return Ok(Waited::Unknown),
@@ -135,6 +166,7 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
 
     fn told<A: DeserializeOwned>(
         &self,
+        span: &Span,
         id: PendingId,
         outcome: Outcome,
     ) -> Result<Waited<A>, PendingError> {
@@ -148,7 +180,10 @@ impl<T: Serialize + DeserializeOwned + Sync> Pendings<T> {
         let binding = Binding { purpose: "outcome", ..self.binding(&text) };
         let opened: Result<Answer<A>, _> = self.foundation.seal.open_short(binding, &body);
         match opened {
-            Ok(Answer { answer }) => Ok(Waited::Completed { answer, by, at_ms }),
+            Ok(Answer { answer, trace }) => {
+                trace.link(span);
+                Ok(Waited::Completed { answer, by, at_ms })
+            }
             Err(SealError::Codec(source)) => Err(PendingError::Shape { id, source }),
             Err(error) => Err(PendingError::Seal(error)),
         }

@@ -46,6 +46,7 @@ use crate::{
         Actor, EventKind, Handed, Kind, NewEvent, NewRecord, Put, RecordName, StoreError, Subject,
         Take,
     },
+    trace,
 };
 
 /// How long a state lives: a person has ten minutes to sign in.
@@ -126,6 +127,21 @@ impl PkceStates {
 
     /// [`take`](Self::take) with a request id of the caller's: see [`RequestId::derived`].
     pub async fn take_as(
+        &self,
+        request: &RequestId,
+        state: &OauthState,
+    ) -> Result<PkceState, PkceError> {
+        let span = tracing::info_span!("vestibule.pkce.take");
+        let taken = self.take_unseen(request, state).await;
+        if let Ok(record) = &taken {
+            record.trace().join(&span);
+        }
+        trace::judge(&span, &taken);
+        taken
+    }
+
+    /// [`take_as`](Self::take_as) for those who have a span of their own.
+    pub(crate) async fn take_unseen(
         &self,
         request: &RequestId,
         state: &OauthState,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::PkceVerifier;
-use crate::secret::in_sealed;
+use crate::{secret::in_sealed, trace::TraceContext};
 
 /// The longest that a text in a record may be, in bytes.
 const LONGEST: usize = 2048;
@@ -36,6 +36,8 @@ pub struct PkceState {
     /// When that had been revoked or withdrawn (ms since 1970); 0 if it had not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_end_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "TraceContext::is_none")]
+    trace: TraceContext,
 }
 
 /// A field that is not acceptable. Its value is not repeated.
@@ -57,7 +59,8 @@ impl std::fmt::Debug for PkceState {
 }
 
 impl PkceState {
-    /// A record of the kind `mcp`, with everything else empty.
+    /// A record of the kind `mcp`, with everything else empty. Make it in the request that starts the
+    /// sign-in: the [trace](crate::trace) of whoever makes it goes with it.
     #[must_use]
     pub fn new(connection: impl Into<String>, verifier: PkceVerifier) -> Self {
         Self {
@@ -72,6 +75,7 @@ impl PkceState {
             resource: String::new(),
             reauthorises: String::new(),
             known_end_ms: None,
+            trace: TraceContext::current(),
         }
     }
 
@@ -89,6 +93,11 @@ impl PkceState {
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
+    }
+
+    /// Where it was made.
+    pub(crate) fn trace(&self) -> TraceContext {
+        self.trace
     }
 
     pub(super) fn check(&self) -> Result<(), InvalidField> {

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     connection::{ConnectionError, Connections, Refreshed},
@@ -75,12 +76,14 @@ impl RefreshDue {
         let mut shards: VecDeque<_> =
             (0..=u8::MAX).map(|step| Shard::new(first.wrapping_add(step))).collect();
         let mut failed_in_a_row = 0;
+        // Of a pass that finds nothing, as most do, there is nothing to tell.
+        let mut span = Span::none();
         loop {
             // As slots become free: one slow provider holds up its own, and nobody else's.
             while running.len() < self.slots()
                 && let Some(id) = claimed.pop_front()
             {
-                running.push(one(connections, id, stop));
+                running.push(one(connections, id, stop).instrument(span.clone()));
             }
             // The next are claimed while these run, and not before there is a slot for the first:
             // the last of them begins well within the time that it is hidden from others.
@@ -97,6 +100,9 @@ impl RefreshDue {
                 Some((shard, asked, ids)) = claiming.next() => match ids {
                     Ok(ids) => {
                         failed_in_a_row = 0;
+                        if span.is_none() && !ids.is_empty() {
+                            span = pass_span();
+                        }
                         pass.claimed += ids.len();
                         // It may have more: after the others.
                         if ids.len() == asked {
@@ -114,7 +120,11 @@ impl RefreshDue {
                     }
                 },
                 Some(result) = running.next() => pass.count(result),
-                else => return pass,
+                else => {
+                    span.record("found", pass.claimed).record("done", pass.refreshed);
+                    span.record("errors", pass.errors);
+                    return pass;
+                }
             }
         }
     }
@@ -161,6 +171,16 @@ impl RefreshDuePass {
             }
         }
     }
+}
+
+fn pass_span() -> Span {
+    tracing::info_span!(
+        "vestibule.sweep",
+        sweep = "refresh_due",
+        found = Empty,
+        done = Empty,
+        errors = Empty
+    )
 }
 
 /// What became of one that was claimed.

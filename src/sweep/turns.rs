@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, field::Empty};
 
 use crate::{
     Vestibule,
@@ -101,6 +102,19 @@ pub(super) trait Duty: Sync {
 /// One pass: a turn at each shard that nobody else sees to. A shard that fails is skipped; after a
 /// few in a row Redis is away, and the next pass will see.
 pub(super) async fn pass<D: Duty>(
+    vestibule: &Vestibule,
+    duty: &D,
+    budget: &Budget,
+    stop: &CancellationToken,
+) -> Swept {
+    let span = tracing::info_span!("vestibule.sweep", sweep = %D::NAME,
+        found = Empty, done = Empty, errors = Empty);
+    let swept = round(vestibule, duty, budget, stop).instrument(span.clone()).await;
+    span.record("found", swept.found).record("done", swept.done).record("errors", swept.errors);
+    swept
+}
+
+async fn round<D: Duty>(
     vestibule: &Vestibule,
     duty: &D,
     budget: &Budget,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tracing::field::{Empty, display};
 use zeroize::Zeroizing;
 
 use super::{
@@ -13,6 +14,7 @@ use crate::{
     metric,
     seal::Binding,
     store::{GRACE, MintReceipt, NewToken, PutToken, TokenId},
+    trace,
 };
 
 /// The longest resource or subject, in bytes.
@@ -125,6 +127,18 @@ impl TempTokens {
 
     /// Mints, and leaves a receipt of this name behind, or finds one.
     async fn put(
+        &self,
+        request: &RequestId,
+        spec: &MintSpec,
+        receipt: Option<Digest>,
+    ) -> Result<Minted, TokenError> {
+        let span = tracing::info_span!("vestibule.token.mint", scope = Empty, token_id = Empty);
+        let minted = trace::within(&span, self.put_now(request, spec, receipt)).await?;
+        span.record("scope", &*spec.scope).record("token_id", display(minted.id));
+        Ok(minted)
+    }
+
+    async fn put_now(
         &self,
         request: &RequestId,
         spec: &MintSpec,

@@ -2,12 +2,15 @@
 
 use std::{fmt, time::Duration};
 
+use tracing::field::Empty;
+
 use super::{NotFound, Scope, TempTokens, TokenError, record::Body, text};
 use crate::{
     digest::RequestId,
     metric,
     seal::{Seal, SealError},
     store::{Actor, EventKind, NewEvent, Subject, TokenId, TokenRow, Use},
+    trace,
 };
 
 /// A token that is good for the request that it came with.
@@ -94,11 +97,16 @@ impl TempTokens {
         presented: Presented<'_>,
     ) -> Result<ValidatedToken, TokenError> {
         let judged = match self.ids(presented.text) {
-            Some((id, other)) => self.judge_one(request, presented, id, other).await,
+            Some((id, other)) => {
+                let span = tracing::debug_span!("vestibule.token.validate", outcome = Empty);
+                let judging = self.judge_one(request, presented, id, other);
+                let judged = trace::within(&span, judging).await;
+                span.record("outcome", word(&judged));
+                judged
+            }
             None => Err(TokenError::NotFound(NotFound::Malformed)),
         };
-        let word = judged.as_ref().map_or_else(TokenError::as_str, |_| "valid");
-        metric::TAKES.of(&["token", word]).increment(1);
+        metric::TAKES.of(&["token", word(&judged)]).increment(1);
         judged
     }
 
@@ -232,4 +240,8 @@ impl TempTokens {
         let other = peppers.other.as_ref().map(|other| TokenId::new(index, other.digest(text)));
         Some((TokenId::new(index, peppers.current.digest(text)), other))
     }
+}
+
+fn word(judged: &Result<ValidatedToken, TokenError>) -> &'static str {
+    judged.as_ref().map_or_else(TokenError::as_str, |_| "valid")
 }

@@ -18,6 +18,7 @@ fn links_lead_somewhere() {
         "docs/operations.md",
         "docs/parity.md",
         "docs/redis-cli.md",
+        "docs/traces.md",
     ] {
         let folder = Path::new(document).parent().unwrap();
         for link in read(document).split("](").skip(1) {

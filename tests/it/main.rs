@@ -55,6 +55,7 @@ mod tidy;
 mod token;
 mod token_routes;
 mod topology;
+mod traces;
 
 #[path = "../prove/properties/mod.rs"]
 mod properties;

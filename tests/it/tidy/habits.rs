@@ -1,6 +1,6 @@
 //! Sizes, words, and what the default build must not contain.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use super::{
     files::{File, all_rust, expect_no_fault, library, root, under},
@@ -95,6 +95,23 @@ fn names_a_metric(file: &File) -> Vec<String> {
     let strings = Rust::read(&file.text).strings;
     let found = strings.iter().filter(|(_, text)| text.starts_with("vestibule_"));
     found.map(|(line, text)| file.fault(*line, format!("{text} is not for here"))).collect()
+}
+
+#[test]
+fn the_document_tells_every_span() {
+    let document = File::read("docs/traces.md").text;
+    let told: BTreeSet<_> = spans(document.split('`')).collect();
+    let files = library();
+    let strings: Vec<_> = files.iter().flat_map(|file| Rust::read(&file.text).strings).collect();
+    let made: BTreeSet<_> = spans(strings.iter().map(|(_, text)| text.as_str())).collect();
+    assert_eq!(told, made, "docs/traces.md, and what the library makes");
+    assert!(made.len() > 10, "{made:?}");
+}
+
+/// Names of spans and of their attributes.
+fn spans<'a>(words: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '.' || c == '_';
+    words.filter(move |word| word.starts_with("vestibule.") && word.chars().all(is_name))
 }
 
 #[test]

@@ -11,6 +11,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("wall_clock", &[]),
     ("metric", &[]),
+    ("trace", &[]),
     ("http_client", &[]),
     // The port and the sealing never see each other: the features join them.
     ("store", &[]),
@@ -56,7 +57,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// What everybody may name; `*` is what unit tests import of a module at the crate's root.
-const GROUND: &[&str] = &["digest", "secret", "wall_clock", "metric", "*"];
+const GROUND: &[&str] = &["digest", "secret", "wall_clock", "metric", "trace", "*"];
 
 /// The crates that only some files may name. A path that begins with `redis` is the crate: our own
 /// module of that name is always reached through `store`, `self` or `super`.
@@ -68,6 +69,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("blake3", &["src/seal/", "src/digest.rs"]),
     // What is counted is in one list.
     ("metrics", &["src/metric/"]),
+    ("opentelemetry", &["src/trace/"]),
+    ("tracing_opentelemetry", &["src/trace/"]),
     ("oauth2", &["src/connection/http_exchange.rs"]),
     (
         "reqwest",
