@@ -7,6 +7,7 @@ mod connectors;
 mod file_text;
 mod notify;
 mod sweeps;
+mod traces;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -17,12 +18,14 @@ use vestibule::{Keys, connection::Registry, store::redis::RedisConfig};
 
 use self::{
     admin::AdminTable, connectors::ConnectorEntry, notify::NotifyEntry, sweeps::SweepsTable,
+    traces::TracesTable,
 };
 pub use self::{
     admin::{AdminError, AdminSettings, AdminToken},
     file_text::FileText,
     notify::{NotifySettings, Receiver},
     sweeps::SweepSettings,
+    traces::{TracesError, TracesOptions, TracesSettings},
 };
 
 /// Where things are: what every command that talks to Redis takes.
@@ -85,6 +88,9 @@ pub struct RunOptions {
     /// How to log, to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Plain)]
     pub log: LogFormat,
+    /// Where spans go.
+    #[command(flatten)]
+    pub traces: TracesOptions,
 }
 
 /// Where the admin port is.
@@ -197,6 +203,8 @@ struct ConfigFile {
     sweeps: SweepsTable,
     #[serde(default)]
     notify: NotifyEntry,
+    #[serde(default)]
+    traces: TracesTable,
     #[serde(default)]
     connectors: Vec<ConnectorEntry>,
 }

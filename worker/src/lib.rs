@@ -21,3 +21,4 @@ pub mod status;
 pub mod sweep;
 pub mod sweeper;
 pub mod sweeps;
+pub mod traces;

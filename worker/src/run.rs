@@ -28,6 +28,7 @@ use crate::{
     reload::{Handles, Reloader},
     sweeper::Sweeper,
     sweeps::Sweeps,
+    traces::{self, Traces},
 };
 
 /// Runs until SIGTERM or SIGINT, or once. Exit code 0 after a graceful stop, or if all that was due is
@@ -39,8 +40,9 @@ use crate::{
 /// What only an operator can mend: configuration, login, layout, keys, a key that is in use and not in
 /// the ring. A Redis that is away is waited for.
 pub async fn run(connect: &Connect, mut options: RunOptions) -> anyhow::Result<ExitCode> {
-    logs::install(options.log);
-    options.instance.get_or_insert_with(instance::fresh);
+    let instance = options.instance.get_or_insert_with(instance::fresh);
+    let traces = Traces::load(connect, &options.traces, instance)?;
+    logs::install(options.log, traces.as_ref());
     let settings = Settings::load(connect)?;
     let admin = AdminSettings::load(connect, &options)?;
     let metrics = measure::recorder()?;
@@ -52,17 +54,25 @@ pub async fn run(connect: &Connect, mut options: RunOptions) -> anyhow::Result<E
     told.readiness.set(false);
     let port = Port::open(admin, &options, &settings, &told, &metrics).await?;
 
+    // The last spans have their share of the grace: what they wait for may never answer.
+    let grace = Duration::from_secs(options.grace_s);
+    let flush = traces.as_ref().map_or(Duration::ZERO, |_| traces::FLUSH.min(grace / 4));
     let code = tokio::select! {
         ended = sweep(connect, &options, settings, told, hangups, &stop) => ended,
         never = measure::upkeep(&metrics) => match never {},
-        () = grace_is_over(&stop, Duration::from_secs(options.grace_s)) => {
+        () = grace_is_over(&stop, grace.saturating_sub(flush)) => {
             tracing::error!(grace_s = options.grace_s, "not stopped within the grace: giving up");
             Ok(ExitCode::FAILURE)
         }
         () = signals.second() => Ok(ExitCode::from(130)),
     };
     port.close().await?;
-    code
+    let Some(traces) = traces else { return code };
+    tokio::select! {
+        biased;
+        () = signals.second() => Ok(ExitCode::from(130)),
+        () = traces.flush(flush) => code,
+    }
 }
 
 async fn grace_is_over(stop: &CancellationToken, grace: Duration) {

@@ -34,7 +34,7 @@ pub struct Options {
 ///
 /// If the configuration is wrong, or Redis cannot be reached.
 pub async fn run(connect: &Connect, json: bool, options: Options) -> anyhow::Result<ExitCode> {
-    logs::install(options.log);
+    logs::install(options.log, None);
     let settings = Settings::load(connect)?;
     let vestibule = Vestibule::connect(settings.redis, &settings.keys).await?;
     let sweeps = Sweeps::new(&vestibule, settings.sweeps);

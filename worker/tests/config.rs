@@ -70,7 +70,7 @@ fn the_example_is_true() {
     assert_eq!(settings.registry.lookup("weather").unwrap().auth, AuthType::ApiKey);
 }
 
-const TABLES: [&str; 5] = ["admin", "connectors", "sweeps", "notify", "webhook"];
+const TABLES: [&str; 6] = ["admin", "connectors", "sweeps", "notify", "traces", "webhook"];
 
 /// The example leaves no key out: the parser is asked for all that it knows.
 #[test]
@@ -80,6 +80,7 @@ fn the_example_names_every_key() {
         "nonsense = 1\n",
         "[admin]\nnonsense = 1\n",
         "[sweeps]\nnonsense = 1\n",
+        "[traces]\nnonsense = 1\n",
         "[notify]\nnonsense = 1\n",
         "[[notify.webhook]]\nnonsense = 1\n",
         "[[connectors]]\nslug = \"x\"\nnonsense = 1\n",
@@ -92,7 +93,7 @@ fn the_example_names_every_key() {
             assert!(EXAMPLE.lines().any(is_there), "the example does not know {key}");
         }
     }
-    assert!(known >= 39, "{known}");
+    assert!(known >= 42, "{known}");
     // And what is commented out is true as well, one at a time.
     for line in EXAMPLE.lines().filter_map(|line| line.strip_prefix("# ")) {
         if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
@@ -106,6 +107,9 @@ fn the_example_names_every_key() {
                     format!("redis = \"redis://h\"\n{entry}{line}\n")
                 }
                 "token_file" => format!("redis = \"redis://h\"\n[admin]\n{line}\n"),
+                "endpoint" | "service" | "ratio" => {
+                    format!("redis = \"redis://h\"\n[traces]\n{line}\n")
+                }
                 "secret_file" | "ca_file" => format!("redis = \"redis://h\"\n{webhook}{line}\n"),
                 _ => format!("redis = \"redis://h\"\n{line}\n"),
             };

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Code, Context, Shown, shown::table};
-use crate::config::{AdminSettings, FileText, RunOptions, Settings};
+use crate::config::{AdminSettings, FileText, RunOptions, Settings, TracesSettings};
 
 /// What of the configuration.
 #[derive(Debug, Subcommand)]
@@ -41,7 +41,8 @@ pub(super) fn check(options: &RunOptions, context: &Context<'_>) -> anyhow::Resu
                 None => ("default".to_owned(), default.to_owned()),
             },
         };
-        let value = if id == "redis" { redacted(&value) } else { value };
+        let is_url = id == "redis" || id == "traces_endpoint" && value != "off";
+        let value = if is_url { redacted(&value) } else { value };
         rows.push(Row { name: in_file.unwrap_or(id).to_owned(), value, from });
     }
     for (name, value) in file.others() {
@@ -49,6 +50,7 @@ pub(super) fn check(options: &RunOptions, context: &Context<'_>) -> anyhow::Resu
     }
     let fault = Settings::load(&context.connect).err();
     let fault = fault.or_else(|| AdminSettings::load(&context.connect, options).err());
+    let fault = fault.or_else(|| TracesSettings::load(&context.connect, &options.traces).err());
     let fault = fault.map(|error| format!("{error:#}"));
     let told = rows.iter().map(|row| [row.name.clone(), row.value.clone(), row.from.clone()]);
     let mut text = table(["setting", "value", "from"], told);
@@ -59,6 +61,9 @@ pub(super) fn check(options: &RunOptions, context: &Context<'_>) -> anyhow::Resu
     let code = if fault.is_some() { Code::Error } else { Code::Done };
     Ok(Shown::done(text, json!({ "settings": rows, "fault": fault })).with_code(code))
 }
+
+/// What a collector knows the worker as.
+const SERVICE: &str = env!("CARGO_PKG_NAME");
 
 type Setting = (&'static str, Option<&'static str>, String, &'static str);
 
@@ -74,6 +79,8 @@ fn settings(options: &RunOptions, context: &Context<'_>) -> Vec<Setting> {
         crate::config::Admin::At(address) => address.to_string(),
     };
     let log = format!("{:?}", options.log).to_lowercase();
+    let traces = &options.traces;
+    let ratio = traces.traces_ratio.map(|ratio| ratio.to_string()).unwrap_or_default();
     vec![
         ("config", None, path(&connect.config), "none"),
         ("redis", Some("redis"), text(&connect.redis), "none: required"),
@@ -88,6 +95,9 @@ fn settings(options: &RunOptions, context: &Context<'_>) -> Vec<Setting> {
         ("admin_token_file", None, path(&options.admin_token_file), "none: for this machine alone"),
         ("grace_s", None, options.grace_s.to_string(), "25"),
         ("log", None, log, "plain"),
+        ("traces_endpoint", Some("traces.endpoint"), text(&traces.traces_endpoint), "off"),
+        ("traces_service", Some("traces.service"), text(&traces.traces_service), SERVICE),
+        ("traces_ratio", Some("traces.ratio"), ratio, "1"),
     ]
 }
 

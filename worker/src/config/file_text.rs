@@ -24,17 +24,21 @@ impl FileText {
         Ok(Self(toml::from_str(&text).unwrap_or_default()))
     }
 
-    /// A value of the first level.
+    /// A value of the first level, or as `table.key` of the second.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<String> {
-        self.0.get(key).map(plain)
+        let value = match key.split_once('.') {
+            Some((table, key)) => self.0.get(table)?.get(key)?,
+            None => self.0.get(key)?,
+        };
+        Some(plain(value))
     }
 
     /// What no flag can say instead: the rest of the file, value by value. No secret is in it; of the
     /// variable that holds one, it is told whether it is set, and of a webhook only whose it is.
     #[must_use]
     pub fn others(&self) -> Vec<(String, String)> {
-        const FLAGS: [&str; 4] = ["redis", "keys_file", "prefix", "journal_dir"];
+        const FLAGS: [&str; 5] = ["redis", "keys_file", "prefix", "journal_dir", "traces"];
         let mut others = Vec::new();
         for (key, value) in self.0.iter().filter(|(key, _)| !FLAGS.contains(&key.as_str())) {
             tell(key, value, &mut others);

@@ -126,7 +126,9 @@ pub(super) async fn sweep_orphans(config: &Path) -> anyhow::Result<u64> {
 /// This program, configured by the demo's file alone and not by what surrounds it.
 fn this_program() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
-    for name in ["REDIS_URL", "KEYS_FILE", "KEYS", "CONFIG", "PREFIX", "INSTANCE"] {
+    for name in
+        ["REDIS_URL", "KEYS_FILE", "KEYS", "CONFIG", "PREFIX", "INSTANCE", "TRACES_ENDPOINT"]
+    {
         command.env_remove(format!("VESTIBULE_{name}"));
     }
     Ok(command)

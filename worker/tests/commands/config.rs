@@ -21,7 +21,8 @@ async fn each_value_tells_where_it_comes_from() {
     let text = std::fs::read_to_string(scene.path("vestibule.toml")).unwrap();
     let file = format!(
         "redis = \"redis://file:1\"\nprefix = \"from-file\"\njournal_dir = \"/file\"\n\
-         refresh_horizon_s = 5\n{text}"
+         refresh_horizon_s = 5\n{text}\n[traces]\nendpoint = \"https://file:4318\"\n\
+         service = \"of-file\"\nratio = 0.5\n"
     );
     std::fs::write(scene.path("vestibule.toml"), file).unwrap();
     let check = |args: &[&str]| {
@@ -31,7 +32,8 @@ async fn each_value_tells_where_it_comes_from() {
     };
     let mut command = check(&["--parallel", "3", "--prefix", "from-flag"]);
     command.env("VESTIBULE_REDIS_URL", URL).env("VESTIBULE_PREFIX", "from-env");
-    command.env("VESTIBULE_INSTANCE", "me");
+    command.env("VESTIBULE_INSTANCE", "me").env("VESTIBULE_TRACES_SERVICE", "of-env");
+    command.args(["--traces-ratio", "0.25"]);
     let out = said(command).await;
     assert_eq!(out.code, 0, "{out:?}");
     assert!(!out.out.contains("canary-hunter2"), "{out:?}");
@@ -46,6 +48,10 @@ async fn each_value_tells_where_it_comes_from() {
     assert_eq!(row(&json, "journal_dir"), ("/file", "`journal_dir` in the file"));
     assert_eq!(row(&json, "interval_ms"), ("1000", "default"));
     assert_eq!(row(&json, "refresh_horizon_s").0, "5");
+    let endpoint = ("https://file:4318", "`traces.endpoint` in the file");
+    assert_eq!(row(&json, "traces.endpoint"), endpoint);
+    assert_eq!(row(&json, "traces.service"), ("of-env", "environment, for --traces-service"));
+    assert_eq!(row(&json, "traces.ratio"), ("0.25", "--traces-ratio"));
     assert_eq!(row(&json, "connectors.demo.replay_grace_s").0, "30");
 
     // Without flags and environment the file is what counts.
@@ -71,6 +77,17 @@ async fn what_would_not_start_is_told() {
     let out = scene.run(&["config", "check"]).await;
     assert!(out.code == 1 && out.err.contains("nonsense"), "{out:?}");
     assert!(!format!("{out:?}").contains("canary-hunter2"), "{out:?}");
+
+    for (endpoint, shown) in
+        [("https://u:canary-hunter2@c", "https://u:***@c"), ("canary-hunter2", "[redacted]")]
+    {
+        let wrong = format!("{text}\n[traces]\nendpoint = {endpoint:?}\n");
+        std::fs::write(scene.path("vestibule.toml"), wrong).unwrap();
+        let out = scene.run(&["config", "check"]).await;
+        assert!(out.code == 1 && out.out.contains("traces.endpoint is an http"), "{out:?}");
+        assert!(out.out.contains(shown), "{out:?}");
+        assert!(!format!("{out:?}").contains("canary-hunter2"), "{out:?}");
+    }
 
     let unset = text.replace("client_secret_file", "client_secret_env = \"NOT_SET_AT_ALL\" #");
     std::fs::write(scene.path("vestibule.toml"), unset).unwrap();

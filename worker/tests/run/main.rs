@@ -33,3 +33,4 @@ mod support {
     pub mod stores;
 }
 mod telling;
+mod traces;

@@ -23,8 +23,9 @@ use vestibule::{
 };
 
 use crate::{
-    config::{Connect, LogFormat, Settings},
+    config::{Connect, LogFormat, Settings, TracesOptions},
     logs,
+    traces::{FLUSH, Traces},
 };
 
 mod links;
@@ -43,6 +44,9 @@ pub struct Options {
     /// Where the provider sends users back to: the same for all replicas
     #[arg(long, value_name = "URL")]
     pub redirect_uri: String,
+    /// Where its spans go.
+    #[command(flatten)]
+    pub traces: TracesOptions,
 }
 
 /// What a replica says, one object a line.
@@ -82,7 +86,8 @@ impl Event {
 ///
 /// If it cannot start.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    logs::install(LogFormat::Plain);
+    let traces = Traces::load(&options.connect, &options.traces, &options.instance)?;
+    logs::install(LogFormat::Plain, traces.as_ref());
     let settings = Settings::load(&options.connect)?;
     let vestibule = Vestibule::connect(settings.redis, &settings.keys).await?;
     let config = ConnectionsConfig::new(settings.registry, Arc::new(HttpExchange::new()?));
@@ -96,6 +101,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     Event::Ready { port: listener.local_addr()?.port() }.tell();
     axum::serve(listener, routes).with_graceful_shutdown(end_of_input()).await?;
     connections.drained().await;
+    if let Some(traces) = traces {
+        traces.flush(FLUSH).await;
+    }
     Ok(())
 }
 
