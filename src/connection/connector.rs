@@ -43,10 +43,10 @@ pub struct Connector {
     pub serve_margin: Duration,
     /// What it does about a refresh token that is presented twice.
     pub replay: ReplayPolicy,
-    /// How many calls it takes of all replicas together; `None` if that is not known. Counted are
-    /// refreshes; a sign-in is not held up.
+    /// How many calls it takes of all replicas together; `None` if that is not known. Refreshes stand
+    /// in line; a sign-in, which counts too, waits for 5 s at the most, and must be started again then.
     pub rate: Option<RateProfile>,
-    /// How many refreshes may be under way at once, on all replicas; `None` for any number.
+    /// How many calls may be under way at once, on all replicas; `None` for any number.
     pub concurrency: Option<NonZeroU16>,
     /// What it does unlike others.
     pub quirks: BTreeSet<Quirk>,

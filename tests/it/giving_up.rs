@@ -84,6 +84,28 @@ async fn a_thousand_that_do_not_open_are_claimed_once_and_set_aside() {
     }
 }
 
+/// C-10: an owner with thousands that are due leaves all others their turn in the same pass.
+#[tokio::test(start_paused = true)]
+async fn a_shard_with_a_backlog_leaves_the_others_their_turn() {
+    let memory = Arc::new(MemoryStore::new());
+    let scene = Scene::new(memory.clone());
+    let mut big = scene.connect("big").await;
+    for _ in 0..3000 {
+        big = scene.connect("big").await;
+    }
+    let mut others = Vec::new();
+    for n in 0..100 {
+        others.push(scene.connect(&format!("owner-{n}")).await);
+    }
+    memory.advance(HOUR);
+    let pass = scene.pass().await;
+    assert_eq!((pass.claimed, pass.refreshed), (256, 256), "{pass:?}");
+    for id in others.iter().filter(|id| id.shard() != big.shard()) {
+        let row = memory.read_credential(id).await.unwrap().unwrap();
+        assert_eq!(row.ver, 2, "{id} waits for another pass");
+    }
+}
+
 /// A record that is damaged on Redis: the same.
 #[tokio::test]
 async fn a_damaged_record_is_in_nobodys_way() {

@@ -6,6 +6,7 @@ use vestibule::connection::ReplayPolicy;
 
 use crate::{
     properties::{
+        callers,
         connections::GRACE,
         crashes, fleet,
         poison::{self, Sweep},
@@ -13,6 +14,21 @@ use crate::{
     },
     support::{logs, server},
 };
+
+/// C-3, C-12, H-14: 2 processes, 20 callers in each, one provider call and one token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_in_two_processes_ask_once() {
+    let server = server::shared().await;
+    println!("{}", callers::ask_once(server, true, 5, unwatched()).await.unwrap());
+}
+
+/// The proof that the one above can fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_leases_callers_ask_twice() {
+    let server = server::shared().await;
+    let found = callers::ask_once(server, false, 3, unwatched()).await.unwrap_err();
+    assert!(found.contains("calls too many"), "{found}");
+}
 
 /// H-12, C-2: eight workers, none refreshed twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

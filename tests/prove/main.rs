@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
 use properties::{
-    connections, crashes,
+    callers, connections, crashes,
     failover::{Level, failovers},
     fleet,
     headers::{self, endings, endings::Ender},
@@ -290,6 +290,16 @@ async fn sweeping(report: &mut Report, on: &TestServer) {
 /// Fleets of workers that are paused and die.
 async fn refreshes(report: &mut Report, on: &TestServer) {
     let (kept, none) = (connections::GRACE, Duration::ZERO);
+    report
+        .property("refreshes", "callers in 2 processes ask the provider once", 200, |n, p| {
+            callers::ask_once(on, true, n, p)
+        })
+        .await;
+    report
+        .guard("refreshes", "callers in 2 processes", "leases", 5, |n, p| {
+            callers::ask_once(on, false, n, p)
+        })
+        .await;
     report
         .property("refreshes", "8 workers refresh each once", 5_000, |n, p| {
             fleet::refreshed_once(on, true, n, p)

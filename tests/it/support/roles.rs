@@ -7,8 +7,8 @@ use super::{
     server::{self, TestServer},
 };
 use crate::properties::{
-    connections, crashes, deliveries, devices, headers, journal, limits, pendings, pkce, sweeps,
-    sweeps::cycles, tokens,
+    callers, connections, crashes, deliveries, devices, headers, journal, limits, pendings, pkce,
+    sweeps, sweeps::cycles, tokens,
 };
 
 /// Plays `role`; the process ends when this returns.
@@ -23,6 +23,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "race-headers" => headers::racer(args, parent).await,
         "race-tokens" => tokens::racer(args, parent).await,
         "wait" => pendings::waits::waiter(args, parent).await,
+        "vend" => callers::caller(args, parent).await,
         "refresh" => connections::refresher(args, parent).await,
         "sweep" => limits::sweeper(args, parent).await,
         "reap" => sweeps::reaper(args, parent).await,

@@ -12,6 +12,7 @@
     reason = "test code: a panic is a failed property, and every binary uses a part of this"
 )]
 
+pub mod callers;
 pub mod connections;
 pub mod crashes;
 pub mod deliveries;
