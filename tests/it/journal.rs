@@ -148,6 +148,33 @@ async fn the_disk_tells_no_secret() {
     assert!(!bytes.windows(scope.len()).any(|window| window == scope));
 }
 
+/// What stays undecided hides nothing behind it, whether it is one in a file or many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_hides_nothing_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Arc::new(DirectoryJournal::open(dir.path()).unwrap());
+    let entries: Vec<_> = (0..40).map(entry).collect();
+    for entry in &entries[..15] {
+        journal.append(entry.clone()).await.unwrap();
+    }
+    let together = entries[15..].iter().map(|entry| journal.append(entry.clone()));
+    for appended in futures_util::future::join_all(together).await {
+        appended.unwrap();
+    }
+    let after = DirectoryJournal::open(dir.path()).unwrap();
+    for _ in 0..3 {
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            let page = after.undecided(7).await.unwrap().unwrap().entries;
+            assert!(page.len() <= 7, "{}", page.len());
+            seen.extend(page.into_iter().map(|entry| entry.name));
+        }
+        for entry in &entries {
+            assert!(seen.contains(&entry.name), "one of 40 is in none of six pages of seven");
+        }
+    }
+}
+
 /// Those who append at the same time share their syncs, and nothing is lost or forgotten by it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_share_their_writes() {

@@ -109,6 +109,9 @@ struct State {
     groups: HashMap<String, Group>,
     /// Where each entry is.
     stems: HashMap<Digest, String>,
+    /// The file, and the place in it, that the next reading begins with: what stays undecided must
+    /// not hide what is behind it.
+    next: Option<(String, usize)>,
 }
 
 #[derive(Debug)]
@@ -190,23 +193,46 @@ impl Inner {
             return Ok(None);
         }
         let mut found = Undecided::default();
-        for stem in self.disk.list()? {
-            let Some(bytes) = self.disk.read(&stem)? else { continue };
-            let (entries, damaged) = file::decode(&bytes);
-            let names: Vec<_> = entries.iter().map(|entry| entry.name).collect();
-            let undecided = self.lock().note(&stem, &names, damaged);
-            found.damaged += usize::from(damaged);
-            if undecided.is_empty() {
-                self.remove(&Spent { stem, damaged })?;
-            }
-            let open = |entry: &JournalEntry| undecided.contains(&entry.name);
-            found.entries.extend(entries.into_iter().filter(open));
-            if found.entries.len() >= limit {
-                break;
+        let mut stems = self.disk.list()?;
+        let (first, skipped) = self.lock().next.take().unwrap_or_default();
+        let is_before = |stem: &String| *stem < first;
+        let before = stems.partition_point(is_before);
+        stems.rotate_left(before);
+        // What was skipped of the first file comes last.
+        let again = stems.first().filter(|stem| **stem == first && skipped > 0).cloned();
+        let parts = stems.into_iter().map(|stem| {
+            let from = if stem == first { skipped } else { 0 };
+            (stem, from..usize::MAX)
+        });
+        for (stem, places) in parts.chain(again.map(|stem| (stem, 0..skipped))) {
+            let Some((entries, damaged)) = self.undecided_in(&stem)? else { continue };
+            found.damaged += usize::from(damaged && places.end == usize::MAX);
+            for (place, entry) in entries.into_iter().filter(|(place, _)| places.contains(place)) {
+                if found.entries.len() == limit {
+                    self.lock().next = Some((stem, place));
+                    return Ok(Some(found));
+                }
+                found.entries.push(entry);
             }
         }
-        found.entries.truncate(limit);
         Ok(Some(found))
+    }
+
+    /// What is undecided of a file, with its places in it, and whether it is damaged; one that is
+    /// spent goes.
+    fn undecided_in(
+        &self,
+        stem: &str,
+    ) -> Result<Option<(Vec<(usize, JournalEntry)>, bool)>, JournalError> {
+        let Some(bytes) = self.disk.read(stem)? else { return Ok(None) };
+        let (entries, damaged) = file::decode(&bytes);
+        let names: Vec<_> = entries.iter().map(|entry| entry.name).collect();
+        let undecided = self.lock().note(stem, &names, damaged);
+        if undecided.is_empty() {
+            self.remove(&Spent { stem: stem.to_owned(), damaged })?;
+        }
+        let open = |(_, entry): &(usize, JournalEntry)| undecided.contains(&entry.name);
+        Ok(Some((entries.into_iter().enumerate().filter(open).collect(), damaged)))
     }
 }
 

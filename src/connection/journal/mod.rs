@@ -40,8 +40,8 @@ pub trait Journal: Send + Sync + Debug {
     /// Forgets an entry: it is decided, or was never here.
     async fn decided(&self, name: Digest) -> Result<(), JournalError>;
 
-    /// Up to `limit` entries that are not decided, of this process and of those that died. `None`
-    /// if another process replays them.
+    /// Up to `limit` entries that are not decided, of this process and of those that died: where
+    /// there are more, the next call goes on behind these. `None` if another process replays them.
     async fn undecided(&self, limit: usize) -> Result<Option<Undecided>, JournalError>;
 
     /// Puts an entry aside that cannot be used: it is not among the undecided any more, and kept
