@@ -37,6 +37,9 @@ pub enum SweepName {
 }
 
 impl SweepName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Orphans, Self::Expired, Self::Reseal];
+
     /// Its word, in keys, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

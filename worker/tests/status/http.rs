@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use redis::AsyncCommands;
 use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
-use vestibule_worker::{config::AdminToken, status::Access};
+use vestibule_worker::{config::AdminToken, status::Access, sweeps::Sweep};
 
 use super::{
     scene::{CANARY, REASON, Scene, said, worker},
@@ -35,6 +35,10 @@ async fn it_tells_how_everything_stands() {
         ("the policy of Redis", "noeviction".to_owned()),
     ] {
         assert!(page.contains(&told), "{what}: {told} is not there");
+    }
+    let (_, sweeps) = page.split_once("<h2>Sweeps").unwrap();
+    for sweep in ["refresh_due"].into_iter().chain(Sweep::ALL.map(Sweep::as_str)) {
+        assert!(sweeps.contains(&format!("<div>{sweep}")), "{sweep} is not listed: {sweeps}");
     }
     let mut raw = server.raw().await;
     let owner: String = raw.hget(scene.names.connection(&ids.active), "owner").await.unwrap();

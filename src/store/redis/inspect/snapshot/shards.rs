@@ -25,7 +25,6 @@ const LONGEST_LEASE_MS: u64 = 60_000;
 /// How many leases of a shard are looked for.
 const LEASES: usize = 50;
 
-const SWEEPS: [SweepName; 2] = [SweepName::Orphans, SweepName::Expired];
 const TURN: [&str; 5] = ["holder", "lease_ends_at", "last_at", "found", "done"];
 
 /// What the pass found.
@@ -49,7 +48,7 @@ impl Inspector {
     pub(super) async fn shards(&self, now_ms: u64) -> Result<Shards, StoreError> {
         let asked = stream::iter(Shard::all()).map(|shard| self.answers(shard, now_ms));
         let all: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
-        let mut found = Shards { sweeps: SWEEPS.map(no_turn).into(), ..Shards::default() };
+        let mut found = Shards { sweeps: SweepName::ALL.map(no_turn).into(), ..Shards::default() };
         let mut newest: Vec<(EventId, EventView)> = Vec::new();
         for (shard, answers) in all {
             let mut answers = Answers { all: answers.into_iter(), refused: &mut found.refused };
@@ -127,7 +126,7 @@ impl Inspector {
         all.add_command(cmd("ZCOUNT")).arg(&orphans).arg("-inf").arg("+inf");
         all.add_command(cmd("ZRANGE")).arg(&orphans).arg(0).arg(ROWS - 1).arg("WITHSCORES");
         all.add_command(cmd("XLEN")).arg(self.keys.outbox(shard));
-        for sweep in SWEEPS {
+        for sweep in SweepName::ALL {
             all.add_command(cmd("HMGET")).arg(self.keys.sweep(shard, sweep)).arg(&TURN);
         }
         all.add_command(newest(&self.keys.history(shard), 0, EVENTS));
