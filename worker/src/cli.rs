@@ -1,6 +1,8 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use std::collections::BTreeSet;
+
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{commands, config, demo, keygen, sweep};
 
@@ -39,4 +41,18 @@ pub enum Command {
     /// What a person asks, and does by hand
     #[command(flatten)]
     ByHand(commands::Command),
+}
+
+/// The environment variables that any command reads, but for those that connectors and webhooks
+/// name.
+#[must_use]
+pub fn variables() -> BTreeSet<String> {
+    let mut names: BTreeSet<_> = config::TEXTS.into_iter().map(str::to_owned).collect();
+    let mut commands = vec![Cli::command()];
+    while let Some(command) = commands.pop() {
+        let read = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str());
+        names.extend(read.map(str::to_owned));
+        commands.extend(command.get_subcommands().cloned());
+    }
+    names
 }

@@ -4,112 +4,50 @@
 
 mod admin;
 mod connectors;
+mod effective;
 mod file_text;
 mod notify;
+mod options;
+mod refreshing;
+mod run;
+mod secret;
 mod sweeps;
 mod traces;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use vestibule::{Keys, connection::Registry, store::redis::RedisConfig};
+use vestibule::{
+    Keys,
+    connection::Registry,
+    store::redis::{Confirmation, RedisConfig},
+};
 
 use self::{
-    admin::AdminTable, connectors::ConnectorEntry, notify::NotifyEntry, sweeps::SweepsTable,
-    traces::TracesTable,
+    admin::AdminTable, connectors::ConnectorEntry, notify::NotifyEntry, secret::Secret,
+    sweeps::SweepsTable, traces::TracesTable,
 };
 pub use self::{
     admin::{AdminError, AdminSettings, AdminToken},
-    file_text::FileText,
+    effective::{Effective, effective},
     notify::{NotifySettings, Receiver},
+    options::{
+        Admin, Connect, GraceS, IntervalMs, LogFormat, LogOption, Parallel, RefreshOptions,
+        RunOptions, Within,
+    },
+    refreshing::{ProviderCaError, Refreshing},
+    run::RunSettings,
     sweeps::SweepSettings,
     traces::{TracesError, TracesOptions, TracesSettings},
 };
 
-/// Where things are: what every command that talks to Redis takes.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Where things are")]
-pub struct Connect {
-    /// Where Redis is: redis://…, redis-cluster://…, redis-sentinel://…, or rediss… for TLS
-    #[arg(
-        long,
-        global = true,
-        env = "VESTIBULE_REDIS_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    pub redis: Option<String>,
-    /// The key file, as `keygen` makes it
-    #[arg(long, global = true, env = "VESTIBULE_KEYS_FILE", value_name = "FILE")]
-    pub keys: Option<PathBuf>,
-    /// The configuration file (TOML)
-    #[arg(long, global = true, env = "VESTIBULE_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The first part of every key in Redis
-    #[arg(long, global = true, env = "VESTIBULE_PREFIX", value_name = "TEXT")]
-    pub prefix: Option<String>,
-}
-
-/// What `run` takes.
-#[derive(Debug, Clone, Args)]
-pub struct RunOptions {
-    /// Which replica this is, for people: a-z, 0-9 and -
-    #[arg(long, env = "VESTIBULE_INSTANCE", value_name = "NAME")]
-    pub instance: Option<String>,
-    /// Milliseconds between two passes of the refresh-due sweep
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
-    pub interval_ms: u64,
-    /// Where a provider's answers are kept until Redis has them: a directory that outlives the
-    /// process; also `journal_dir` in the config file
-    #[arg(long, env = "VESTIBULE_JOURNAL_DIR", value_name = "DIR")]
-    pub journal_dir: Option<PathBuf>,
-    /// Do what is due now, once, and exit: for cron. It serves no port, and does not wait for a Redis
-    /// that is away
-    #[arg(long)]
-    pub once: bool,
-    /// How many exchanges run at a time
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub parallel: u16,
-    /// Start although secrets are sealed by keys that are not in the key ring: those are not refreshed
-    #[arg(long)]
-    pub allow_missing_keys: bool,
-    /// Where the status page, /metrics, /healthz and /readyz are served; `off` for nowhere. What
-    /// other machines can reach wants a token
-    #[arg(long, default_value = "127.0.0.1:9464", value_name = "ADDR|off", value_parser = admin_address)]
-    pub admin: Admin,
-    /// The file with the token of the status page; also `admin.token_file` in the config file
-    #[arg(long, env = "VESTIBULE_ADMIN_TOKEN_FILE", value_name = "FILE")]
-    pub admin_token_file: Option<PathBuf>,
-    /// Seconds that a graceful stop may take
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub grace_s: u64,
-    /// How to log, to standard error
-    #[arg(long, value_enum, default_value_t = LogFormat::Plain)]
-    pub log: LogFormat,
-    /// Where spans go.
-    #[command(flatten)]
-    pub traces: TracesOptions,
-}
-
-/// Where the admin port is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admin {
-    /// Nowhere.
-    Off,
-    /// There.
-    At(SocketAddr),
-}
-
-/// How to log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Plain,
-    /// One object a line.
-    Json,
-}
+/// The variables that hold a secret's text.
+pub const TEXTS: [&str; 2] = ["VESTIBULE_KEYS", "VESTIBULE_ADMIN_TOKEN"];
+/// The prefix of keys that are given none.
+const PREFIX: &str = "vst";
+/// For so long replicas are waited for, if any are.
+const CONFIRM_WITHIN_MS: u64 = 500;
 
 /// What was found, checked.
 #[derive(Debug)]
@@ -120,12 +58,6 @@ pub struct Settings {
     pub keys: Keys,
     /// The connectors.
     pub registry: Registry,
-    /// Where the file says that answers are kept until Redis has them.
-    pub journal_dir: Option<PathBuf>,
-    /// How long a crashed exchange's journal is waited for, if the file says.
-    pub journal_window: Option<Duration>,
-    /// How long a refresh may fail until it is given up, if the file says.
-    pub refresh_horizon: Option<Duration>,
     /// How the sweeps run.
     pub sweeps: SweepSettings,
     /// Who is told of events.
@@ -144,9 +76,6 @@ impl Settings {
             redis: file.redis(connect)?,
             keys: file.keys(connect)?,
             registry: file.registry()?,
-            journal_dir: file.journal_dir,
-            journal_window: file.journal_window_s.map(Duration::from_secs),
-            refresh_horizon: file.refresh_horizon_s.map(Duration::from_secs),
             sweeps: file.sweeps.settings(),
             notify: file.notify.settings()?,
         })
@@ -169,12 +98,7 @@ pub fn load_redis(connect: &Connect) -> anyhow::Result<RedisConfig> {
 /// As [`Settings::load`], but for keys that are not given at all.
 pub fn load_keys(connect: &Connect) -> anyhow::Result<Option<Keys>> {
     let file = ConfigFile::of(connect)?;
-    let given = connect.keys.is_some() || file.keys_file.is_some();
-    if given || variable("VESTIBULE_KEYS").is_some() {
-        file.keys(connect).map(Some)
-    } else {
-        Ok(None)
-    }
+    file.keys_from(connect).map(|from| keys(&from)).transpose()
 }
 
 /// The key file, if the keys come from one.
@@ -183,8 +107,39 @@ pub fn load_keys(connect: &Connect) -> anyhow::Result<Option<Keys>> {
 ///
 /// If the configuration file cannot be read.
 pub fn keys_path(connect: &Connect) -> anyhow::Result<Option<PathBuf>> {
+    Ok(match ConfigFile::of(connect)?.keys_from(connect) {
+        Some(Secret::File(path)) => Some(path),
+        Some(Secret::Text(_)) | None => None,
+    })
+}
+
+/// The connectors' names alone: for who looks, and has none of their secrets.
+///
+/// # Errors
+///
+/// If the configuration file cannot be read.
+pub fn load_slugs(connect: &Connect) -> anyhow::Result<Vec<String>> {
     let file = ConfigFile::of(connect)?;
-    Ok(connect.keys.clone().or(file.keys_file))
+    Ok(file.connectors.iter().map(|entry| entry.slug().to_owned()).collect())
+}
+
+/// How long orphans are kept, if there is a file to say so.
+///
+/// # Errors
+///
+/// If the configuration file cannot be read.
+pub fn load_retention(connect: &Connect) -> anyhow::Result<Option<Duration>> {
+    let file = ConfigFile::of(connect)?;
+    Ok(connect.config.as_ref().map(|_| file.sweeps.settings().orphan_retention))
+}
+
+/// How to log: what the command line says, or the file.
+///
+/// # Errors
+///
+/// If the configuration file cannot be read.
+pub fn log_format(connect: &Connect, option: LogOption) -> anyhow::Result<LogFormat> {
+    Ok(option.log.or(ConfigFile::of(connect)?.log).unwrap_or_default())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,11 +147,18 @@ pub fn keys_path(connect: &Connect) -> anyhow::Result<Option<PathBuf>> {
 struct ConfigFile {
     redis: Option<String>,
     redis_ca_file: Option<PathBuf>,
+    redis_confirm_replicas: Option<u32>,
+    redis_confirm_within_ms: Option<Within<1, 2000>>,
     prefix: Option<String>,
     keys_file: Option<PathBuf>,
+    provider_ca_file: Option<PathBuf>,
     journal_dir: Option<PathBuf>,
     journal_window_s: Option<u64>,
     refresh_horizon_s: Option<u64>,
+    interval_ms: Option<IntervalMs>,
+    parallel: Option<Parallel>,
+    grace_s: Option<GraceS>,
+    log: Option<LogFormat>,
     #[serde(default)]
     admin: AdminTable,
     #[serde(default)]
@@ -220,24 +182,40 @@ impl ConfigFile {
                 "no Redis URL: give --redis, VESTIBULE_REDIS_URL, or `redis` in the config file"
             )
         })?;
-        let mut redis = RedisConfig::new(&url)?;
-        if let Some(prefix) = connect.prefix.clone().or_else(|| self.prefix.clone()) {
-            redis = redis.with_prefix(prefix)?;
-        }
+        let mut redis = RedisConfig::new(&url)?.with_prefix(self.prefix(connect))?;
         if let Some(path) = &self.redis_ca_file {
             let pem = std::fs::read(path)
                 .with_context(|| format!("`redis_ca_file`: cannot read {}", path.display()))?;
             redis = redis.with_ca_pem(pem);
         }
+        let confirmation = self.confirmation();
+        if confirmation.replicas > 0 {
+            redis = redis.with_confirmation(confirmation);
+        }
         Ok(redis)
     }
 
+    fn prefix<'a>(&'a self, connect: &'a Connect) -> &'a str {
+        connect.prefix.as_deref().or(self.prefix.as_deref()).unwrap_or(PREFIX)
+    }
+
+    /// By no replica, if it is not asked for.
+    fn confirmation(&self) -> Confirmation {
+        let within_ms = self.redis_confirm_within_ms.map_or(CONFIRM_WITHIN_MS, Within::get);
+        Confirmation {
+            replicas: self.redis_confirm_replicas.unwrap_or(0),
+            within: Duration::from_millis(within_ms),
+        }
+    }
+
+    fn keys_from(&self, connect: &Connect) -> Option<Secret> {
+        Secret::first(connect.keys.as_ref(), "VESTIBULE_KEYS", self.keys_file.as_ref())
+    }
+
     fn keys(&self, connect: &Connect) -> anyhow::Result<Keys> {
-        let path = connect.keys.as_ref().or(self.keys_file.as_ref());
-        match (path, variable("VESTIBULE_KEYS")) {
-            (Some(path), _) => Ok(Keys::from_file(path)?),
-            (None, Some(text)) => Ok(Keys::from_toml(&text)?),
-            (None, None) => bail!(
+        match self.keys_from(connect) {
+            Some(from) => keys(&from),
+            None => bail!(
                 "no keys: give --keys, VESTIBULE_KEYS_FILE, VESTIBULE_KEYS (the text of a key \
                  file), or `keys_file` in the config file; `vestibule-worker keygen` makes one"
             ),
@@ -258,6 +236,13 @@ impl ConfigFile {
             .with_context(|| format!("cannot read the config file {}", path.display()))?;
         toml::from_str(&text).map_err(|error| anyhow!("{} {}", path.display(), told(&error, &text)))
     }
+}
+
+fn keys(from: &Secret) -> anyhow::Result<Keys> {
+    Ok(match from {
+        Secret::File(path) => Keys::from_file(path)?,
+        Secret::Text(text) => Keys::from_toml(text)?,
+    })
 }
 
 /// Where an error is, which key it is about, and what is expected there: not the parser's own text,
@@ -288,11 +273,4 @@ fn told(error: &toml::de::Error, text: &str) -> String {
 fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this module is where the environment is read")]
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn admin_address(text: &str) -> Result<Admin, String> {
-    if text == "off" {
-        return Ok(Admin::Off);
-    }
-    text.parse().map(Admin::At).map_err(|_| "expected ADDRESS:PORT or off".to_owned())
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use vestibule::Vestibule;
 
 use crate::{
-    config::{Connect, LogFormat, Settings},
+    config::{Connect, LogOption, Settings, log_format},
     logs,
     sweeps::{Sweep, Sweeps},
 };
@@ -22,9 +22,9 @@ pub struct Options {
     /// Only count what there is to do
     #[arg(long)]
     pub dry_run: bool,
-    /// How to log, to standard error
-    #[arg(long, value_enum, default_value_t = LogFormat::Plain)]
-    pub log: LogFormat,
+    /// How it logs.
+    #[command(flatten)]
+    pub log: LogOption,
 }
 
 /// Sweeps everything once, whenever it was swept last. Exit code 0 if all of it was seen to, 1 if
@@ -34,7 +34,7 @@ pub struct Options {
 ///
 /// If the configuration is wrong, or Redis cannot be reached.
 pub async fn run(connect: &Connect, json: bool, options: Options) -> anyhow::Result<ExitCode> {
-    logs::install(options.log, None);
+    logs::install(log_format(connect, options.log)?, None);
     let settings = Settings::load(connect)?;
     let vestibule = Vestibule::connect(settings.redis, &settings.keys).await?;
     let sweeps = Sweeps::new(&vestibule, settings.sweeps);

@@ -12,7 +12,7 @@ use vestibule::{
     Keys,
     connection::{AuthType, ClientAuth, Quirk, ReplayPolicy},
 };
-use vestibule_worker::config::{Connect, Settings, SweepSettings};
+use vestibule_worker::config::{Connect, RunOptions, RunSettings, Settings, SweepSettings};
 
 const EXAMPLE: &str = include_str!("../vestibule.example.toml");
 /// Cargo sets it for every test: something that is there, in place of a secret.
@@ -28,6 +28,43 @@ fn load(dir: &Path, text: &str) -> anyhow::Result<Settings> {
     }
     fs::write(&config, text).unwrap();
     Settings::load(&Connect { redis: None, keys: Some(keys), config: Some(config), prefix: None })
+}
+
+/// The file has the same bounds as the flags, and says so without a value; what it leaves out is the
+/// default.
+#[test]
+fn the_file_says_how_run_goes_about_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vestibule.toml");
+    let run = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let connect = Connect { config: Some(path.clone()), ..Connect::default() };
+        RunSettings::load(&connect, &RunOptions::default())
+    };
+    let usual = run("").unwrap();
+    assert_eq!((usual.interval, usual.parallel), (Duration::from_secs(1), 16));
+    assert_eq!(
+        (usual.grace, usual.admin.to_string()),
+        (Duration::from_secs(25), "127.0.0.1:9464".into())
+    );
+    let said = run(
+        "interval_ms = 50\nparallel = 256\ngrace_s = 1\nlog = \"json\"\nadmin.address = \"off\"\n",
+    );
+    let said = said.unwrap();
+    assert_eq!((said.interval, said.parallel), (Duration::from_millis(50), 256));
+    assert_eq!((said.grace, said.admin.to_string()), (Duration::from_secs(1), "off".into()));
+    for (text, says) in [
+        ("interval_ms = 49", "`interval_ms` must be a number from 50 to 3600000"),
+        ("interval_ms = -1", "`interval_ms` must be"),
+        ("parallel = 0", "`parallel` must be a number from 1 to 256"),
+        ("grace_s = 3601", "`grace_s` must be a number from 1 to 3600"),
+        ("redis_confirm_within_ms = 0", "must be a number from 1 to 2000"),
+        ("log = \"hunter2\"", "`log` must be `plain` or `json`"),
+        ("[admin]\naddress = \"hunter2\"", "`address` must be ADDRESS:PORT or off"),
+    ] {
+        let said = format!("{:#}", run(text).unwrap_err());
+        assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
+    }
 }
 
 /// What is said of a file that does not load.
@@ -93,7 +130,7 @@ fn the_example_names_every_key() {
             assert!(EXAMPLE.lines().any(is_there), "the example does not know {key}");
         }
     }
-    assert!(known >= 42, "{known}");
+    assert!(known >= 50, "{known}");
     // And what is commented out is true as well, one at a time.
     for line in EXAMPLE.lines().filter_map(|line| line.strip_prefix("# ")) {
         if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
@@ -106,7 +143,7 @@ fn the_example_names_every_key() {
                 _ if of_connector.contains(&key) => {
                     format!("redis = \"redis://h\"\n{entry}{line}\n")
                 }
-                "token_file" => format!("redis = \"redis://h\"\n[admin]\n{line}\n"),
+                "address" | "token_file" => format!("redis = \"redis://h\"\n[admin]\n{line}\n"),
                 "endpoint" | "service" | "ratio" => {
                     format!("redis = \"redis://h\"\n[traces]\n{line}\n")
                 }

@@ -10,11 +10,11 @@
 
 use std::{fs, path::PathBuf, str::FromStr};
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use serde_json::Value;
 use vestibule_worker::{
-    cli::{Cli, Command},
-    config::{Admin, RunOptions},
+    cli::{self, Cli, Command},
+    config::{Admin, GraceS, RunOptions},
 };
 
 fn text(path: &str) -> String {
@@ -54,13 +54,12 @@ fn strings(list: &Value) -> Vec<String> {
 
 /// A variable of ours is one that the command line or the configuration reads.
 fn is_read(name: &str) -> bool {
-    let all = Cli::command();
-    let run = all.find_subcommand("run").unwrap();
-    let by_flag = all
-        .get_arguments()
-        .chain(run.get_arguments())
-        .any(|arg| arg.get_env().is_some_and(|env| env == name));
-    by_flag || ["VESTIBULE_KEYS", "VESTIBULE_ADMIN_TOKEN"].contains(&name)
+    cli::variables().contains(name)
+}
+
+/// What it says, or the default.
+fn grace_s(options: &RunOptions) -> u64 {
+    options.grace_s.map_or(25, GraceS::get)
 }
 
 fn seconds(text: &str) -> u64 {
@@ -77,13 +76,13 @@ fn the_sidecar_starts_probes_and_stops_in_time() {
     assert_eq!(worker["restartPolicy"], "Always", "else it is not a sidecar");
 
     let options = run_options(&strings(&worker["args"]));
-    let Admin::At(admin) = options.admin else { panic!("the probes need the admin port") };
+    let Some(Admin::At(admin)) = options.admin else { panic!("the probes need the admin port") };
     assert!(admin.ip().is_unspecified(), "the kubelet does not come over the loopback");
     assert_eq!(worker["ports"][0]["containerPort"], admin.port());
     let has_token = |it: &Value| it["name"] == "VESTIBULE_ADMIN_TOKEN";
     assert!(worker["env"].as_array().unwrap().iter().any(has_token), "it would not start");
     let patience = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
-    assert!(patience > options.grace_s, "killed before its own grace is over");
+    assert!(patience > grace_s(&options), "killed before its own grace is over");
     for (probe, path) in
         [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]
     {
@@ -132,10 +131,10 @@ fn compose_starts_two_workers_on_a_redis_that_evicts_nothing() {
     for name in ["worker-a", "worker-b"] {
         let worker = &file["services"][name];
         let options = run_options(&strings(&worker["command"]));
-        assert!(matches!(options.admin, Admin::At(_)));
+        assert!(matches!(options.admin, Some(Admin::At(_))));
         let has_token = worker["environment"]["VESTIBULE_ADMIN_TOKEN"].is_string();
         assert!(has_token, "it would not start");
-        assert!(seconds(worker["stop_grace_period"].as_str().unwrap()) > options.grace_s);
+        assert!(seconds(worker["stop_grace_period"].as_str().unwrap()) > grace_s(&options));
         for variable in worker["environment"].as_object().unwrap().keys() {
             assert!(is_read(variable), "nobody reads {variable}");
         }
@@ -159,8 +158,8 @@ fn the_unit_starts_and_stops_in_time() {
     };
     let command: Vec<_> = setting("ExecStart").split_whitespace().skip(1).collect();
     let options = run_options(&command);
-    assert!(seconds(setting("TimeoutStopSec")) > options.grace_s);
-    assert!(options.journal_dir.is_some());
+    assert!(seconds(setting("TimeoutStopSec")) > grace_s(&options));
+    assert!(options.refreshing.journal_dir.is_some());
     assert_eq!(cli(&command).connect.keys.unwrap().file_name().unwrap(), "keys.toml");
     assert!(setting("LoadCredential").starts_with("keys.toml:"));
 }

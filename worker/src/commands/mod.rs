@@ -59,7 +59,7 @@ pub enum Command {
     /// Revoke a connection or a temp token, for good
     Revoke(revoke::Options),
     /// Refresh a connection now, if it is due and nobody else does
-    Refresh(subject::Id),
+    Refresh(refresh::Options),
     /// Make a connection due at once that backs off, or was given up
     Retry(subject::Id),
     /// Withdraw the access to a connection or a header credential: it is kept whole, until it is given
@@ -139,7 +139,7 @@ pub async fn run(command: Command, context: &Context<'_>) -> ExitCode {
         Command::Waiters(id) => waiters::run(&id, context).await,
         Command::Cancel(id) => cancel::run(&id, context).await,
         Command::Revoke(options) => revoke::run(&options, context).await,
-        Command::Refresh(id) => refresh::run(&id, context).await,
+        Command::Refresh(options) => refresh::run(&options, context).await,
         Command::Retry(id) => retry::run(&id, context).await,
         Command::Orphan(options) => orphan::withdraw(&options, context).await,
         Command::Restore(id) => orphan::restore(&id, context).await,

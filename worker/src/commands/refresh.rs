@@ -1,26 +1,27 @@
 //! `refresh`: one refresh, here and now, under the same rules as everybody's.
 
-use std::sync::Arc;
-
+use clap::Args;
 use serde_json::json;
-use vestibule::{
-    Vestibule,
-    connection::{ConnectionsConfig, HttpExchange, Refreshed, journal::DirectoryJournal},
-};
+use vestibule::{Vestibule, connection::Refreshed};
 
 use super::{Code, Context, Shown, subject::Id, when};
+use crate::config::{RefreshOptions, Refreshing};
 
-pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown> {
-    let id = id.connection()?;
+/// What is refreshed, and with what.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    id: Id,
+    #[command(flatten)]
+    refreshing: RefreshOptions,
+}
+
+pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Result<Shown> {
+    let id = options.id.connection()?;
     let settings = context.settings()?;
+    let refreshing = Refreshing::load(&context.connect, &options.refreshing)?;
     let vestibule = Vestibule::connect(settings.redis, &settings.keys).await?;
-    let exchange = Arc::new(HttpExchange::new()?);
-    let mut config = ConnectionsConfig::new(settings.registry, exchange).with_instance("operator");
-    if let Some(dir) = settings.journal_dir {
-        config.journal = Arc::new(DirectoryJournal::open(dir)?);
-    }
-    config.journal_window = settings.journal_window.unwrap_or(config.journal_window);
-    config.horizon = settings.refresh_horizon.unwrap_or(config.horizon);
+    let config = refreshing.connections(settings.registry, "operator")?;
     let connections = vestibule.connections(config);
     let outcome = connections.refresh(&id).await?;
     connections.drained().await;

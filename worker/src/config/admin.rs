@@ -6,7 +6,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Admin, ConfigFile, Connect, RunOptions, variable};
+use super::{Admin, ConfigFile, Connect, RunOptions, Secret};
 
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 16;
@@ -89,6 +89,7 @@ impl fmt::Debug for AdminToken {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AdminTable {
+    pub(super) address: Option<Admin>,
     pub(super) token_file: Option<PathBuf>,
 }
 
@@ -99,22 +100,21 @@ impl AdminSettings {
     ///
     /// An [`AdminError`], or what is wrong with the file as a whole.
     pub fn load(connect: &Connect, options: &RunOptions) -> anyhow::Result<Self> {
-        let address = match options.admin {
+        let file = ConfigFile::of(connect)?;
+        let address = match file.run(options).admin {
             // Then it serves no port.
             _ if options.once => None,
             Admin::Off => None,
             Admin::At(address) => Some(address),
         };
-        let file = ConfigFile::of(connect)?;
-        let path = options.admin_token_file.clone().or(file.admin.token_file);
-        let token = match (path, variable("VESTIBULE_ADMIN_TOKEN")) {
-            (Some(path), _) => {
+        let token = match file.token_from(options) {
+            Some(Secret::File(path)) => {
                 let text = std::fs::read_to_string(&path)
                     .map_err(|error| AdminError::Unreadable { path, error })?;
                 Some(AdminToken::new(&text, "`admin.token_file`")?)
             }
-            (None, Some(text)) => Some(AdminToken::new(&text, "VESTIBULE_ADMIN_TOKEN")?),
-            (None, None) => None,
+            Some(Secret::Text(text)) => Some(AdminToken::new(&text, "VESTIBULE_ADMIN_TOKEN")?),
+            None => None,
         };
         match address {
             Some(address) if token.is_none() && !address.ip().is_loopback() => {
@@ -122,6 +122,13 @@ impl AdminSettings {
             }
             _ => Ok(Self { address, token }),
         }
+    }
+}
+
+impl ConfigFile {
+    pub(super) fn token_from(&self, options: &RunOptions) -> Option<Secret> {
+        let in_file = self.admin.token_file.as_ref();
+        Secret::first(options.admin_token_file.as_ref(), "VESTIBULE_ADMIN_TOKEN", in_file)
     }
 }
 

@@ -67,6 +67,10 @@ enum QuirkEntry {
 }
 
 impl ConnectorEntry {
+    pub(super) fn slug(&self) -> &str {
+        &self.slug
+    }
+
     /// The connector. The registry checks it as a whole.
     pub(super) fn connector(&self) -> anyhow::Result<Connector> {
         let secret = self.secret()?;

@@ -8,7 +8,7 @@ use super::{ConfigFile, Connect, variable};
 
 /// What the file says, key by key.
 #[derive(Debug, Default)]
-pub struct FileText(Table);
+pub(super) struct FileText(Table);
 
 impl FileText {
     /// Reads it; without a file it says nothing.
@@ -16,7 +16,7 @@ impl FileText {
     /// # Errors
     ///
     /// As [`Settings::load`](super::Settings::load): the whole of it must be of its form.
-    pub fn read(connect: &Connect) -> anyhow::Result<Self> {
+    pub(super) fn read(connect: &Connect) -> anyhow::Result<Self> {
         let Some(path) = &connect.config else { return Ok(Self::default()) };
         ConfigFile::read(path)?;
         let text = std::fs::read_to_string(path)
@@ -24,32 +24,25 @@ impl FileText {
         Ok(Self(toml::from_str(&text).unwrap_or_default()))
     }
 
-    /// A value of the first level, or as `table.key` of the second.
-    #[must_use]
-    pub fn value(&self, key: &str) -> Option<String> {
-        let value = match key.split_once('.') {
-            Some((table, key)) => self.0.get(table)?.get(key)?,
-            None => self.0.get(key)?,
-        };
-        Some(plain(value))
-    }
-
-    /// What no flag can say instead: the rest of the file, value by value. No secret is in it; of the
-    /// variable that holds one, it is told whether it is set, and of a webhook only whose it is.
-    #[must_use]
-    pub fn others(&self) -> Vec<(String, String)> {
-        const FLAGS: [&str; 5] = ["redis", "keys_file", "prefix", "journal_dir", "traces"];
-        let mut others = Vec::new();
-        for (key, value) in self.0.iter().filter(|(key, _)| !FLAGS.contains(&key.as_str())) {
-            tell(key, value, &mut others);
+    /// Whether it has a value under this name: `prefix`, or `sweeps.limit`.
+    pub(super) fn says(&self, name: &str) -> bool {
+        match name.split_once('.') {
+            None => self.0.contains_key(name),
+            Some((table, key)) => {
+                self.0.get(table).and_then(Value::as_table).is_some_and(|it| it.contains_key(key))
+            }
         }
-        others
     }
 
-    /// Whether the keys come as the text of a key file.
-    #[must_use]
-    pub fn has_keys_variable() -> bool {
-        variable("VESTIBULE_KEYS").is_some()
+    /// All that it says, value by value: `prefix`, `sweeps.limit`, `connectors.github.client_id`. No
+    /// secret is in it; of the variable that holds one, it is told whether it is set, and of a webhook
+    /// only whose it is.
+    pub(super) fn all(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        for (key, value) in &self.0 {
+            tell(key, value, &mut all);
+        }
+        all
     }
 }
 
@@ -120,7 +113,7 @@ mod tests {
             name = "bare"
             url = "https://hooks.example"
         "#;
-        let mut told = FileText(toml::from_str(text).unwrap_or_default()).others();
+        let mut told = FileText(toml::from_str(text).unwrap_or_default()).all();
         told.sort();
         let told: Vec<_> = told.iter().map(|(name, value)| (&**name, &**value)).collect();
         let expected = [

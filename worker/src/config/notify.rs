@@ -40,11 +40,11 @@ pub struct Receiver {
 #[serde(deny_unknown_fields)]
 pub(super) struct NotifyEntry {
     #[serde(default)]
-    log: bool,
-    log_events: Option<Vec<String>>,
+    pub(super) log: bool,
+    pub(super) log_events: Option<Vec<String>>,
     history_days: Option<u32>,
     #[serde(default)]
-    removed: Vec<String>,
+    pub(super) removed: Vec<String>,
     #[serde(default)]
     webhook: Vec<WebhookEntry>,
 }
@@ -61,7 +61,12 @@ struct WebhookEntry {
 }
 
 impl NotifyEntry {
+    pub(super) fn history_days(&self) -> u32 {
+        self.history_days.unwrap_or(HISTORY_DAYS)
+    }
+
     pub(super) fn settings(self) -> anyhow::Result<NotifySettings> {
+        let days = self.history_days();
         let mut receivers = Vec::new();
         if self.log {
             receivers.push(Receiver {
@@ -84,7 +89,6 @@ impl NotifyEntry {
         if let Some((twice, _)) = pairs.find(|(one, next)| one == next) {
             bail!("notify: two receivers are named {twice}: give each its own name");
         }
-        let days = self.history_days.unwrap_or(HISTORY_DAYS);
         if days == 0 {
             bail!("notify: history_days is at least 1");
         }

@@ -82,25 +82,32 @@ impl TracesSettings {
 }
 
 impl TracesTable {
+    /// Endpoint, service and ratio: each from the first of flag, environment, file and default; not
+    /// checked.
+    pub(super) fn chosen(&self, options: &TracesOptions) -> (String, String, f64) {
+        let endpoint = options.traces_endpoint.as_ref().or(self.endpoint.as_ref());
+        let service = options.traces_service.as_ref().or(self.service.as_ref());
+        let or = |text: Option<&String>, usual: &str| text.map_or(usual, String::as_str).to_owned();
+        let ratio = options.traces_ratio.or(self.ratio).unwrap_or(1.0);
+        (or(endpoint, OFF), or(service, env!("CARGO_PKG_NAME")), ratio)
+    }
+
     fn settings(
-        self,
+        &self,
         options: &TracesOptions,
         has_exporter: bool,
     ) -> Result<Option<TracesSettings>, TracesError> {
-        let ratio = options.traces_ratio.or(self.ratio).unwrap_or(1.0);
+        let (endpoint, service, ratio) = self.chosen(options);
         if !(0.0..=1.0).contains(&ratio) {
             return Err(TracesError::Ratio);
         }
-        let service = options.traces_service.clone().or(self.service);
-        let service = service.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned());
         if !(1..=200).contains(&service.chars().count()) {
             return Err(TracesError::Service);
         }
-        let endpoint = match options.traces_endpoint.clone().or(self.endpoint) {
-            None => return Ok(None),
-            Some(text) if text == OFF => return Ok(None),
-            Some(text) => endpoint(&text).ok_or(TracesError::Endpoint)?,
-        };
+        if endpoint == OFF {
+            return Ok(None);
+        }
+        let endpoint = url(&endpoint).ok_or(TracesError::Endpoint)?;
         if !has_exporter {
             return Err(TracesError::NotBuilt);
         }
@@ -108,7 +115,7 @@ impl TracesTable {
     }
 }
 
-fn endpoint(text: &str) -> Option<Url> {
+fn url(text: &str) -> Option<Url> {
     let mut url = Url::parse(text).ok()?;
     let is_web = matches!(url.scheme(), "http" | "https") && url.host().is_some();
     let has_more = !url.username().is_empty()

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{guarded::Guarded, replica::Event};
+use crate::cli;
 
 /// How long a process may take to say what is expected of it, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -126,10 +127,8 @@ pub(super) async fn sweep_orphans(config: &Path) -> anyhow::Result<u64> {
 /// This program, configured by the demo's file alone and not by what surrounds it.
 fn this_program() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
-    for name in
-        ["REDIS_URL", "KEYS_FILE", "KEYS", "CONFIG", "PREFIX", "INSTANCE", "TRACES_ENDPOINT"]
-    {
-        command.env_remove(format!("VESTIBULE_{name}"));
+    for name in cli::variables() {
+        command.env_remove(name);
     }
     Ok(command)
 }

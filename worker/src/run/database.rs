@@ -9,17 +9,17 @@ use vestibule::{
     store::{Class, redis::RedisConfig},
 };
 
-use crate::config::RunOptions;
+use crate::config::RunSettings;
 
 /// The database, recognised, and with every key that its records need in the ring; `None` if told to
 /// stop before. A Redis that is away is waited for, unless all is to be done once.
 pub(super) async fn open(
     redis: RedisConfig,
     keys: &Keys,
-    options: &RunOptions,
+    run: &RunSettings,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Vestibule>> {
-    let vestibule = if options.once {
+    let vestibule = if run.once {
         Vestibule::connect(redis, keys).await?
     } else {
         match connected(redis, keys, stop).await? {
@@ -27,7 +27,7 @@ pub(super) async fn open(
             None => return Ok(None),
         }
     };
-    check_ring(&vestibule, options.allow_missing_keys).await?;
+    check_ring(&vestibule, run.allow_missing_keys).await?;
     Ok(Some(vestibule))
 }
 

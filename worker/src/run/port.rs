@@ -10,7 +10,7 @@ use vestibule::inspect::{Inspector, Names, Watch};
 
 use crate::{
     admin::{self, Readiness},
-    config::{AdminSettings, RunOptions, Settings},
+    config::{AdminSettings, RunSettings, Settings},
     status::{self, About, Access, Status},
     sweeper::LastPass,
     sweeps::Sweep,
@@ -33,7 +33,7 @@ impl Port {
     /// Takes the address and serves it beside everything else.
     pub(super) async fn open(
         admin: AdminSettings,
-        options: &RunOptions,
+        run: &RunSettings,
         settings: &Settings,
         told: &Told,
         metrics: &PrometheusHandle,
@@ -42,7 +42,7 @@ impl Port {
         let Some(address) = admin.address else { return Ok(Self { serving: None, ended }) };
         let listener = admin::bind(address).await?;
         let access = admin.token.map_or(Access::ThisMachine, Access::Token);
-        let page = status::routes(Arc::new(status(options, settings, told)), access);
+        let page = status::routes(Arc::new(status(run, settings, told)), access);
         let (metrics, readiness) = (metrics.clone(), told.readiness.clone());
         let serving = admin::serve(listener, metrics, readiness, page, ended.clone());
         #[expect(clippy::disallowed_methods, reason = "the admin port lives beside the sweeper")]
@@ -63,11 +63,11 @@ impl Port {
 }
 
 /// What the page looks at: through a connection of its own, once somebody asks.
-fn status(options: &RunOptions, settings: &Settings, told: &Told) -> Status {
+fn status(run: &RunSettings, settings: &Settings, told: &Told) -> Status {
     let about = About {
-        instance: options.instance.clone().unwrap_or_default(),
+        instance: run.instance.clone().unwrap_or_default(),
         cadences: vec![
-            ("refresh_due", Duration::from_millis(options.interval_ms)),
+            ("refresh_due", run.interval),
             ("orphans", Sweep::Orphans.every(&settings.sweeps)),
             ("expired", Sweep::Expired.every(&settings.sweeps)),
             ("reseal", Sweep::Reseal.every(&settings.sweeps)),

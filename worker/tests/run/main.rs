@@ -8,9 +8,11 @@
     reason = "test code: a panic is a failed test"
 )]
 
+mod confirming;
 mod draining;
 mod life;
 mod once;
+mod private_ca;
 #[allow(
     dead_code,
     unreachable_pub,

@@ -25,17 +25,8 @@ pub fn worker(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule-worker"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What an operator's shell may have set must not decide a test.
-    for name in [
-        "REDIS_URL",
-        "KEYS_FILE",
-        "KEYS",
-        "CONFIG",
-        "PREFIX",
-        "INSTANCE",
-        "JOURNAL_DIR",
-        "TRACES_ENDPOINT",
-    ] {
-        command.env_remove(format!("VESTIBULE_{name}"));
+    for name in vestibule_worker::cli::variables() {
+        command.env_remove(name);
     }
     command.env_remove("RUST_LOG").kill_on_drop(true);
     command
