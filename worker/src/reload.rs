@@ -3,7 +3,11 @@
 use anyhow::Context as _;
 use tokio::{signal::unix::Signal, sync::watch};
 use tokio_util::sync::CancellationToken;
-use vestibule::{Vestibule, connection::Connections, metric};
+use vestibule::{
+    Vestibule,
+    connection::{Connections, Registry},
+    metric,
+};
 
 use crate::config::{Connect, Settings};
 
@@ -22,13 +26,18 @@ pub struct Handles {
 pub struct Reloader {
     connect: Connect,
     handles: watch::Sender<Handles>,
+    connectors: watch::Sender<Vec<String>>,
 }
 
 impl Reloader {
-    /// One that reads what `connect` names.
+    /// One that reads what `connect` names, and tells `connectors` the slugs that it finds.
     #[must_use]
-    pub fn new(connect: &Connect, handles: Handles) -> Self {
-        Self { connect: connect.clone(), handles: watch::Sender::new(handles) }
+    pub fn new(
+        connect: &Connect,
+        handles: Handles,
+        connectors: watch::Sender<Vec<String>>,
+    ) -> Self {
+        Self { connect: connect.clone(), handles: watch::Sender::new(handles), connectors }
     }
 
     /// Where the handles of the moment are.
@@ -70,9 +79,13 @@ impl Reloader {
             Err(error) => tracing::warn!(%error, "whether the key ring lacks a key is not known"),
         }
         let ring: Vec<_> = keys.ring.key_ids().map(|id| id.to_string()).collect();
-        let connectors = registry.list().count();
+        let slugs = slugs(&registry);
+        let connectors = slugs.len();
         let connections = connections.reloaded(&vestibule, registry);
         self.handles.send_replace(Handles { vestibule, connections });
+        // New ones are measured from their first event on; the receivers stay.
+        metric::at_zero(slugs.iter().map(String::as_str), []);
+        self.connectors.send_replace(slugs);
         tracing::info!(
             ring = ring.join(","),
             connectors,
@@ -80,4 +93,9 @@ impl Reloader {
         );
         Ok(())
     }
+}
+
+/// What the connectors of a registry are called.
+pub(crate) fn slugs(registry: &Registry) -> Vec<String> {
+    registry.list().map(|connector| connector.slug.clone()).collect()
 }

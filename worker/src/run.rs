@@ -21,7 +21,7 @@ use crate::{
     config::{AdminSettings, Connect, Refreshing, RunOptions, RunSettings, Settings},
     instance, logs, measure,
     notify::Notifying,
-    reload::{Handles, Reloader},
+    reload::{Handles, Reloader, slugs},
     sweeper::Sweeper,
     sweeps::Sweeps,
     traces::{self, Traces},
@@ -86,10 +86,10 @@ async fn sweep(
     hangups: Signal,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    metric::at_zero(
-        settings.registry.list().map(|connector| &*connector.slug),
-        settings.notify.receivers.iter().map(|receiver| receiver.group.as_str()),
-    );
+    let connectors = slugs(&settings.registry);
+    let receivers = settings.notify.receivers.iter().map(|receiver| receiver.group.as_str());
+    metric::at_zero(connectors.iter().map(String::as_str), receivers);
+    told.connectors.send_replace(connectors);
     let opened = database::open(settings.redis, &settings.keys, run, stop).await?;
     let Some(vestibule) = opened else { return Ok(ExitCode::SUCCESS) };
     let instance = run.instance.clone().unwrap_or_default();
@@ -102,7 +102,8 @@ async fn sweep(
     let config = refreshing.connections(settings.registry, &instance)?;
     let notifying = Notifying::new(&vestibule, settings.notify, &instance);
     let connections = vestibule.connections(config);
-    let reloader = Reloader::new(connect, Handles { vestibule: vestibule.clone(), connections });
+    let handles = Handles { vestibule: vestibule.clone(), connections };
+    let reloader = Reloader::new(connect, handles, told.connectors);
     let sweeper = Sweeper {
         handles: reloader.handles(),
         sweeps: Sweeps::new(&vestibule, settings.sweeps).reloaded_by(reloader.handles()),

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use vestibule::inspect::{Inspector, Names, Watch};
 
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Told {
     pub(super) readiness: Readiness,
     pub(super) last_pass: LastPass,
+    /// The slugs of the connectors that it has: others, after a reload.
+    pub(super) connectors: watch::Sender<Vec<String>>,
 }
 
 /// The port, if there is to be one.
@@ -73,8 +75,8 @@ fn status(run: &RunSettings, settings: &Settings, told: &Told) -> Status {
             ("reseal", Sweep::Reseal.every(&settings.sweeps)),
         ],
     };
-    let slugs = settings.registry.list().map(|connector| connector.slug.clone()).collect();
     let names = Names::new(settings.keys.naming.clone());
-    let watch = Watch::new(Inspector::new(settings.redis.clone())).with_connectors(names, slugs);
+    let watch = Watch::new(Inspector::new(settings.redis.clone()))
+        .with_connectors(names, told.connectors.subscribe());
     Status::new(watch, about, told.readiness.clone(), told.last_pass.clone())
 }

@@ -13,6 +13,7 @@ mod draining;
 mod life;
 mod once;
 mod private_ca;
+mod reloading;
 #[allow(
     dead_code,
     unreachable_pub,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, response::Html, routing::get};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use vestibule::{
     inspect::{Inspector, Names, Watch},
     store::redis::RedisConfig,
@@ -32,7 +32,8 @@ impl Served {
     pub(crate) async fn at(scene: &Scene, redis: &str, access: Access) -> Self {
         let config = RedisConfig::new(redis).unwrap().with_prefix(&*scene.prefix).unwrap();
         let names = Names::new(scene.keys.naming.clone());
-        let watch = Watch::new(Inspector::new(config)).with_connectors(names, vec!["demo".into()]);
+        let (_, connectors) = watch::channel(vec!["demo".into()]);
+        let watch = Watch::new(Inspector::new(config)).with_connectors(names, connectors);
         let readiness = Readiness::default();
         readiness.set(true);
         let about = About {
@@ -41,6 +42,7 @@ impl Served {
                 ("refresh_due", Duration::from_secs(1)),
                 ("orphans", Duration::from_secs(86_400)),
                 ("expired", Duration::from_secs(60)),
+                ("reseal", Duration::from_secs(300)),
             ],
         };
         let status = Status::new(watch, about, readiness.clone(), LastPass::default());

@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::cmd;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use self::view::{
     Capped, Census, DueLine, LeaseLine, OrphanLine, Snapshot, SweepLine, Trouble, WaitLine, Walk,
@@ -35,7 +35,7 @@ const CANDIDATES: usize = 1000;
 pub struct Watch {
     inspector: Inspector,
     /// For connectors that are known by name: they are found without a walk.
-    known: Option<(Names, Vec<String>)>,
+    known: Option<(Names, watch::Receiver<Vec<String>>)>,
     under_way: Mutex<(Counting, Walking)>,
 }
 
@@ -46,10 +46,10 @@ impl Watch {
         Self { inspector, known: None, under_way: Mutex::default() }
     }
 
-    /// With the slugs of connectors: whether these are paused is seen also by a user who may not walk
-    /// over all keys.
+    /// With the slugs of connectors, those of the moment at each look: whether these are paused is
+    /// seen also by a user who may not walk over all keys.
     #[must_use]
-    pub fn with_connectors(self, names: Names, slugs: Vec<String>) -> Self {
+    pub fn with_connectors(self, names: Names, slugs: watch::Receiver<Vec<String>>) -> Self {
         Self { known: Some((names, slugs)), ..self }
     }
 
@@ -86,6 +86,7 @@ impl Watch {
         let (walk, mut connectors) =
             walked.map_or((None, BTreeSet::new()), |(walk, paused)| (Some(walk), paused));
         if let Some((names, slugs)) = &self.known {
+            let slugs = slugs.borrow();
             connectors.extend(slugs.iter().map(|slug| (slug.clone(), names.connector(slug))));
         }
         Ok(Snapshot {
