@@ -8,7 +8,7 @@ use vestibule::{
     store::StoreError,
 };
 
-use super::{Context, Shown, aside, shown::table, when};
+use super::{Context, Shown, aside, connectors, shown::table, when};
 
 /// What is listed.
 #[derive(Debug, Subcommand)]
@@ -74,7 +74,8 @@ pub enum What {
     },
     /// Who holds what: exchanges under way, and turns at polling a provider
     Leases,
-    /// Connectors that have a cap or are paused
+    /// Connectors: those of the configuration file, if one is given, and all others that have a cap
+    /// in use or are paused
     Connectors,
 }
 
@@ -140,7 +141,7 @@ pub(super) async fn run(what: What, context: &Context<'_>) -> anyhow::Result<Sho
         What::Orphans { limit } => aside::orphans(inspector, limit).await?,
         What::Due { limit } => due(inspector, limit).await?,
         What::Leases => leases(inspector).await?,
-        What::Connectors => connectors(inspector).await?,
+        What::Connectors => connectors::run(inspector, context).await?,
     })
 }
 
@@ -259,27 +260,6 @@ async fn leases(inspector: &Inspector) -> Result<Shown, StoreError> {
     };
     let json = json!({ "exchanges": exchanges.rows, "polls": polls.rows, "now_ms": now_ms });
     Ok(Shown::done(text, json))
-}
-
-async fn connectors(inspector: &Inspector) -> Result<Shown, StoreError> {
-    let now_ms = inspector.now_ms().await?;
-    let found = inspector.connectors().await?;
-    let rows = found.iter().map(|row| {
-        let paused = match (row.paused, row.until_ms) {
-            (true, Some(until)) if until > now_ms => when::relative(until, now_ms),
-            (true, _) => "until one call succeeds".to_owned(),
-            (false, _) => "–".to_owned(),
-        };
-        let reason = row.reason.clone().unwrap_or_default();
-        let times = row.times.map(|times| times.to_string()).unwrap_or_default();
-        [row.slug.clone(), paused, times, reason, row.places.to_string()]
-    });
-    let text = if found.is_empty() {
-        "No connector has a cap in use, or is paused.".to_owned()
-    } else {
-        table(["connector", "paused until", "times", "why", "places in use"], rows)
-    };
-    Ok(Shown::done(text, json!({ "rows": found, "now_ms": now_ms })))
 }
 
 /// As the library writes values in the line for people.

@@ -9,6 +9,7 @@ mod aside;
 mod cancel;
 mod completions;
 mod config;
+mod connectors;
 pub(crate) mod doctor;
 mod events;
 mod key;

@@ -207,6 +207,15 @@ pub struct ConnectorView {
     pub line_until_ms: Option<u64>,
 }
 
+impl ConnectorView {
+    /// One that nothing is kept of: its cap is not in use, and it is not paused. Which shard it would
+    /// be in is left open.
+    #[must_use]
+    pub fn idle(slug: String) -> Self {
+        Self { slug, ..Self::default() }
+    }
+}
+
 /// Somebody who waits for a pending.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
