@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
+use serde_json::json;
 use vestibule::Keys;
+use zeroize::Zeroizing;
 
 /// Where the key file goes.
 #[derive(Debug, Args)]
@@ -19,15 +21,18 @@ pub struct Options {
     pub out: Option<PathBuf>,
 }
 
-/// Makes the file, or prints it.
+/// Makes the file, or prints it; as JSON `{"keys": …}`, which is what `VESTIBULE_KEYS` takes, or
+/// `{"file": …}`.
 ///
 /// # Errors
 ///
 /// If the file exists already, or cannot be written.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &Options, json: bool) -> anyhow::Result<()> {
     let text = Keys::generate_toml();
     let Some(path) = &options.out else {
-        std::io::stdout().write_all(text.as_bytes())?;
+        let keys = json.then(|| serde_json::to_string(&*text).map(Zeroizing::new)).transpose()?;
+        let shown = keys.map(|keys| Zeroizing::new(format!("{{ \"keys\": {} }}\n", *keys)));
+        std::io::stdout().write_all(shown.unwrap_or(text).as_bytes())?;
         return Ok(());
     };
     let mut open = OpenOptions::new();
@@ -46,6 +51,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))?;
+    if json {
+        writeln!(std::io::stdout().lock(), "{:#}", json!({ "file": path }))?;
+        return Ok(());
+    }
     // Not `eprintln!`: it panics when nobody listens.
     let _ = writeln!(
         std::io::stderr(),

@@ -2,7 +2,7 @@
 // The futures of the demo are deep.
 #![recursion_limit = "256"]
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use vestibule_worker::{
@@ -15,29 +15,24 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let json = cli.json;
     let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match cli.command {
                 // Boxed: these futures are deep.
                 Command::Run(options) => Box::pin(run::run(&cli.connect, options)).await,
-                Command::Sweep(options) => {
-                    Box::pin(sweep::run(&cli.connect, cli.json, options)).await
-                }
-                Command::Keygen(options) => keygen::run(&options).map(|()| ExitCode::SUCCESS),
+                Command::Sweep(options) => Box::pin(sweep::run(&cli.connect, json, options)).await,
+                Command::Keygen(options) => keygen::run(&options, json).map(|()| ExitCode::SUCCESS),
                 Command::Demo(options) => Box::pin(demo::run(options)).await,
                 Command::DemoReplica(options) => {
                     Box::pin(demo::replica::run(options)).await.map(|()| ExitCode::SUCCESS)
                 }
                 Command::ByHand(command) => {
-                    let context = commands::Context::new(cli.connect, cli.json, &matches);
+                    let context = commands::Context::new(cli.connect, json, &matches);
                     Ok(Box::pin(commands::run(command, &context)).await)
                 }
             }
         })
     });
-    result.unwrap_or_else(|error| {
-        // Not `eprintln!`: it panics when nobody listens.
-        let _ = writeln!(std::io::stderr(), "vestibule-worker: {error:#}");
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| commands::Shown::failure(&error).print(json))
 }

@@ -73,7 +73,8 @@ impl Shown {
 
     /// JSON goes to standard output whatever it says; of the rest, what is no answer to standard
     /// error. That nobody reads is no failure.
-    pub(super) fn print(self, json: bool) -> ExitCode {
+    #[must_use]
+    pub fn print(self, json: bool) -> ExitCode {
         let failed =
             matches!(self.code, Code::Usage | Code::NotFound) || self.json.get("error").is_some();
         let _ = if json {

@@ -15,6 +15,7 @@ mod doctor;
 mod doing;
 mod golden;
 mod hostile;
+mod json;
 mod looking;
 mod rotating;
 #[allow(
