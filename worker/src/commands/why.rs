@@ -1,15 +1,22 @@
 //! `why`: where a record stands, what happens next, and what to do, in plain sentences.
 
+use vestibule::store;
+
 use super::{
     Context, Shown,
     story::{self, Story},
     subject::{self, Id, Subject},
 };
+use crate::config::load_retention;
+
+/// So many events are told.
+const EVENTS: usize = 5;
 
 pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown> {
     let inspector = context.inspector()?;
     let subject = id.subject(&inspector).await?;
     let now_ms = inspector.now_ms().await?;
+    let retention = load_retention(&context.connect)?;
     let story: Option<Story> = match &subject {
         Subject::Connection(id) => match inspector.connection(id).await? {
             None => None,
@@ -21,7 +28,7 @@ pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown>
                     }
                     _ => None,
                 };
-                Some(story::connection(&row, connector.as_ref(), now_ms))
+                Some(story::connection(&row, connector.as_ref(), retention, now_ms))
             }
         },
         Subject::Pending(id) => {
@@ -31,7 +38,7 @@ pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown>
             story::pending(row.as_ref(), outcome.as_ref(), &waiters, poll.as_ref(), now_ms)
         }
         Subject::Headers(id) => {
-            inspector.headers_at(*id).await?.map(|row| story::headers(&row, now_ms))
+            inspector.headers_at(*id).await?.map(|row| story::headers(&row, retention, now_ms))
         }
         Subject::Token(id) => inspector.token(*id).await?.map(|row| story::token(&row, now_ms)),
         Subject::State(digest) => {
@@ -41,12 +48,22 @@ pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown>
             .await?
             .map(|row| story::connector(&row, now_ms)),
     };
-    let Some(story) = story else {
+    let Some(mut story) = story else {
         return Ok(Shown::not_found(format!(
             "there is no {} {}: it never was, or Redis has forgotten it",
             subject.kind(),
             subject.id()
         )));
     };
+    let of = match &subject {
+        Subject::Connection(id) => Some((id.shard(), store::Subject::Connection)),
+        Subject::Headers(id) => Some((id.shard(), store::Subject::Headers)),
+        // The others have no events, or none that lead to them.
+        _ => None,
+    };
+    if let Some((shard, kind)) = of {
+        let events = inspector.events_of(shard, kind, &subject.id(), EVENTS).await?;
+        story.history.extend(story::events(&events, now_ms));
+    }
     Ok(Shown::done(story.text(), &story))
 }

@@ -71,6 +71,58 @@ async fn everything_is_shown_and_no_secret() {
     expect("show", &names.join("\n"), &scene, &ids);
 }
 
+/// The connectors of the file are listed with what is kept of them, or nothing; without a file only the
+/// latter.
+#[tokio::test]
+async fn the_connectors_of_the_file_are_listed() {
+    let scene = Scene::shared().await;
+    drop(scene.vestibule().await);
+    let none = scene.look(&["ls", "connectors"]).await;
+    assert!(none.code == 0 && none.out.starts_with("No connector has"), "{none:?}");
+    scene.populate(server::shared().await).await;
+    let text = std::fs::read_to_string(scene.path("vestibule.toml")).unwrap();
+    // Whose secret is not at hand: who looks has none.
+    let more = "\n[[connectors]]\nslug = \"alpha\"\nwell_known = \"github\"\nclient_id = \"c\"\n\
+                client_secret_env = \"NOT_SET_AT_ALL\"\n";
+    std::fs::write(scene.path("vestibule.toml"), text + more).unwrap();
+    let rows = scene.json(&["ls", "connectors"]).await["rows"].as_array().unwrap().clone();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| (row["slug"].as_str().unwrap(), row["paused"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(rows, [("alpha", false), ("demo", true)]);
+}
+
+/// What happened to it last is a part of where it stands; and an orphan is told the retention of the
+/// file, where there is one.
+#[tokio::test]
+async fn a_story_has_the_last_events_and_the_files_retention() {
+    let scene = Scene::shared().await;
+    let ids = scene.populate(server::shared().await).await;
+    let id = ids.active.as_str();
+    for _ in 0..4 {
+        assert_eq!(scene.run(&["orphan", id]).await.code, 0);
+        assert_eq!(scene.run(&["restore", id]).await.code, 0);
+    }
+    assert_eq!(scene.run(&["orphan", id, "--reason", "left_the_group"]).await.code, 0);
+    let json = scene.json(&["why", id]).await;
+    let told = json["history"].as_array().unwrap().last().unwrap().as_str().unwrap();
+    assert!(told.starts_with("On record, the newest last: "), "{json}");
+    let events: Vec<_> = told.split(": ").nth(1).unwrap().split("; ").collect();
+    assert_eq!(events.len(), 5, "{told}");
+    assert!(events[4].contains("by operator"), "{told}");
+    assert!(!told.contains("connect completed") && !told.contains(CANARY), "{told}");
+
+    let text = std::fs::read_to_string(scene.path("vestibule.toml")).unwrap();
+    for (days, says) in [(7, "retention of 7 days"), (0, "kept for ever"), (-1, "kept for ever")] {
+        let sweeps = format!("\n[sweeps]\norphan_retention_days = {days}\n");
+        std::fs::write(scene.path("vestibule.toml"), format!("{text}{sweeps}")).unwrap();
+        let why = scene.run(&["why", id]).await;
+        assert!(why.out.contains(says), "{why:?}");
+    }
+    assert!(scene.look(&["why", id]).await.out.contains("(30 days, unless"));
+}
+
 /// What asks for one owner, namespace, scope or resource finds exactly that.
 #[tokio::test]
 async fn lists_find_by_name() {

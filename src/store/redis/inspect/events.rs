@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, Value, cmd, from_redis_value};
 
 use super::{AT_ONCE, EventView, Inspector, connection::Fields, printable::printable};
-use crate::store::{EventId, Shard, StoreError};
+use crate::store::{EventId, Shard, StoreError, Subject};
 
 /// The fields of an entry.
 const FIELDS: [&str; 8] = ["type", "kind", "id", "name", "actor", "host", "at", "detail"];
@@ -63,6 +63,21 @@ impl Inspector {
         events.sort_by_key(|(id, _)| *id);
         let over = events.len().saturating_sub(limit.into());
         Ok((events.into_iter().skip(over).map(|(_, event)| event).collect(), seen))
+    }
+
+    /// The last events of one thing, the oldest of them first: up to `limit`, of the newest thousand
+    /// of its shard. One read. A connector is named by its slug, all else by its id.
+    pub async fn events_of(
+        &self,
+        shard: Shard,
+        subject: Subject,
+        id: &str,
+        limit: usize,
+    ) -> Result<Vec<EventView>, StoreError> {
+        let (mut events, _) = self.events(Some(shard), 0, 1000).await?;
+        events.retain(|event| event.subject == subject.as_str() && event.subject_id == id);
+        events.drain(..events.len().saturating_sub(limit));
+        Ok(events)
     }
 
     /// What came since, the oldest first, and moves `seen` on: a thousand of a shard at the most,

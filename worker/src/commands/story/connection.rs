@@ -1,10 +1,12 @@
 //! Of a connection.
 
+use std::time::Duration;
+
 use vestibule::inspect::{ConnectionView, ConnectorView};
 
 use super::{
     super::when::{long, relative},
-    Story, paused, when_paused_ends,
+    Story, kept, paused, when_paused_ends,
 };
 
 /// So long overdue, and somebody should look for the workers.
@@ -13,10 +15,11 @@ const LATE_MS: u64 = 60_000;
 pub(in super::super) fn connection(
     row: &ConnectionView,
     connector: Option<&ConnectorView>,
+    retention: Option<Duration>,
     now_ms: u64,
 ) -> Story {
     let mut story = Story::default();
-    standing(row, now_ms, &mut story);
+    standing(row, retention, now_ms, &mut story);
     if row.status == "active" {
         exchange(row, now_ms, &mut story);
         schedule(row, connector, now_ms, &mut story);
@@ -25,7 +28,7 @@ pub(in super::super) fn connection(
     story
 }
 
-fn standing(row: &ConnectionView, now_ms: u64, story: &mut Story) {
+fn standing(row: &ConnectionView, retention: Option<Duration>, now_ms: u64, story: &mut Story) {
     let since =
         row.status_at_ms.map(|at| format!(", {}", relative(at, now_ms))).unwrap_or_default();
     let reason = row.reason.as_deref().unwrap_or("no reason is on record");
@@ -74,11 +77,11 @@ fn standing(row: &ConnectionView, now_ms: u64, story: &mut Story) {
             story
                 .state
                 .push(format!("Access to this connection{of} was withdrawn{since}: {reason}."));
-            story.next.push(
-                "Nothing is refreshed or vended. It is deleted once the retention is over (30 days, \
-                 unless configured otherwise); until that access can be given back, with nothing lost."
-                    .to_owned(),
-            );
+            story.next.push(format!(
+                "Nothing is refreshed or vended. It is {}; until that access can be given back, with \
+                 nothing lost.",
+                kept(retention)
+            ));
         }
         "deleted" => {
             let at = row.deleted_at_ms.map_or("a moment ago".to_owned(), |at| relative(at, now_ms));

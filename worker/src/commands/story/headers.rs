@@ -1,10 +1,16 @@
 //! Of a header credential.
 
+use std::time::Duration;
+
 use vestibule::inspect::HeadersView;
 
-use super::{super::when::relative, Story};
+use super::{super::when::relative, Story, kept};
 
-pub(in super::super) fn headers(row: &HeadersView, now_ms: u64) -> Story {
+pub(in super::super) fn headers(
+    row: &HeadersView,
+    retention: Option<Duration>,
+    now_ms: u64,
+) -> Story {
     let mut story = Story::default();
     let since =
         row.status_at_ms.map(|at| format!(", {}", relative(at, now_ms))).unwrap_or_default();
@@ -27,8 +33,8 @@ pub(in super::super) fn headers(row: &HeadersView, now_ms: u64) -> Story {
                 lower(&what)
             ));
             story.next.push(format!(
-                "They are not used, and removed once the retention is over; given back before, they \
-                 are {} again.",
+                "They are not used, and {}; given back before, they are {} again.",
+                kept(retention),
                 row.was.as_deref().unwrap_or("what they were")
             ));
         }

@@ -4,8 +4,10 @@ mod connection;
 mod headers;
 mod one_shot;
 
+use std::time::Duration;
+
 use serde::Serialize;
-use vestibule::inspect::ConnectorView;
+use vestibule::inspect::{ConnectorView, EventView};
 
 pub(super) use self::{
     connection::connection,
@@ -13,6 +15,7 @@ pub(super) use self::{
     one_shot::{pending, state, token},
 };
 use super::when::{long, relative};
+use crate::config::SweepSettings;
 
 /// What is told of one record.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -40,6 +43,34 @@ impl Story {
         told.map(|(head, sentences)| format!("{head}: {}", sentences.join(" ")))
             .collect::<Vec<_>>()
             .join("\n")
+    }
+}
+
+/// What its history has of it, the newest last.
+pub(super) fn events(events: &[EventView], now_ms: u64) -> Option<String> {
+    let told = events.iter().map(|event| {
+        let EventView { kind, actor, detail, at_ms, .. } = event;
+        let by = if actor.is_empty() { String::new() } else { format!(" by {actor}") };
+        // Where it stands among others is of no use to people.
+        let words: Vec<_> = detail.split(' ').filter(|word| !word.starts_with("after=")).collect();
+        let more =
+            if detail.is_empty() { String::new() } else { format!(" ({})", words.join(" ")) };
+        format!("{} {}{by}{more}", kind.replace('_', " "), relative(*at_ms, now_ms))
+    });
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| format!("On record, the newest last: {}.", told.join("; ")))
+}
+
+/// How long an orphan stays, as far as the configuration file is there to say so.
+fn kept(retention: Option<Duration>) -> String {
+    let days = |kept: Duration| long(u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
+    match retention {
+        Some(Duration::ZERO) => "kept for ever, since the retention is zero".to_owned(),
+        Some(kept) => format!("deleted once the retention of {} is over", days(kept)),
+        None => format!(
+            "deleted once the retention is over ({}, unless the worker's file says otherwise)",
+            days(SweepSettings::default().orphan_retention)
+        ),
     }
 }
 
