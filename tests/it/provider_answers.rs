@@ -2,6 +2,7 @@
 //! socket, and end to end on Redis.
 
 mod endpoint;
+mod overtaken;
 mod table;
 mod transport;
 
