@@ -29,7 +29,7 @@ pub fn effective(
     given: &dyn Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Vec<Effective>> {
     let (file, text) = (ConfigFile::of(connect)?, FileText::read(connect)?);
-    let mut rows = Rows { given, text, rows: Vec::new() };
+    let mut rows = Rows { given, text, told: Vec::new() };
     places(&file, connect, &mut rows);
     running(&file, options, &mut rows);
     sweeps(&file, &mut rows);
@@ -104,7 +104,7 @@ fn notify(file: &ConfigFile, rows: &mut Rows<'_>) {
 struct Rows<'a> {
     given: &'a dyn Fn(&str) -> Option<String>,
     text: FileText,
-    rows: Vec<Effective>,
+    told: Vec<Effective>,
 }
 
 impl Rows<'_> {
@@ -115,7 +115,7 @@ impl Rows<'_> {
             let said = self.text.says(name);
             if said { format!("`{name}` in the file") } else { "default".to_owned() }
         });
-        self.rows.push(Effective { name: name.to_owned(), value: value.to_string(), from });
+        self.told.push(Effective { name: name.to_owned(), value: value.to_string(), from });
     }
 
     fn add_secret(
@@ -127,7 +127,7 @@ impl Rows<'_> {
         none: &str,
     ) {
         match from {
-            Some(Secret::Text(_)) => self.rows.push(Effective {
+            Some(Secret::Text(_)) => self.told.push(Effective {
                 name: name.to_owned(),
                 value: "[redacted]".to_owned(),
                 from: variable.to_owned(),
@@ -140,12 +140,12 @@ impl Rows<'_> {
     /// What the file says of connectors and webhooks is taken as it is.
     fn with_the_rest(mut self) -> Vec<Effective> {
         for (name, value) in self.text.all() {
-            if !self.rows.iter().any(|row| row.name == name) {
+            if !self.told.iter().any(|row| row.name == name) {
                 let from = format!("`{name}` in the file");
-                self.rows.push(Effective { name, value, from });
+                self.told.push(Effective { name, value, from });
             }
         }
-        self.rows
+        self.told
     }
 }
 
