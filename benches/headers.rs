@@ -92,7 +92,7 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
         let (row, measured) =
             (["headers", what, against], format!("{ours:.0} against {plain:.0} µs"));
         if at == 0 {
-            table.judge(row, ratio, AtMost(1.0), &measured);
+            table.judge(row, ratio, AtMost(1.3), &measured);
         } else {
             table.compare(row, ratio, &measured);
         }
