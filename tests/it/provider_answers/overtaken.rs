@@ -14,8 +14,9 @@ use vestibule::{
 };
 
 use super::{
-    HOUR, connector, exchange,
+    HOUR, connector,
     endpoint::Endpoint,
+    exchange,
     table::{refusals, unreadable},
 };
 use crate::{
