@@ -126,6 +126,13 @@ struct Group {
     damaged: bool,
 }
 
+/// A file, as it is read.
+struct ReadFile {
+    /// With their places in it.
+    undecided: Vec<(usize, JournalEntry)>,
+    damaged: bool,
+}
+
 /// A file none of whose entries is undecided.
 struct Spent {
     stem: String,
@@ -205,9 +212,10 @@ impl Inner {
             (stem, from..usize::MAX)
         });
         for (stem, places) in parts.chain(again.map(|stem| (stem, 0..skipped))) {
-            let Some((entries, damaged)) = self.undecided_in(&stem)? else { continue };
-            found.damaged += usize::from(damaged && places.end == usize::MAX);
-            for (place, entry) in entries.into_iter().filter(|(place, _)| places.contains(place)) {
+            let Some(file) = self.undecided_in(&stem)? else { continue };
+            found.damaged += usize::from(file.damaged && places.end == usize::MAX);
+            let part = file.undecided.into_iter().filter(|(place, _)| places.contains(place));
+            for (place, entry) in part {
                 if found.entries.len() == limit {
                     self.lock().next = Some((stem, place));
                     return Ok(Some(found));
@@ -218,12 +226,8 @@ impl Inner {
         Ok(Some(found))
     }
 
-    /// What is undecided of a file, with its places in it, and whether it is damaged; one that is
-    /// spent goes.
-    fn undecided_in(
-        &self,
-        stem: &str,
-    ) -> Result<Option<(Vec<(usize, JournalEntry)>, bool)>, JournalError> {
+    /// What is in a file; one that is spent goes.
+    fn undecided_in(&self, stem: &str) -> Result<Option<ReadFile>, JournalError> {
         let Some(bytes) = self.disk.read(stem)? else { return Ok(None) };
         let (entries, damaged) = file::decode(&bytes);
         let names: Vec<_> = entries.iter().map(|entry| entry.name).collect();
@@ -232,7 +236,8 @@ impl Inner {
             self.remove(&Spent { stem: stem.to_owned(), damaged })?;
         }
         let open = |(_, entry): &(usize, JournalEntry)| undecided.contains(&entry.name);
-        Ok(Some((entries.into_iter().enumerate().filter(open).collect(), damaged)))
+        let undecided = entries.into_iter().enumerate().filter(open).collect();
+        Ok(Some(ReadFile { undecided, damaged }))
     }
 }
 

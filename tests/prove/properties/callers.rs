@@ -46,11 +46,13 @@ pub async fn ask_once(
         age(&mut raw, &prefix, Duration::from_secs(400)).await;
         let before = provider.counts().refreshes;
         let taking = async {
-            while !leases {
+            if leases {
+                std::future::pending::<()>().await;
+            }
+            loop {
                 take_lease_away(&mut raw, &prefix, &id).await;
                 sleep(Duration::from_millis(5)).await;
             }
-            std::future::pending().await
         };
         let asking = async {
             for process in &mut processes {
@@ -67,7 +69,7 @@ pub async fn ask_once(
         };
         let tokens = tokio::select! {
             tokens = asking => tokens,
-            () = taking => unreachable!("it never ends"),
+            never = taking => never,
         };
         calls += provider.counts().refreshes - before;
         split += u64::from(tokens != 1);
