@@ -168,6 +168,10 @@ pub enum SignInError {
     /// Another session than the one that started it came back. The sign-in is over.
     #[error("this sign-in was started by another session")]
     OtherSession,
+    /// It came back elsewhere than it was to (RFC 9700 section 4.4): a mix-up attack, or a wrong
+    /// configuration. The sign-in is over.
+    #[error("this answer came in at another address than it was asked to")]
+    OtherRedirect,
     /// The `iss` is not the connector's (RFC 9207): a mix-up attack, or a wrong configuration.
     #[error("this answer is from another issuer than the one that was asked")]
     OtherIssuer,

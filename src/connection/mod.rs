@@ -44,7 +44,6 @@
 //! let callback = "https://app.example/callback";
 //! let started = connections.start(SignIn::new("alice", "github", "her session", callback)).await?;
 //! println!("Location: {}", started.authorize_url);
-//!
 //! // The callback, on whichever replica.
 //! let came = Callback {
 //!     state: "the state parameter",
@@ -89,6 +88,7 @@ mod registry;
 mod reloading;
 mod replay_policy;
 mod resealing;
+mod return_url;
 mod schedule;
 mod secret;
 mod settle;

@@ -75,6 +75,7 @@ fn callback<'a>(params: &'a [(String, String)], session: &'a str) -> Callback<'a
         error: param(params, "error"),
         iss: param(params, "iss"),
         session,
+        ..Callback::default()
     }
 }
 
@@ -444,7 +445,7 @@ async fn a_removed_connector_keeps_its_credentials() {
     assert_eq!(scene.field(&id, "attempts").await.as_deref(), Some("0"), "not its fault");
     assert_eq!(scene.field(&id, "status").await.as_deref(), Some("active"));
     assert!(matches!(bare.vend("alice", &id).await, Err(ConnectionError::UnknownConnector { .. })));
-    scene.age(13).await;
+    scene.age(33).await;
     assert_eq!(scene.pass(&scene.replica).await.refreshed, 1);
 }
 

@@ -32,6 +32,7 @@ mod lifecycle;
 mod limits;
 mod lineage;
 mod metrics;
+mod mix_up;
 mod model;
 mod namespace;
 mod outbox;

@@ -77,6 +77,7 @@ impl Scene {
             error: None,
             iss: param(params, "iss"),
             session: "s",
+            ..Callback::default()
         };
         self.two.finish(callback).await
     }

@@ -68,6 +68,7 @@ async fn a_sign_in_and_its_replays_are_told() {
         error: None,
         iss: param(&params, "iss"),
         session: "s",
+        ..Callback::default()
     };
     let finished = replica.finish(callback).await.unwrap();
     for _ in 0..3 {

@@ -64,6 +64,7 @@ pub async fn sign_in(connections: &Connections, owner: &str) -> ConnectionId {
         error: param(&params, "error"),
         iss: param(&params, "iss"),
         session: "s",
+        ..Callback::default()
     };
     connections.finish(callback).await.unwrap().connection
 }

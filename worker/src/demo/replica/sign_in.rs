@@ -85,6 +85,7 @@ async fn callback(
         error: redirected.error.as_deref(),
         iss: redirected.iss.as_deref(),
         session: &session,
+        ..Callback::default()
     });
     match finished.await {
         Ok(finished) => {
