@@ -145,7 +145,7 @@ impl Inner {
         record.created_at_ms = self.foundation.store.now_ms();
         record.return_url = return_url.to_owned();
         record.redirect_uri = sign_in.redirect_uri.to_owned();
-        record.session = sign_in.session.to_owned();
+        record.session = self.session_digest(sign_in.session);
         record.resource = sign_in.resource.unwrap_or_default().to_owned();
         record.reauthorises =
             sign_in.reauthorises.map(|id| id.as_str().to_owned()).unwrap_or_default();
@@ -212,7 +212,7 @@ impl Inner {
         // First of all, and whatever the rest says: one state, one try.
         let record = self.pkce.take_unseen(request, state).await?;
         record.trace().join(span);
-        if !is_same(&record.session, &came.session) {
+        if !is_same(&record.session, &self.session_digest(&came.session)) {
             tracing::warn!(connector = %record.connection, "a sign-in came back in another session");
             return Err(SignInError::OtherSession);
         }
@@ -234,6 +234,11 @@ impl Inner {
         }
         let code = came.code.ok_or(SignInError::NoCode)?;
         self.redeem(&code, record).instrument(span.clone()).await
+    }
+
+    /// What is kept of a session: it is as good as its cookie.
+    fn session_digest(&self, session: &str) -> String {
+        self.foundation.naming.digest("sign-in-session", &[session.as_bytes()]).to_hex()
     }
 
     async fn redeem(

@@ -1,13 +1,16 @@
-//! A callback that came in elsewhere than its sign-in was to come back.
+//! A callback that came in elsewhere than its sign-in was to come back, and what is kept to tell.
 
-use vestibule::connection::{Callback, SignIn, SignInError};
+use vestibule::{
+    Vestibule,
+    connection::{Callback, ReplayPolicy, SignIn, SignInError},
+};
 use vestibule_worker::provider::{Provider, Settings};
 
 use crate::{
     properties::connections::connections,
     support::{
         server,
-        sign_in::{consent, param},
+        sign_in::{connections_of, connector, consent, param},
         stores::fresh_prefix,
     },
 };
@@ -52,4 +55,18 @@ async fn a_callback_that_came_in_elsewhere_is_refused() {
         let again = all.finish(right).await;
         assert!(matches!(again, Err(SignInError::State(_))), "it is used up: {again:?}");
     }
+}
+
+/// K-4: of a session there is a digest in the sealed record, and another of another.
+#[tokio::test]
+async fn no_session_is_kept_as_it_is() {
+    let vestibule = Vestibule::in_memory();
+    let all = connections_of(&vestibule, connector("http://127.0.0.1:9", ReplayPolicy::Strict));
+    let kept = async |session| {
+        let started = all.start(SignIn::new("alice", "demo", session, OURS)).await.unwrap();
+        vestibule.pkce().take(&started.state).await.unwrap().session
+    };
+    let (one, same, other) = (kept("cookie-1").await, kept("cookie-1").await, kept("c").await);
+    assert_eq!(one, same);
+    assert!(one != other && one.len() == 32 && !one.contains("cookie"), "{one} {other}");
 }
