@@ -104,7 +104,9 @@ pub async fn refreshed_once(
     progress: Progress,
 ) -> Verdict {
     let mut scene = Scene::due(server, credentials, Settings::default()).await;
-    scene.provider.set_answer_delay(Duration::from_millis(20));
+    // Without leases: longer than a worker's pause, so that others come while one is asking.
+    let answers_in = if leases { 20 } else { 150 };
+    scene.provider.set_answer_delay(Duration::from_millis(answers_in));
     let mut workers = children::spawn_many(WORKERS, "sweep", &scene.args(server)).await;
     let started = Instant::now();
     children::start_together(&mut workers).await;
