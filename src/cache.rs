@@ -32,8 +32,8 @@ pub struct CacheConfig {
     /// How many at the most; those that are used least make room. Default 4096.
     pub max_entries: usize,
     /// How long one is kept at the most without asking Redis again; also how long a change that is
-    /// never heard of goes unnoticed. Default 30 s. No access token is kept into its refresh lead,
-    /// or past its serve margin.
+    /// never heard of goes unnoticed. Default 30 s; more than a day is a day. No access token is kept
+    /// into its refresh lead, or past its serve margin.
     pub max_age: Duration,
 }
 
@@ -42,6 +42,8 @@ impl Default for CacheConfig {
         Self { max_entries: 4096, max_age: Duration::from_secs(30) }
     }
 }
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What is kept in one cache, and under which names.
 pub(crate) trait Kept: Send + Sync + Sized + 'static {
@@ -213,7 +215,7 @@ impl<K: Kept> Ticket<K> {
     async fn run(self, read: impl Future<Output = Filled<K>>) -> Filled<K> {
         let began = Instant::now();
         let (value, keep) = read.await?;
-        let keep = keep.min(self.cache.config.max_age);
+        let keep = keep.min(self.cache.config.max_age).min(DAY);
         let entry = Entry { owner: self.owner, value: value.clone(), began, until: began + keep };
         let fills = self.cache.lock();
         if self.is_among(&fills) && entry.until > Instant::now() {
@@ -301,6 +303,18 @@ mod tests {
             tokio::time::advance(keep).await;
             assert!(cache.get(OWNER, &id).is_none(), "{keep:?}");
         }
+    }
+
+    /// No clock reaches that far.
+    #[tokio::test]
+    async fn for_ever_is_a_day() {
+        let (_, store, id) = cache();
+        let config = CacheConfig { max_age: Duration::MAX, ..CacheConfig::default() };
+        let cache = Arc::new(Cache::<Texts>::new(config));
+        for _ in 0..2 {
+            fill(&cache, &store, &id, Duration::MAX).await;
+        }
+        assert!(cache.get(OWNER, &id).is_some());
     }
 
     /// The generation guard, at both of its ends.

@@ -28,10 +28,11 @@
 //!
 //! ```no_run
 //! # #[cfg(feature = "exchange")]
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! # use vestibule::{Vestibule, connection::Connections};
+//! # async fn example(
+//! #     vestibule: vestibule::Vestibule,
+//! #     connections: vestibule::connection::Connections,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! # use std::{sync::Arc, time::Duration};
-//! # let (vestibule, connections): (Vestibule, Connections) = unimplemented!();
 //! use vestibule::{
 //!     connection::HttpExchange,
 //!     device::{DeviceConfig, DeviceOutcome, DeviceSignIn},
