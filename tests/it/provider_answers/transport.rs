@@ -5,10 +5,8 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use rcgen::KeyPair;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
-use tokio_rustls::TlsAcceptor;
 use vestibule::connection::{
     Connector, ExchangeClass, ExchangeError, HttpExchange, RefreshToken, TokenAnswer, TokenExchange,
 };
@@ -18,7 +16,10 @@ use super::{
     endpoint::{Endpoint, Reply, read},
     exchange,
 };
-use crate::{properties::connections::install_tls, support::tls::unrelated_ca_pem};
+use crate::{
+    properties::connections::install_tls,
+    support::{certified::certified, tls::unrelated_ca_pem},
+};
 
 async fn refresh(by: &HttpExchange, at: &Connector) -> Result<TokenAnswer, ExchangeError> {
     by.exchange_refresh_token(at, &RefreshToken::new("r1")).await
@@ -115,20 +116,4 @@ fn a_bad_bundle_is_refused_before_anything_is_sent() {
         let error = HttpExchange::with_ca_pem(Some(bad.as_bytes())).unwrap_err();
         assert!(error.to_string().contains("CA bundle"), "{error}");
     }
-}
-
-/// A CA's certificate, and a server with one of its.
-fn certified() -> (String, TlsAcceptor) {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    let certificate = certificate.signed_by(&key, &ca).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    (ca.pem(), TlsAcceptor::from(Arc::new(config)))
 }

@@ -12,6 +12,7 @@
 )]
 
 pub mod ageing;
+pub mod certified;
 pub mod children;
 #[cfg(target_os = "linux")]
 pub mod clock;

@@ -215,27 +215,34 @@ async fn one_sweep(vestibule: &Vestibule) -> Swept {
     sweep.pass(vestibule, &CancellationToken::new()).await
 }
 
-/// What the sweep would be without the comparison.
+/// What the sweep would be without the comparison: each is written when it was refreshed since it
+/// was read.
 async fn overwrite(server: &TestServer, prefix: &str, ring: &KeyRing) {
     let config = RedisConfig::new(&server.url()).unwrap().with_prefix(prefix).unwrap();
     let store = RedisStore::connect(config, &shared_keys().naming).await.unwrap();
     let (seal, mut raw) = (Seal::new(ring.clone()), server.raw().await);
     let not_by = seal.sealed_by().number();
+    let mut read = Vec::new();
     for shard in Shard::all() {
         let page = SealedPage { shard, not_by, skip: 0, limit: 100 };
         for record in store.list_sealed(page).await.unwrap() {
-            let SealedName::Connection(id) = &record.name else { continue };
+            let SealedName::Connection(id) = record.name.clone() else { continue };
             let Some(found) = store.read_sealed(&record.name).await.unwrap() else { continue };
             let SealedOf::Connection { owner, connector } = &found.of else { continue };
             let name = format!("{id}:{owner}:{connector}");
             let binding = Binding { purpose: "credential", prefix, name: name.as_bytes() };
             let anew = seal.reseal_long(binding, &found.sealed).await.unwrap();
-            sleep(Duration::from_millis(40)).await;
-            let record = format!("{prefix}:{{{shard}}}:conn:{id}");
-            let by = seal.sealed_by().to_string();
-            let fields = [("secret", anew), ("key", by.into_bytes())];
-            let _: () = raw.hset_multiple(record, &fields).await.unwrap();
+            let key = format!("{prefix}:{{{shard}}}:conn:{id}");
+            read.push((record.name, key, found.sealed, anew));
         }
+    }
+    for (name, key, was, anew) in read {
+        while store.read_sealed(&name).await.unwrap().is_some_and(|now| now.sealed == was) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        let by = seal.sealed_by().to_string();
+        let fields = [("secret", anew), ("key", by.into_bytes())];
+        let _: () = raw.hset_multiple(key, &fields).await.unwrap();
     }
 }
 

@@ -30,6 +30,7 @@ mod scene;
 #[path = "../../../tests/it/support"]
 mod support {
     pub mod ageing;
+    pub mod certified;
     pub mod process;
     pub mod server;
     pub mod sign_in;

@@ -1,34 +1,20 @@
 //! A provider whose certificate no public root has signed.
 
-use std::{fs, sync::Arc};
+use std::fs;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsAcceptor;
 
 use crate::{
     scene::{Scene, end, fails, said, signal, until},
-    support::server,
+    support::{certified::certified, server},
 };
 
 /// Speaks TLS for the provider behind it; returns its port, and its CA's certificate.
 async fn front(provider: String) -> (u16, String) {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    let certificate = certificate.signed_by(&key, &ca).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (ca, acceptor) = certified();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -41,7 +27,7 @@ async fn front(provider: String) -> (u16, String) {
             });
         }
     });
-    (port, ca.pem())
+    (port, ca)
 }
 
 /// C-4: refreshed by a worker and by hand once the file, a variable or a flag names its CA, and not
