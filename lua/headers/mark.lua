@@ -3,6 +3,8 @@
 --
 -- KEYS[1]  clients   ZSET    {xx}:client:<digest of client>, ids by creation
 -- KEYS[2]  receipt   STRING  {xx}:rcpt:<request digest>, what this request was answered
+-- KEYS[3]  outbox    STREAM  {xx}:outbox
+-- KEYS[4]  history   STREAM  {xx}:history
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  limit     at most so many, 1 to 50
 -- ARGV[3]  reason    for people
@@ -17,10 +19,11 @@
 local clients, receipt = KEYS[1], KEYS[2]
 local request, limit, reason, from, after, grace =
   ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
--- include: rights/must
+-- include: event/note
 
 local before = redis.call('GET', receipt)
 local rank = after ~= '' and redis.call('ZRANK', clients, after)
+local note = teller(KEYS[3], KEYS[4], 'operator', '')
 if before then
   local count, id, at = before:match('^(%d+) (%S*) (%S*)$')
   return {'marked', request, tonumber(count), id, at}
@@ -39,7 +42,7 @@ if #page == limit then
 end
 local records, rows = clients:match('^(.*:{%x%x}:)') .. 'headers:', {}
 for n, id in ipairs(page) do
-  rows[n] = redis.pcall('HMGET', records .. id, 'status', 'was')
+  rows[n] = redis.pcall('HMGET', records .. id, 'status', 'was', 'name', 'identity')
   -- One that is damaged keeps no others from it.
   must_be_allowed('HSET', records .. id)
   if rows[n].err and not rows[n].err:find('^WRONGTYPE') then return rows[n] end
@@ -58,6 +61,7 @@ for n, id in ipairs(page) do
   if row[1] == 'active' then
     redis.call('HSET', records .. id, 'status', 'needs_update', 'reason', reason,
       'status_at', stamp, 'updated_at', stamp)
+    note('needs_reauth', {'headers', id, row[3], row[4]}, stamp, words('reason', reason))
     count = count + 1
   elseif row[1] == 'orphaned' and row[2] == 'active' then
     redis.call('HSET', records .. id, 'was', 'needs_update', 'was_reason', reason,

@@ -4,6 +4,8 @@
 -- KEYS[1]  record    HASH  {xx}:headers:<id>
 -- KEYS[2]  sealed    ZSET  {xx}:sealed, records by the key that sealed them
 -- KEYS[3]  orphans   ZSET  {xx}:orphans, records by when they were orphaned
+-- KEYS[4]  outbox    STREAM  {xx}:outbox
+-- KEYS[5]  history   STREAM  {xx}:history
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  id        the credential
 -- ARGV[3]  retention ms that it must have been an orphan for; empty: remove it whatever it is
@@ -18,13 +20,15 @@
 -- is restored between a sweep's look and its deletion survives.
 local record, sealed, orphans = KEYS[1], KEYS[2], KEYS[3]
 local request, id, retention, grace = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
--- include: rights/must
+-- include: event/note
 
 local was = redis.call('HMGET', record, 'status', 'status_at', 'binding', 'client', 'receipts',
-  'created_at', 'updated_at', 'ver', 'deleted')
+  'created_at', 'updated_at', 'ver', 'deleted', 'name', 'identity', 'mode')
 local member = 'headers:' .. id
 redis.call('ZSCORE', sealed, member)
 redis.call('ZSCORE', orphans, member)
+local by = retention and 'system:sweep' or was[12] == 'admin' and 'operator' or 'owner'
+local note = teller(KEYS[4], KEYS[5], by, '')
 -- Its binding and its client's index are named as it is, in the same slot.
 local base = record:match('^(.*:{%x%x}:)')
 local binding, clients = was[3] and base .. 'binding:' .. was[3], was[4] and base .. 'client:' .. was[4]
@@ -66,7 +70,8 @@ if clients then redis.call('ZREM', clients, id) end
 -- Until the receipts end it leads to them, so that a retried upsert brings nothing back.
 if bound then redis.call('PEXPIRE', binding, grace) end
 redis.call('UNLINK', record)
-local left = {'deleted', request, 'deleted_at', string.format('%d', now)}
+local stamp = string.format('%d', now)
+local left = {'deleted', request, 'deleted_at', stamp}
 for field, value in pairs({binding = was[3], receipts = was[5], created_at = was[6],
   updated_at = was[7], ver = was[8]}) do
   if value then
@@ -76,4 +81,10 @@ for field, value in pairs({binding = was[3], receipts = was[5], created_at = was
 end
 redis.call('HSET', record, unpack(left)) -- at most 14
 redis.call('PEXPIRE', record, grace)
+local subject = {'headers', id, was[10], was[11]}
+if retention then
+  note('reaped', subject, stamp, words('since', was[2]))
+else
+  note('token_deleted_revoked', subject, stamp, words('from', was[1]))
+end
 return {'removed', request, was[3] or ''}

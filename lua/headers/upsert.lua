@@ -10,6 +10,8 @@
 -- KEYS[7]  claim     STRING  {xx}:claim:<id>, who may submit; likewise
 -- KEYS[8]  outcome   STRING  {xx}:outcome:<id>; likewise
 -- KEYS[9]  flows     ZSET    {xx}:pendings:<identity>, ids by expiry; the orphans again
+-- KEYS[10] outbox    STREAM  {xx}:outbox
+-- KEYS[11] history   STREAM  {xx}:history
 -- ARGV[1]  request   32 hex, digest of the request id
 -- ARGV[2]  id        of a new one
 -- ARGV[3]  mode      user | vk | session | admin
@@ -42,17 +44,18 @@ local request, id, mode, identity, client = ARGV[1], ARGV[2], ARGV[3], ARGV[4], 
 local name, digest, secret, key, grace = ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
 local flow_id, holder, by, answer = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 local longest, channel = tonumber(ARGV[15]), ARGV[16]
--- include: rights/must
+-- include: event/note
 
 local there = redis.call('GET', binding) or id
 -- The record that is there is named as the new one would be, in the same slot.
 local base = record:sub(1, #record - #id)
 local was = redis.call('HMGET', base .. there, 'status', 'created_at', 'updated_at', 'ver',
-  'receipts', 'binding')
+  'receipts', 'binding', 'reason')
 redis.call('HLEN', record)
 for _, index in ipairs({clients, sealed, orphans, flows}) do redis.call('ZCARD', index) end
 local value, held = redis.call('GET', flow), redis.call('GET', claim)
 redis.call('STRLEN', outcome)
+local note = teller(KEYS[10], KEYS[11], mode == 'admin' and 'operator' or 'owner', '')
 -- A binding that leads to another's record leads nowhere.
 if was[6] ~= digest then was = {} end
 if was[5] and was[5]:find(request, 1, true) then
@@ -102,6 +105,11 @@ redis.call('HSET', base .. there, 'v', 1, 'status', 'active', 'status_at', stamp
   'identity', identity, 'client', client, 'name', name, 'binding', digest, 'secret', secret,
   'key', key, 'receipts', request .. ' ' .. (was[5] or ''):sub(1, 98), 'created_at', created,
   'updated_at', stamp, 'ver', ver)
+local subject = {'headers', there, name, identity}
+note('connect_completed', subject, stamp, words('ver', ver))
+if was[1] and was[1] ~= 'active' then
+  note('recovered', subject, stamp, words('from', was[1], 'reason', was[7] ~= '' and was[7]))
+end
 redis.call('HDEL', base .. there, 'reason', 'was', 'was_reason')
 if flow ~= binding then
   local at = string.format('%013d', stamp)

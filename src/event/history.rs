@@ -11,8 +11,8 @@ use crate::{
     digest::Digest,
     foundation::Foundation,
     store::{
-        ConnectionId, Event, EventId, EventKind, OutboxGroup, ReadHistory, Shard, StoreError,
-        Subject,
+        ConnectionId, Event, EventId, EventKind, HeadersId, OutboxGroup, ReadHistory, Shard,
+        StoreError, Subject,
     },
 };
 
@@ -38,9 +38,11 @@ pub struct Filter {
     pub kinds: Vec<EventKind>,
     /// Of this connection: then one shard is asked instead of all.
     pub connection: Option<ConnectionId>,
+    /// Of this header credential: likewise.
+    pub headers: Option<HeadersId>,
     /// Of this connector, or client.
     pub connector: Option<String>,
-    /// Of what belongs to this owner.
+    /// Of the connections that belong to this owner.
     pub owner: Option<String>,
     /// Not older than this (ms since 1970, by the store's clock).
     pub since_ms: Option<u64>,
@@ -104,8 +106,9 @@ impl Events {
         let wanted = Wanted { filter, owner };
         let mut listed = Listed { events: Vec::new(), whole: true, damaged: 0 };
         let mut tails = Vec::new();
-        let shards: Vec<_> = match &filter.connection {
-            Some(connection) => vec![connection.shard()],
+        let connection = filter.connection.as_ref().map(ConnectionId::shard);
+        let shards: Vec<_> = match connection.or(filter.headers.map(|id| id.shard())) {
+            Some(shard) => vec![shard],
             None => Shard::all().collect(),
         };
         let page = u16::try_from(filter.limit.min(1000)).unwrap_or(1000);
@@ -207,10 +210,13 @@ struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn has(&self, event: &Event) -> bool {
-        let Filter { kinds, connection, connector, .. } = self.filter;
+        let Filter { kinds, connection, headers, connector, .. } = self.filter;
         (kinds.is_empty() || kinds.contains(&event.kind))
             && connection.as_ref().is_none_or(|id| {
                 event.subject == Subject::Connection && event.subject_id == id.as_str()
+            })
+            && headers.is_none_or(|id| {
+                event.subject == Subject::Headers && event.subject_id == id.to_string()
             })
             && connector.as_ref().is_none_or(|name| event.name == *name)
             && (self.owner.is_none() || event.owner == self.owner)

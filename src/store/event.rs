@@ -16,7 +16,7 @@ use crate::digest::Digest;
 pub enum EventKind {
     /// A sign-in began.
     ConnectStarted,
-    /// A sign-in ended with a stored credential.
+    /// A sign-in ended with a stored credential, or headers were stored.
     ConnectCompleted,
     /// A credential was refreshed.
     RefreshSucceeded,
@@ -35,9 +35,10 @@ pub enum EventKind {
     /// A connection was deleted.
     TokenDeletedAdmin,
     /// A connection needs its owner: only a new sign-in helps; or it was given up after failing for
-    /// too long, and its detail says `reason=exhausted`: then a retry by hand helps as well.
+    /// too long, and its detail says `reason=exhausted`: then a retry by hand helps as well. Or
+    /// headers that are to be updated.
     NeedsReauth,
-    /// A connection that needed its owner, or was given up, works again, or is tried again by hand.
+    /// A credential that needed its owner, or was given up, works again, or is tried again by hand.
     Recovered,
     /// A provider does not accept the host: nobody asks it for a while.
     ConnectorPaused,

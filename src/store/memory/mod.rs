@@ -16,6 +16,7 @@ mod one_shot;
 mod pending;
 mod recent;
 mod sweep;
+mod telling;
 mod token;
 
 use std::{
@@ -30,15 +31,8 @@ use std::{
 use async_trait::async_trait;
 
 use self::{
-    device::Polls,
-    event::Events,
-    headers::HeaderRecords,
-    limit::Providers,
-    living::{Connections, Telling},
-    one_shot::OneShots,
-    pending::Pendings,
-    sweep::Turns,
-    token::Tokens,
+    device::Polls, event::Events, headers::HeaderRecords, limit::Providers, living::Connections,
+    one_shot::OneShots, pending::Pendings, sweep::Turns, telling::Telling, token::Tokens,
 };
 use crate::{
     digest::Digest,
@@ -268,6 +262,12 @@ impl State {
     /// The connections, and where their verbs tell what they changed.
     fn telling<'a>(&'a mut self, by: By<'a>, now: u64) -> (&'a mut Connections, Telling<'a>) {
         (&mut self.connections, Telling { events: &mut self.events, by, now })
+    }
+
+    /// The header credentials, likewise.
+    fn telling_headers(&mut self, actor: Actor, now: u64) -> (&mut HeaderRecords, Telling<'_>) {
+        let by = By { actor, idp_host: "" };
+        (&mut self.headers, Telling { events: &mut self.events, by, now })
     }
 }
 

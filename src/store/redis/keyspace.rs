@@ -253,6 +253,12 @@ impl Keyspace {
         format!("{}:{{{}}}:history", self.prefix, shard)
     }
 
+    /// Both, as the scripts that tell of a change take them.
+    #[must_use]
+    pub fn events(&self, shard: Shard) -> [String; 2] {
+        [self.outbox(shard), self.history(shard)]
+    }
+
     /// STRING: what a verb over several records answered, for its retries.
     #[must_use]
     pub fn receipt(&self, shard: Shard, request: Digest) -> String {

@@ -136,7 +136,7 @@ impl RedisStore {
     }
 
     fn pause_keys(&self, connector: ConnectorName<'_>) -> [String; 3] {
-        let shard = connector.shard;
-        [self.keys.pause(connector), self.keys.outbox(shard), self.keys.history(shard)]
+        let [outbox, history] = self.keys.events(connector.shard);
+        [self.keys.pause(connector), outbox, history]
     }
 }

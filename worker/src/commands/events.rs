@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use vestibule::{
     inspect::{EventView, Inspector, Seen},
-    store::{Class, ConnectionId, StoreError},
+    store::{Class, ConnectionId, HeadersId, Shard, StoreError},
 };
 
 use super::{Context, Shown, Usage, shown::table, when};
@@ -25,6 +25,9 @@ pub struct Options {
     /// Only of this connection
     #[arg(long, value_name = "ID")]
     connection: Option<String>,
+    /// Only of this header credential
+    #[arg(long, value_name = "ID", conflicts_with = "connection")]
+    headers: Option<String>,
     /// At most so many, the newest
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -33,27 +36,57 @@ pub struct Options {
     follow: bool,
 }
 
-pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Result<Option<Shown>> {
-    let connection = match options.connection.as_deref() {
-        None => None,
-        Some(id) => {
-            let wrong = || Usage("--connection takes 34 hexadecimal digits".to_owned());
-            Some(id.parse::<ConnectionId>().map_err(|_| anyhow!(wrong()))?)
+/// What they are of.
+enum Of {
+    All,
+    Connection(ConnectionId),
+    Headers(HeadersId),
+}
+
+impl Of {
+    fn wanted(options: &Options) -> anyhow::Result<Self> {
+        let wrong = |option| anyhow!(Usage(format!("--{option} takes 34 hexadecimal digits")));
+        Ok(match (&options.connection, &options.headers) {
+            (Some(id), _) => Self::Connection(id.parse().map_err(|_| wrong("connection"))?),
+            (None, Some(id)) => Self::Headers(id.parse().map_err(|_| wrong("headers"))?),
+            (None, None) => Self::All,
+        })
+    }
+
+    fn shard(&self) -> Option<Shard> {
+        match self {
+            Self::All => None,
+            Self::Connection(id) => Some(id.shard()),
+            Self::Headers(id) => Some(id.shard()),
         }
-    };
+    }
+
+    fn has(&self, event: &EventView) -> bool {
+        match self {
+            Self::All => true,
+            Self::Connection(id) => {
+                event.subject == "connection" && event.subject_id == id.as_str()
+            }
+            Self::Headers(id) => event.subject == "headers" && event.subject_id == id.to_string(),
+        }
+    }
+}
+
+pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Result<Option<Shown>> {
+    let of = Of::wanted(options)?;
     let inspector = context.inspector()?;
     let now_ms = inspector.now_ms().await?;
     let age = options.since.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     let since_ms = age.map_or(0, |age| now_ms.saturating_sub(age));
-    let shard = connection.as_ref().map(ConnectionId::shard);
-    // Others of its shard stand between those of a connection.
+    let shard = of.shard();
+    // Others of its shard stand between those of one credential.
     let limit = if shard.is_some() { 1000 } else { options.limit };
     let (mut events, seen) = inspector.events(shard, since_ms, limit).await?;
-    events.retain(|event| is_of(event, connection.as_ref()));
+    events.retain(|event| of.has(event));
     let over = events.len().saturating_sub(options.limit.into());
     events.drain(..over);
     if options.follow {
-        follow(&inspector, events, seen, connection.as_ref(), context.json).await;
+        follow(&inspector, events, seen, &of, context.json).await;
         return Ok(None);
     }
     let rows = events.iter().map(|event| {
@@ -78,10 +111,10 @@ async fn follow(
     inspector: &Inspector,
     events: Vec<EventView>,
     mut seen: Seen,
-    connection: Option<&ConnectionId>,
+    of: &Of,
     json: bool,
 ) {
-    let shard = connection.map(ConnectionId::shard);
+    let shard = of.shard();
     let going_on = async {
         let mut news = Ok(events);
         let mut is_away = false;
@@ -91,7 +124,7 @@ async fn follow(
                     if std::mem::take(&mut is_away) {
                         note("Redis is back");
                     }
-                    let told = events.iter().filter(|event| is_of(event, connection));
+                    let told = events.iter().filter(|event| of.has(event));
                     for event in told {
                         if !print(event, json) {
                             return;
@@ -144,10 +177,6 @@ fn print(event: &EventView, json: bool) -> bool {
         format!("{} {kind} {name} {subject_id} by {actor} {detail}", when::utc(event.at_ms))
     };
     writeln!(out, "{}", line.trim_end()).and_then(|()| out.flush()).is_ok()
-}
-
-fn is_of(event: &EventView, connection: Option<&ConnectionId>) -> bool {
-    connection.is_none_or(|id| event.subject == "connection" && event.subject_id == id.as_str())
 }
 
 /// `90s`, `15m`, `6h`, `30d`.

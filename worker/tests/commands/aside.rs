@@ -144,6 +144,9 @@ async fn orphaned_headers_are_given_back_whole() {
     }
     assert!(!all.contains(CANARY), "{all}");
     expect("orphaned_headers", &all.replace(&id, "<headers>"), &scene, &ids);
+    let told = scene.look(&["events", "--headers", &id]).await;
+    expect("headers_events", &told.out.replace(&id, "<headers>"), &scene, &ids);
+    assert_eq!(scene.look(&["events", "--headers", "x"]).await.code, 2);
     assert!(host.vend(&session).await.is_ok());
 }
 

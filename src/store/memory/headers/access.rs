@@ -3,18 +3,27 @@
 
 use std::time::Duration;
 
-use super::{HeaderRecords, Record, Remains, after};
+use super::{
+    super::telling::{About, Telling, told},
+    HeaderRecords, Record, Remains, after,
+};
 use crate::{
     digest::Digest,
     store::{
-        BindingName, GRACE, HeadersBinding, HeadersId, HeadersMode, HeadersStatus, MarkHeaders,
-        MarkedHeaders, Orphan, Reaped, RemovedHeaders, Reseal, Resealed, RestoredHeaders,
-        SealedName, SealedOf, SealedRecord, SealedSecret, Shard, WithdrawnHeaders, retention_ms,
+        Actor, BindingName, EventKind, GRACE, HeadersBinding, HeadersId, HeadersMode,
+        HeadersStatus, MarkHeaders, MarkedHeaders, Orphan, Reaped, RemovedHeaders, Reseal,
+        Resealed, RestoredHeaders, SealedName, SealedOf, SealedRecord, SealedSecret, Shard,
+        Subject, WithdrawnHeaders, retention_ms,
     },
 };
 
 impl HeaderRecords {
-    pub(super) fn mark(&mut self, mark: &MarkHeaders<'_>, now: u64) -> MarkedHeaders {
+    pub(super) fn mark(
+        &mut self,
+        mark: &MarkHeaders<'_>,
+        mut telling: Telling<'_>,
+    ) -> MarkedHeaders {
+        let now = telling.now;
         let receipt = (mark.shard, mark.request);
         if let Some(before) = self.marked.get(receipt, now) {
             return *before;
@@ -32,6 +41,8 @@ impl HeaderRecords {
                 (HeadersStatus::Active, _) => {
                     (record.status, record.reason) = (needs, why);
                     record.status_at = now;
+                    let said = [("reason", told(mark.reason))];
+                    telling.note(EventKind::NeedsReauth, &record.about(&id.to_string(), id), &said);
                 }
                 (HeadersStatus::Orphaned, Some(was)) if was.0 == HeadersStatus::Active => {
                     *was = (needs, why);
@@ -52,9 +63,12 @@ impl HeaderRecords {
     }
 
     /// What a binding has: whichever it is, or only this one.
-    fn bound(&mut self, (binding, only): (BindingName, Option<HeadersId>)) -> Option<&mut Record> {
-        let id = self.bindings.get(&binding).filter(|id| only.is_none_or(|only| only == **id))?;
-        self.by_id.get_mut(id)
+    fn bound(
+        &mut self,
+        (binding, only): (BindingName, Option<HeadersId>),
+    ) -> Option<(HeadersId, &mut Record)> {
+        let id = *self.bindings.get(&binding).filter(|id| only.is_none_or(|only| only == **id))?;
+        Some((id, self.by_id.get_mut(&id)?))
     }
 
     pub(super) fn withdraw(
@@ -62,9 +76,10 @@ impl HeaderRecords {
         which: (BindingName, Option<HeadersId>),
         request: Digest,
         reason: &str,
-        now: u64,
+        mut telling: Telling<'_>,
     ) -> WithdrawnHeaders {
-        let Some(record) = self.bound(which) else { return WithdrawnHeaders::Absent };
+        let now = telling.now;
+        let Some((id, record)) = self.bound(which) else { return WithdrawnHeaders::Absent };
         if record.receipts.has(request) {
             return WithdrawnHeaders::Withdrawn;
         }
@@ -74,6 +89,8 @@ impl HeaderRecords {
         if record.status == HeadersStatus::Orphaned {
             return WithdrawnHeaders::Already;
         }
+        let said = [("from", told(record.status.as_str())), ("reason", told(reason))];
+        telling.note(EventKind::Orphaned, &record.about(&id.to_string(), id), &said);
         record.was = Some((record.status, record.reason.take()));
         record.status = HeadersStatus::Orphaned;
         record.reason = Some(reason.to_owned());
@@ -87,13 +104,16 @@ impl HeaderRecords {
         &mut self,
         which: (BindingName, Option<HeadersId>),
         request: Digest,
-        now: u64,
+        mut telling: Telling<'_>,
     ) -> RestoredHeaders {
-        let Some(record) = self.bound(which) else { return RestoredHeaders::Absent };
+        let now = telling.now;
+        let Some((id, record)) = self.bound(which) else { return RestoredHeaders::Absent };
         if record.receipts.has(request) {
             return RestoredHeaders::Restored(record.status);
         }
         let Some((status, reason)) = record.was.take() else { return RestoredHeaders::NotOrphaned };
+        let said = [("to", told(status.as_str()))];
+        telling.note(EventKind::Reactivated, &record.about(&id.to_string(), id), &said);
         record.status = status;
         record.reason = reason;
         record.status_at = now;
@@ -102,9 +122,22 @@ impl HeaderRecords {
         RestoredHeaders::Restored(status)
     }
 
-    pub(super) fn delete(&mut self, id: HeadersId, request: Digest, now: u64) -> RemovedHeaders {
-        let removed = self.remove(id, request, now) || self.has_removed(id, request, now);
-        if removed { RemovedHeaders::Removed } else { RemovedHeaders::Absent }
+    pub(super) fn delete(
+        &mut self,
+        id: HeadersId,
+        request: Digest,
+        mut telling: Telling<'_>,
+    ) -> RemovedHeaders {
+        let now = telling.now;
+        let Some(record) = self.by_id.get(&id) else {
+            let mine = self.has_removed(id, request, now);
+            return if mine { RemovedHeaders::Removed } else { RemovedHeaders::Absent };
+        };
+        telling.by.actor = who_changes(record.mode);
+        let said = [("from", told(record.status.as_str()))];
+        telling.note(EventKind::TokenDeletedRevoked, &record.about(&id.to_string(), id), &said);
+        self.remove(id, request, now);
+        RemovedHeaders::Removed
     }
 
     pub(super) fn reap(
@@ -112,8 +145,9 @@ impl HeaderRecords {
         id: HeadersId,
         retention: Duration,
         request: Digest,
-        now: u64,
+        mut telling: Telling<'_>,
     ) -> Reaped {
+        let now = telling.now;
         let Some(record) = self.by_id.get(&id) else {
             let mine = self.has_removed(id, request, now);
             return if mine { Reaped::Reaped } else { Reaped::Absent };
@@ -125,6 +159,8 @@ impl HeaderRecords {
         if age < retention {
             return Reaped::TooYoung { remaining: Duration::from_millis(retention - age) };
         }
+        let said = [("since", told(record.status_at))];
+        telling.note(EventKind::Reaped, &record.about(&id.to_string(), id), &said);
         self.remove(id, request, now);
         Reaped::Reaped
     }
@@ -180,9 +216,8 @@ impl HeaderRecords {
         self.removed.get(id, now).is_some_and(|remains| remains.removed_by == request)
     }
 
-    /// `false` if it is not there.
-    fn remove(&mut self, id: HeadersId, request: Digest, now: u64) -> bool {
-        let Some(record) = self.by_id.remove(&id) else { return false };
+    fn remove(&mut self, id: HeadersId, request: Digest, now: u64) {
+        let Some(record) = self.by_id.remove(&id) else { return };
         let (binding, until) = (record.binding, after(now, GRACE));
         let client = (binding.shard, record.client);
         let remains =
@@ -196,6 +231,17 @@ impl HeaderRecords {
         self.bindings.remove(&binding);
         self.removed.insert(id, remains, until, now);
         self.unbound.insert(binding, id, until, now);
-        true
     }
+}
+
+impl Record {
+    pub(super) fn about<'a>(&'a self, id: &'a str, of: HeadersId) -> About<'a> {
+        let (subject, name) = (Subject::Headers, &self.client_name);
+        About { subject, id, shard: of.shard(), name, owner: self.identity }
+    }
+}
+
+/// The host's own are changed by whoever runs it.
+pub(super) fn who_changes(mode: HeadersMode) -> Actor {
+    if mode == HeadersMode::Admin { Actor::Operator } else { Actor::Owner }
 }

@@ -12,14 +12,19 @@ use std::{
 use async_trait::async_trait;
 
 use self::record::{Record, Remains, Times};
-use super::{MemoryStore, after, fading::Fading, recent::Recent};
+use super::{
+    MemoryStore, after,
+    fading::Fading,
+    recent::Recent,
+    telling::{Telling, told},
+};
 use crate::{
     digest::Digest,
     store::{
-        BindingName, Change, ClaimedFlow, HeadersBinding, HeadersId, HeadersPage, HeadersPlace,
-        HeadersStatus, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped,
-        RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
-        WithdrawnHeaders,
+        Actor, BindingName, Change, ClaimedFlow, EventKind, HeadersBinding, HeadersId, HeadersPage,
+        HeadersPlace, HeadersStatus, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders,
+        PendingId, Reaped, RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError,
+        UpsertedHeaders, WithdrawnHeaders,
     },
 };
 
@@ -35,7 +40,10 @@ impl HeadersStore for MemoryStore {
         {
             return Ok(refused);
         }
-        let upserted = state.headers.upsert(&new, now);
+        let upserted = {
+            let (headers, telling) = state.telling_headers(access::who_changes(new.mode), now);
+            headers.upsert(&new, telling)
+        };
         drop(state);
         self.changes.tell(Change::Headers(new.binding.digest));
         if let Some(flow) = &new.flow {
@@ -57,7 +65,10 @@ impl HeadersStore for MemoryStore {
         request: Digest,
     ) -> Result<RemovedHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        let removed = state.headers.delete(id, request, now);
+        let removed = {
+            let (headers, telling) = state.telling_headers(Actor::Owner, now);
+            headers.delete(id, request, telling)
+        };
         drop(state);
         if removed == RemovedHeaders::Removed {
             self.changes.tell(Change::AllHeaders);
@@ -72,7 +83,10 @@ impl HeadersStore for MemoryStore {
         request: Digest,
     ) -> Result<Reaped, StoreError> {
         let (mut state, now) = self.enter();
-        let reaped = state.headers.reap(id, retention, request, now);
+        let reaped = {
+            let (headers, telling) = state.telling_headers(Actor::Sweep, now);
+            headers.reap(id, retention, request, telling)
+        };
         drop(state);
         if reaped == Reaped::Reaped {
             self.changes.tell(Change::AllHeaders);
@@ -82,7 +96,10 @@ impl HeadersStore for MemoryStore {
 
     async fn mark_headers(&self, mark: MarkHeaders<'_>) -> Result<MarkedHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        let marked = state.headers.mark(&mark, now);
+        let marked = {
+            let (headers, telling) = state.telling_headers(Actor::Operator, now);
+            headers.mark(&mark, telling)
+        };
         drop(state);
         self.changes.tell(Change::AllHeaders);
         Ok(marked)
@@ -110,7 +127,10 @@ impl HeadersStore for MemoryStore {
         reason: &str,
     ) -> Result<WithdrawnHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        let withdrawn = state.headers.withdraw((binding, only), request, reason, now);
+        let withdrawn = {
+            let (headers, telling) = state.telling_headers(Actor::Operator, now);
+            headers.withdraw((binding, only), request, reason, telling)
+        };
         drop(state);
         if withdrawn == WithdrawnHeaders::Withdrawn {
             self.changes.tell(Change::Headers(binding.digest));
@@ -125,7 +145,10 @@ impl HeadersStore for MemoryStore {
         request: Digest,
     ) -> Result<RestoredHeaders, StoreError> {
         let (mut state, now) = self.enter();
-        let restored = state.headers.restore((binding, only), request, now);
+        let restored = {
+            let (headers, telling) = state.telling_headers(Actor::Operator, now);
+            headers.restore((binding, only), request, telling)
+        };
         drop(state);
         if let RestoredHeaders::Restored(_) = restored {
             self.changes.tell(Change::Headers(binding.digest));
@@ -181,14 +204,15 @@ impl HeaderRecords {
         receipts.has(new.request).then(|| times.upserted(id))
     }
 
-    fn upsert(&mut self, new: &NewHeaders<'_>, now: u64) -> UpsertedHeaders {
+    fn upsert(&mut self, new: &NewHeaders<'_>, mut telling: Telling<'_>) -> UpsertedHeaders {
+        let now = telling.now;
         let receipts = self.last(new.binding, now).map(|last| last.2).unwrap_or_default();
         let id = self.bindings.get(&new.binding).copied().unwrap_or(new.id);
-        let was = self.by_id.get(&id).map(|record| record.times);
+        let was = self.by_id.remove(&id);
         let times = Times {
-            created_at: was.map_or(now, |was| was.created_at),
+            created_at: was.as_ref().map_or(now, |was| was.times.created_at),
             updated_at: now,
-            ver: was.map_or(0, |was| was.ver) + 1,
+            ver: was.as_ref().map_or(0, |was| was.times.ver) + 1,
         };
         let record = Record {
             binding: new.binding,
@@ -205,6 +229,12 @@ impl HeaderRecords {
             times,
             receipts: receipts.with(new.request),
         };
+        let (name, ver) = (id.to_string(), [("ver", told(times.ver))]);
+        telling.note(EventKind::ConnectCompleted, &record.about(&name, id), &ver);
+        if let Some(was) = was.filter(|was| was.status != HeadersStatus::Active) {
+            let said = [("from", told(was.status.as_str())), ("reason", was.reason)];
+            telling.note(EventKind::Recovered, &record.about(&name, id), &said);
+        }
         self.bindings.insert(new.binding, id);
         let client = (new.binding.shard, new.client);
         self.clients.entry(client).or_default().insert((times.created_at, id));

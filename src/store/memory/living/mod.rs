@@ -7,20 +7,24 @@ mod begin;
 mod lifecycle;
 mod lineage;
 mod sealed;
-mod telling;
 
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
-pub(super) use self::telling::Telling;
-use self::telling::told;
-use super::{after, due::Due, fading::Fading, recent::Recent};
+use super::{
+    after,
+    due::Due,
+    fading::Fading,
+    recent::Recent,
+    telling::{About, Telling, told},
+};
 use crate::{
     digest::Digest,
     store::{
         Claim, ConnectionId, CredentialRow, EventKind, GRACE, NewCredential, Shard, Status, Stored,
+        Subject,
     },
 };
 
@@ -279,4 +283,17 @@ impl Connection {
 /// An id in a form that is cheap to copy.
 fn place(id: &ConnectionId) -> (Shard, Digest) {
     (id.shard(), Digest::from_hex(&id.as_str()[2..]).unwrap_or(Digest::NONE))
+}
+
+impl Telling<'_> {
+    fn tell(
+        &mut self,
+        kind: EventKind,
+        id: &ConnectionId,
+        of: &Connection,
+        said: &[(&str, Option<String>)],
+    ) {
+        let (subject, shard, name) = (Subject::Connection, id.shard(), &of.connector);
+        self.note(kind, &About { subject, id: id.as_str(), shard, name, owner: of.owner }, said);
+    }
 }

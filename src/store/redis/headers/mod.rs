@@ -2,6 +2,7 @@
 
 mod flow;
 mod row;
+mod upsert;
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::{RedisStore, reply::Reply, scripts, scripts::Arg};
 use crate::{
     digest::Digest,
     store::{
-        BindingName, Change, ClaimedFlow, Ending, GRACE, HeadersBinding, HeadersId, HeadersPage,
+        BindingName, Change, ClaimedFlow, GRACE, HeadersBinding, HeadersId, HeadersPage,
         HeadersPlace, HeadersStore, MarkHeaders, MarkedHeaders, NewHeaders, PendingId, Reaped,
         RemovedHeaders, RestoredHeaders, SealedHeaders, Shard, StoreError, UpsertedHeaders,
         WithdrawnHeaders, millis, retention_ms,
@@ -22,7 +23,7 @@ use crate::{
 impl HeadersStore for RedisStore {
     async fn upsert_headers(&self, new: NewHeaders<'_>) -> Result<UpsertedHeaders, StoreError> {
         let digest = new.binding.digest;
-        let upserted = upsert(self, new).await?;
+        let upserted = upsert::upsert(self, new).await?;
         if let UpsertedHeaders::Upserted { .. } = upserted {
             self.changes.tell(Change::Headers(digest));
         }
@@ -74,10 +75,9 @@ impl HeadersStore for RedisStore {
     }
 
     async fn mark_headers(&self, mark: MarkHeaders<'_>) -> Result<MarkedHeaders, StoreError> {
-        let keys = [
-            self.keys.client(mark.shard, mark.client),
-            self.keys.receipt(mark.shard, mark.request),
-        ];
+        let clients = self.keys.client(mark.shard, mark.client);
+        let receipt = self.keys.receipt(mark.shard, mark.request);
+        let [outbox, history] = self.keys.events(mark.shard);
         let request = mark.request.to_hex();
         let (from, after) = row::place(mark.after);
         let argv = [
@@ -88,7 +88,7 @@ impl HeadersStore for RedisStore {
             text(&after),
             Arg::Number(millis(GRACE)),
         ];
-        let (verb, keys) = (&scripts::HEADERS_MARK, [keys[0].as_str(), &keys[1]]);
+        let (verb, keys) = (&scripts::HEADERS_MARK, [&*clients, &receipt, &outbox, &history]);
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "marked" => {
@@ -120,10 +120,10 @@ impl HeadersStore for RedisStore {
         request: Digest,
         reason: &str,
     ) -> Result<WithdrawnHeaders, StoreError> {
-        let keys = [self.keys.binding(binding), self.keys.orphans(binding.shard)];
+        let keys = access(self, binding);
         let (request, only) = (request.to_hex(), this(only));
         let argv = [text(&request), text(reason), text(&only)];
-        let (verb, keys) = (&scripts::HEADERS_WITHDRAW, [keys[0].as_str(), &keys[1]]);
+        let (verb, keys) = (&scripts::HEADERS_WITHDRAW, keys.each_ref().map(String::as_str));
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "withdrawn" => {
@@ -144,10 +144,10 @@ impl HeadersStore for RedisStore {
         only: Option<HeadersId>,
         request: Digest,
     ) -> Result<RestoredHeaders, StoreError> {
-        let keys = [self.keys.binding(binding), self.keys.orphans(binding.shard)];
+        let keys = access(self, binding);
         let (request, only) = (request.to_hex(), this(only));
         let argv = [text(&request), text(&only)];
-        let (verb, keys) = (&scripts::HEADERS_RESTORE, [keys[0].as_str(), &keys[1]]);
+        let (verb, keys) = (&scripts::HEADERS_RESTORE, keys.each_ref().map(String::as_str));
         let reply = self.run_script(verb, keys, argv, request.as_bytes()).await?;
         match reply.word() {
             "restored" => {
@@ -197,65 +197,6 @@ impl RedisStore {
     }
 }
 
-async fn upsert(store: &RedisStore, new: NewHeaders<'_>) -> Result<UpsertedHeaders, StoreError> {
-    let shard = new.binding.shard;
-    let record = store.keys.headers(new.id);
-    let binding = store.keys.binding(new.binding);
-    let clients = store.keys.client(shard, new.client);
-    let (sealed, orphans) = (store.keys.sealed(shard), store.keys.orphans(shard));
-    let flow = new.flow.as_ref().map(|flow| {
-        let (keys, id) = (&store.keys, flow.id);
-        [keys.pending(id), keys.claim(id), keys.outcome(id), keys.pendings(shard, id.namespace())]
-    });
-    let [pending, claim, outcome, flows] = match &flow {
-        Some(keys) => keys.each_ref().map(String::as_str),
-        None => [&*binding, &binding, &binding, &orphans],
-    };
-    let keys = [&*record, &binding, &clients, &sealed, &orphans, pending, claim, outcome, flows];
-    let (request, id) = (new.request.to_hex(), new.id.to_string());
-    let (identity, client) = (new.identity.to_hex(), new.client.to_hex());
-    let (digest, channel) = (new.binding.digest.to_hex(), store.keys.wake());
-    let flow_id = new.flow.as_ref().map(|flow| flow.id.to_string()).unwrap_or_default();
-    let end = new.flow.as_ref();
-    let argv = [
-        text(&request),
-        text(&id),
-        text(new.mode.as_str()),
-        text(&identity),
-        text(&client),
-        text(new.client_name),
-        text(&digest),
-        Arg::Bytes(new.secret),
-        text(new.key),
-        Arg::Number(millis(GRACE)),
-        text(&flow_id),
-        Arg::Bytes(end.map_or(&[], |end| end.claim.as_bytes())),
-        text(end.map_or("", |end| end.by)),
-        Arg::Bytes(end.map_or(&[], |end| end.answer)),
-        Arg::Number(end.map_or(0, |end| millis(end.longest))),
-        text(&channel),
-    ];
-    let verb = &scripts::HEADERS_UPSERT;
-    let reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
-    let corrupt = |what| StoreError::Corrupt { verb: verb.name, key: pending.to_owned(), what };
-    Ok(match reply.word() {
-        "upserted" => UpsertedHeaders::Upserted {
-            id: reply.part::<String>(0)?.parse().map_err(|_| reply.unknown_word())?,
-            created_at_ms: reply.part(1)?,
-            updated_at_ms: reply.part(2)?,
-            ver: reply.part(3)?,
-        },
-        "not_claimed" => UpsertedHeaders::NotClaimed,
-        "ended" => UpsertedHeaders::FlowEnded(
-            Ending::from_word(&reply.part::<String>(0)?)
-                .ok_or_else(|| corrupt("its state is unknown"))?,
-        ),
-        "gone" => UpsertedHeaders::FlowGone,
-        "corrupt" => return Err(corrupt("its head cannot be read")),
-        _ => return Err(reply.unknown_word()),
-    })
-}
-
 /// Whatever it is, or only an orphan that is old enough.
 async fn remove(
     store: &RedisStore,
@@ -264,7 +205,9 @@ async fn remove(
     request: Digest,
 ) -> Result<Reply, StoreError> {
     let shard = id.shard();
-    let keys = [store.keys.headers(id), store.keys.sealed(shard), store.keys.orphans(shard)];
+    let record = store.keys.headers(id);
+    let (sealed, orphans) = (store.keys.sealed(shard), store.keys.orphans(shard));
+    let [outbox, history] = store.keys.events(shard);
     let (request, id) = (request.to_hex(), id.to_string());
     let argv = [
         text(&request),
@@ -272,8 +215,15 @@ async fn remove(
         Arg::Optional(retention.map(retention_ms)),
         Arg::Number(millis(GRACE)),
     ];
-    let (verb, keys) = (&scripts::HEADERS_REMOVE, [keys[0].as_str(), &keys[1], &keys[2]]);
-    store.run_script(verb, keys, argv, request.as_bytes()).await
+    let keys = [&*record, &sealed, &orphans, &outbox, &history];
+    store.run_script(&scripts::HEADERS_REMOVE, keys, argv, request.as_bytes()).await
+}
+
+/// What changes with the access to what a binding has.
+fn access(store: &RedisStore, binding: BindingName) -> [String; 4] {
+    let (keys, shard) = (&store.keys, binding.shard);
+    let [outbox, history] = keys.events(shard);
+    [keys.binding(binding), keys.orphans(shard), outbox, history]
 }
 
 /// The only one that is meant, as a script takes it; empty: whichever it is.

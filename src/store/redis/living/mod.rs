@@ -206,8 +206,8 @@ fn both(store: &RedisStore, id: &ConnectionId) -> [String; 2] {
 /// The keys of those that tell of a change: with the index of keys, and both streams.
 fn all(store: &RedisStore, id: &ConnectionId) -> [String; 5] {
     let [conn, due] = both(store, id);
-    let (keys, shard) = (&store.keys, id.shard());
-    [conn, due, keys.sealed(shard), keys.outbox(shard), keys.history(shard)]
+    let [outbox, history] = store.keys.events(id.shard());
+    [conn, due, store.keys.sealed(id.shard()), outbox, history]
 }
 
 /// The number of a key, as it is kept.
