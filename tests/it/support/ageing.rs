@@ -62,6 +62,31 @@ pub async fn age_lives(connection: &mut MultiplexedConnection, prefix: &str, by:
     endless
 }
 
+/// Makes the members of all indexes older whose scores are times, each index in one step: others may
+/// use them meanwhile.
+pub async fn age_indexes(connection: &mut MultiplexedConnection, prefix: &str, by: Duration) {
+    let script = redis::Script::new(
+        "for _, key in ipairs(KEYS) do
+           if redis.call('TYPE', key).ok == 'zset' then
+             local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+             for at = 1, #all, 2 do
+               redis.call('ZADD', key, 'XX', all[at + 1] - ARGV[1], all[at])
+             end
+           end
+         end",
+    );
+    let is_by_time = |key: &String| key.split(':').nth(2) != Some("sealed");
+    let keys: Vec<String> = keys(connection, prefix).await.into_iter().filter(is_by_time).collect();
+    for keys in keys.chunks(500) {
+        let mut aged = script.prepare_invoke();
+        for key in keys {
+            aged.key(key);
+        }
+        aged.arg(u64::try_from(by.as_millis()).unwrap());
+        aged.invoke_async::<()>(connection).await.unwrap();
+    }
+}
+
 /// Removes every key under `prefix`.
 pub async fn wipe(connection: &mut MultiplexedConnection, prefix: &str) {
     for key in keys(connection, prefix).await {
