@@ -14,6 +14,7 @@
 -- Why Lua: a turn that was lost meanwhile must not be ended for whoever has it.
 local lease = KEYS[1]
 local request, next_in, interval, failures = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+-- include: rights/must
 
 local was = redis.call('HMGET', lease, 'holder', 'released', 'interval', 'next_at')
 local time = redis.call('TIME')
@@ -29,6 +30,8 @@ if was[1] ~= request then
   if was[3] then redis.call('HSET', lease, 'interval', interval) end
   return {'lost', request}
 end
+-- With the receipt a retry takes the rest for done.
+must_be_allowed('HDEL', lease)
 -- No later than the record ends, by its pending.
 local left = redis.call('PTTL', lease)
 if left > 0 then next_in = math.min(next_in, left) end

@@ -12,7 +12,7 @@
 //! * a missing right: all is as it was before, or as it would have been, or the same request
 //!   completes it once the right is there: the same answer and the same state as if nothing had
 //!   failed. Only how long a key lives may differ: a tombstone that could not be shortened lives as
-//!   long as its record would have. [`KNOWN`] names the exceptions.
+//!   long as its record would have.
 
 mod recording;
 mod stage;
@@ -42,14 +42,6 @@ pub enum Scripts {
     /// Without asking for the rights that later writes need.
     WithoutAsking,
 }
-
-/// Where a script is refused half-way and its retry takes the rest for done: by script and fault, and
-/// why that can do no harm.
-const KNOWN: &[(&str, &str, &str)] = &[(
-    "device/release",
-    "no right to hdel",
-    "the turn is held until its lease ends, as if its poller had died; the next poll is not put off",
-)];
 
 /// How often the same fault is tried where a script has taken the same way.
 const TIMES: u32 = 3;
@@ -114,7 +106,6 @@ struct Tally {
     before: u64,
     after: u64,
     completed: u64,
-    known: BTreeMap<&'static str, u64>,
     /// By script and fault, with the first example.
     torn: BTreeMap<(String, String), (u64, String)>,
     told: u64,
@@ -122,10 +113,8 @@ struct Tally {
 
 impl Tally {
     fn verdict(self, scripts: usize, missing: &[String]) -> Verdict {
-        let Self { calls, before, after, completed, known, torn, .. } = self;
-        let exceptions: u64 = known.values().sum();
-        let faults = before + after + completed + exceptions;
-        let none = KNOWN.iter().filter(|(script, ..)| !known.contains_key(script)).count();
+        let Self { calls, before, after, completed, torn, .. } = self;
+        let faults = before + after + completed;
         for ((script, fault), (times, example)) in &torn {
             println!("torn: {script}, {fault}, {times} times, such as\n{example}");
         }
@@ -136,13 +125,12 @@ impl Tally {
             format!(
                 "{scripts} scripts, {calls} runs of them refused {faults} times in the middle: \
                  {before} times all was as before, {after} times all was done, {completed} times \
-                 the same request completed it, {exceptions} times it is known not to"
+                 the same request completed it"
             ),
             &[
                 (&which, torn.values().map(|(times, _)| times).sum()),
                 (&without, missing.len() as u64),
                 ("runs in which no call was refused", u64::from(faults == 0)),
-                ("exceptions that are none", none as u64),
             ],
         )
     }
@@ -192,12 +180,6 @@ async fn try_faults(stage: &mut Stage, call: &Call, name: &str, tally: &mut Tall
             tally.completed += 1;
             continue;
         }
-        let kind = fault.kind(call);
-        let exception = KNOWN.iter().find(|(script, fault, _)| *script == name && *fault == kind);
-        if let Some((script, ..)) = exception {
-            *tally.known.entry(script).or_default() += 1;
-            continue;
-        }
         let example = || {
             format!(
                 "{call:?}\nanswer  {expected:?}\nagain   {again:?}\n{}",
@@ -209,7 +191,7 @@ async fn try_faults(stage: &mut Stage, call: &Call, name: &str, tally: &mut Tall
                 ])
             )
         };
-        let torn = (name.to_owned(), kind);
+        let torn = (name.to_owned(), fault.kind(call));
         tally.torn.entry(torn).or_insert_with(|| (0, example())).0 += 1;
     }
     stage.restore(&before).await;
