@@ -1,17 +1,17 @@
 //! Looking into what happened.
 
 use std::{
-    collections::{BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     sync::Arc,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use crate::{
     digest::Digest,
     foundation::Foundation,
     store::{
-        ConnectionId, Event, EventId, EventKind, HeadersId, OutboxGroup, ReadHistory, Shard,
+        Class, ConnectionId, Event, EventId, EventKind, HeadersId, OutboxGroup, ReadHistory, Shard,
         StoreError, Subject,
     },
 };
@@ -151,6 +151,30 @@ impl Events {
     /// As the store; it may be removed from some shards then.
     pub async fn remove_receiver(&self, group: &OutboxGroup) -> Result<(), StoreError> {
         self.foundation.store.close_outbox(group).await
+    }
+
+    /// How many events each receiver has yet to acknowledge, by its name; one that is not there has
+    /// acknowledged all. Over all shards it is not atomic. An outbox that is damaged is not counted:
+    /// whoever delivers it says so.
+    ///
+    /// # Errors
+    ///
+    /// As the store, if a shard does not answer: half a count is none.
+    pub async fn lags(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let store = &self.foundation.store;
+        let mut lags = BTreeMap::new();
+        for some in store.outbox_backlog().await?.chunks(AT_ONCE) {
+            let asked = some.iter().map(|(shard, _)| store.outbox_lags(*shard));
+            for told in join_all(asked).await {
+                match told {
+                    Err(error) if error.class() == Class::Corrupt => {}
+                    told => told?
+                        .into_iter()
+                        .for_each(|(group, lag)| *lags.entry(group).or_default() += lag),
+                }
+            }
+        }
+        Ok(lags)
     }
 
     pub(crate) fn foundation(&self) -> &Arc<Foundation> {

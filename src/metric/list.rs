@@ -34,7 +34,7 @@ const KEY: Label = Label { name: "key", values: Values::Keys };
 const NOTIFIER: Label = Label { name: "notifier", values: Values::Notifiers };
 const SWEEP: Label = Label::words(
     "sweep",
-    &[&["refresh_due", "orphans", "expired", "reseal", "trim_events", "journal"]],
+    &[&["refresh_due", "orphans", "expired", "reseal", "events", "history", "journal"]],
 );
 const EVENTS: &[&str] = &[
     "connect_started",
@@ -227,7 +227,7 @@ list! {
     /// What sweeps did to what they found, by sweep and outcome.
     SWEPT: Counter = "vestibule_swept_total" Count Worker [SWEEP, Label::words("outcome", &[&[
         "refreshed", "failed", "skipped", "put_off", "running", "given_back", "found", "done", "changed",
-        "left", "delivered", "forgotten", "recovered", "settled", "damaged", "error",
+        "left", "recovered", "settled", "damaged", "error",
     ]])];
 
     /// When a sweep last ended without an error, in seconds since 1970.

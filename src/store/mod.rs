@@ -39,6 +39,7 @@ mod sweep;
 pub(crate) mod telling;
 mod token;
 mod token_store;
+mod trimming;
 mod wake;
 
 use std::{fmt::Debug, time::Duration};
@@ -48,6 +49,7 @@ use async_trait::async_trait;
 pub(crate) use self::access::retention_ms;
 pub(crate) use self::millis::millis;
 pub(crate) use self::pending::instance;
+pub(crate) use self::trimming::at_once;
 pub use self::{
     access::{
         AccessStore, Orphan, OrphanPage, ReapConnection, Reaped, RestoredConnection,
@@ -78,7 +80,7 @@ pub use self::{
     one_shot::{Handed, Kind, NewRecord, Put, RecordName, Take},
     outbox::{
         EventStore, HISTORY_CAP, HistoryPage, OUTBOX_CAP, OutboxGroup, OutboxPage, OutboxRead,
-        ReadHistory, ReadOutbox, TrimmedOutbox,
+        ReadHistory, ReadOutbox,
     },
     pending::{
         Cleared, Ending, Finish, Finished, NewPending, Outcome, PageCursor, PendingPage,
@@ -96,6 +98,7 @@ pub use self::{
         ScopePage, TokenCursor, TokenId, TokenPage, TokenRow, TrimmedScope, Use,
     },
     token_store::TokenStore,
+    trimming::{TRIMMED_AT_ONCE, TrimStore},
     wake::{Waiter, WakeHub},
 };
 use crate::digest::Digest;
@@ -121,6 +124,7 @@ pub trait Store:
     + SweepStore
     + HeadersStore
     + EventStore
+    + TrimStore
     + SealedStore
     + Send
     + Sync

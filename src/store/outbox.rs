@@ -8,7 +8,8 @@
 //! at all.
 //!
 //! Without any group an outbox does not exist, and keeps nothing. What all groups have
-//! acknowledged is trimmed; what exceeds [`OUTBOX_CAP`] is dropped, and counted as lost.
+//! acknowledged is [trimmed](super::TrimStore); what exceeds [`OUTBOX_CAP`] is dropped, and counted
+//! as lost.
 
 use std::{fmt, time::Duration};
 
@@ -40,9 +41,6 @@ pub trait EventStore {
     /// Reads the history of a shard, the newest first.
     async fn read_history(&self, page: ReadHistory) -> Result<HistoryPage, StoreError>;
 
-    /// Forgets what is older than `age` in the history of a shard. Returns how many events went.
-    async fn trim_history(&self, shard: Shard, age: Duration) -> Result<u64, StoreError>;
-
     /// Registers a group in all shards: from now on events are kept for it, and it begins with what
     /// is kept for others. Again changes nothing, but in shards that lost it. A bounded fan-out, not
     /// atomic.
@@ -66,9 +64,6 @@ pub trait EventStore {
         group: &OutboxGroup,
         ids: &[EventId],
     ) -> Result<u64, StoreError>;
-
-    /// Removes what all groups have acknowledged from the outbox of a shard.
-    async fn trim_outbox(&self, shard: Shard) -> Result<TrimmedOutbox, StoreError>;
 }
 
 /// A receiver's name: `[a-z0-9-]{1,32}`.
@@ -185,13 +180,4 @@ pub struct OutboxPage {
     pub lost: u64,
     /// What the next page is after; `None` if there is none now.
     pub next: Option<EventId>,
-}
-
-/// What is left of an outbox.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TrimmedOutbox {
-    /// How many events went.
-    pub removed: u64,
-    /// How many events each group has yet to acknowledge, by its name.
-    pub lags: Vec<(String, u64)>,
 }

@@ -34,11 +34,16 @@ pub enum SweepName {
     Expired,
     /// Of what another key than the newest has sealed.
     Reseal,
+    /// Of what all receivers have been told.
+    Events,
+    /// Of what happened too long ago.
+    History,
 }
 
 impl SweepName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Orphans, Self::Expired, Self::Reseal];
+    pub const ALL: [Self; 5] =
+        [Self::Orphans, Self::Expired, Self::Reseal, Self::Events, Self::History];
 
     /// Its word, in keys, metrics and logs.
     #[must_use]
@@ -47,6 +52,8 @@ impl SweepName {
             Self::Orphans => "orphans",
             Self::Expired => "expired",
             Self::Reseal => "reseal",
+            Self::Events => "events",
+            Self::History => "history",
         }
     }
 }

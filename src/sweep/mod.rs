@@ -28,11 +28,13 @@ mod orphans;
 mod refresh_due;
 mod reseal;
 mod trim_events;
+mod trim_history;
 mod turns;
 
 pub use expired::Expired;
 pub use orphans::Orphans;
 pub use refresh_due::{RefreshDue, RefreshDuePass};
 pub use reseal::Reseal;
-pub use trim_events::{TrimEvents, TrimEventsPass};
+pub use trim_events::TrimEvents;
+pub use trim_history::TrimHistory;
 pub use turns::{Budget, Swept};

@@ -10,7 +10,10 @@ use tracing::{Instrument, field::Empty};
 use crate::{
     Vestibule,
     digest::{RequestId, random_bytes},
-    store::{BeginTurn, Class, EndTurn, Shard, Store, StoreError, SweepName, Turn, TurnEnd},
+    store::{
+        BeginTurn, Class, EndTurn, Shard, Store, StoreError, SweepName, TRIMMED_AT_ONCE, Turn,
+        TurnEnd,
+    },
 };
 
 /// The budget of one pass, and what it leaves to others.
@@ -82,12 +85,39 @@ impl Room<'_> {
     pub(super) fn left(&self) -> u64 {
         self.limit.saturating_sub(self.swept.found)
     }
+
+    /// Removes events a few at a time while there is room, by a verb that is given how many at the
+    /// most and tells how many: fewer were all there were.
+    pub(super) async fn remove<F>(
+        &mut self,
+        verb: impl Fn(u16) -> F,
+    ) -> Result<Option<String>, StoreError>
+    where
+        F: Future<Output = Result<u64, StoreError>>,
+    {
+        while !self.is_over() {
+            let left = u16::try_from(self.left()).unwrap_or(u16::MAX);
+            let most = left.min(TRIMMED_AT_ONCE);
+            let removed = verb(most).await?;
+            self.swept.found += removed;
+            self.swept.done += removed;
+            if removed < u64::from(most) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(String::new()))
+    }
 }
 
 /// One sweep's part in it.
 #[async_trait]
 pub(super) trait Duty: Sync {
     const NAME: SweepName;
+
+    /// Where there may be something to do, if that is cheaper told of all than asked of each.
+    async fn shards(&self) -> Result<Vec<Shard>, StoreError> {
+        Ok(Shard::all().collect())
+    }
 
     /// Sweeps a shard from where the turn before ended, and says where the next one goes on; `None`
     /// if the shard is done.
@@ -107,9 +137,20 @@ pub(super) async fn pass<D: Duty>(
     budget: &Budget,
     stop: &CancellationToken,
 ) -> Swept {
+    let shards = match duty.shards().await {
+        Ok(shards) => shards,
+        Err(error) => {
+            tracing::warn!(sweep = %D::NAME, %error, "nothing was swept");
+            return Swept { errors: 1, unfinished: true, ..Swept::default() };
+        }
+    };
+    // Of a pass that has nowhere to go there is nothing to tell.
+    if shards.is_empty() {
+        return Swept::default();
+    }
     let span = tracing::info_span!("vestibule.sweep", sweep = %D::NAME,
         found = Empty, done = Empty, errors = Empty);
-    let swept = round(vestibule, duty, budget, stop).instrument(span.clone()).await;
+    let swept = round(vestibule, duty, shards, budget, stop).instrument(span.clone()).await;
     span.record("found", swept.found).record("done", swept.done).record("errors", swept.errors);
     swept
 }
@@ -117,6 +158,7 @@ pub(super) async fn pass<D: Duty>(
 async fn round<D: Duty>(
     vestibule: &Vestibule,
     duty: &D,
+    mut shards: Vec<Shard>,
     budget: &Budget,
     stop: &CancellationToken,
 ) -> Swept {
@@ -124,9 +166,10 @@ async fn round<D: Duty>(
     let mut swept = Swept::default();
     // Each replica begins elsewhere, so that they do not meet at every shard.
     let [first] = random_bytes::<1>();
+    let first = usize::from(first) % shards.len().max(1);
+    shards.rotate_left(first);
     let mut failed_in_a_row = 0;
-    for step in 0..=u8::MAX {
-        let shard = Shard::new(first.wrapping_add(step));
+    for shard in shards {
         if stop.is_cancelled() || swept.found >= budget.limit {
             swept.unfinished = true;
             break;

@@ -130,7 +130,7 @@ async fn deliver_all(scene: &Scene, delivery: &Delivery) {
 
 async fn trim(scene: &Scene) -> u64 {
     let sweep = TrimEvents::default();
-    sweep.pass(&scene.vestibule.events(), &CancellationToken::new()).await.delivered
+    sweep.pass(&scene.vestibule, &CancellationToken::new()).await.done
 }
 
 type Fails = Box<dyn Fn(&Event, usize) -> Option<NotifyError> + Send + Sync>;

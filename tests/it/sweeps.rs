@@ -4,6 +4,7 @@
 mod in_flight;
 mod reaping;
 mod resealing;
+mod trimming;
 mod turns;
 
 use redis::AsyncCommands;

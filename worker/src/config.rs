@@ -76,7 +76,7 @@ impl Settings {
             redis: file.redis(connect)?,
             keys: file.keys(connect)?,
             registry: file.registry()?,
-            sweeps: file.sweeps.settings(),
+            sweeps: file.sweeps(),
             notify: file.notify.settings()?,
         })
     }
@@ -130,7 +130,7 @@ pub fn load_slugs(connect: &Connect) -> anyhow::Result<Vec<String>> {
 /// If the configuration file cannot be read.
 pub fn load_retention(connect: &Connect) -> anyhow::Result<Option<Duration>> {
     let file = ConfigFile::of(connect)?;
-    Ok(connect.config.as_ref().map(|_| file.sweeps.settings().orphan_retention))
+    Ok(connect.config.as_ref().map(|_| file.sweeps().orphan_retention))
 }
 
 /// How to log: what the command line says, or the file.
@@ -220,6 +220,10 @@ impl ConfigFile {
                  file), or `keys_file` in the config file; `vestibule-worker keygen` makes one"
             ),
         }
+    }
+
+    fn sweeps(&self) -> SweepSettings {
+        self.sweeps.settings(self.notify.history_age())
     }
 
     fn registry(&self) -> anyhow::Result<Registry> {

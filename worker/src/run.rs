@@ -23,7 +23,7 @@ use crate::{
     notify::Notifying,
     reload::{Handles, Reloader, slugs},
     sweeper::Sweeper,
-    sweeps::Sweeps,
+    sweeps::{Sweep, Sweeps},
     traces::{self, Traces},
 };
 
@@ -118,7 +118,9 @@ async fn sweep(
         // Once before: from then on what happens is kept for receivers that are new.
         notifying.once(stop).await;
         let (swept, told) = (sweeper.once(stop).await, notifying.once(stop).await);
-        return Ok(if swept && told { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        // What was told just now would be kept until the next run.
+        let trimmed = sweeper.sweeps.each_once(&[Sweep::Events], stop).await;
+        return Ok(if swept && told && trimmed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     tokio::join!(sweeper.run(stop), notifying.run(stop), reloader.run(hangups, stop));
     tracing::info!("stopped");

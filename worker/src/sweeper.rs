@@ -17,7 +17,12 @@ use vestibule::{
     sweep::{RefreshDue, RefreshDuePass},
 };
 
-use crate::{admin::Readiness, measure, reload::Handles, sweeps::Sweeps};
+use crate::{
+    admin::Readiness,
+    measure,
+    reload::Handles,
+    sweeps::{Sweep, Sweeps},
+};
 
 /// How often the backlog is counted: it asks all shards.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -98,7 +103,7 @@ impl Sweeper {
                 break;
             }
         }
-        is_whole &= self.sweeps.all_once(stop).await;
+        is_whole &= self.sweeps.each_once(&Sweep::ALL, stop).await;
         self.connections().drained().await;
         is_whole && !stop.is_cancelled()
     }

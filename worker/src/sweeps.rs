@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use futures_util::future::join_all;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
-    sweep::{Budget, Expired, Orphans, Reseal, Swept},
+    sweep::{Budget, Expired, Orphans, Reseal, Swept, TrimEvents, TrimHistory},
     token::{Scope, Scopes, TempTokens},
 };
 
@@ -36,11 +37,16 @@ pub enum Sweep {
     Expired,
     /// Seals anew what another key than the first of the ring has sealed
     Reseal,
+    /// Removes events that all receivers have been told
+    Events,
+    /// Forgets events that are older than `history_days`
+    History,
 }
 
 impl Sweep {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Orphans, Self::Expired, Self::Reseal];
+    pub const ALL: [Self; 5] =
+        [Self::Orphans, Self::Expired, Self::Reseal, Self::Events, Self::History];
 
     /// Its word, in metrics, logs and on the command line.
     #[must_use]
@@ -49,6 +55,8 @@ impl Sweep {
             Self::Orphans => "orphans",
             Self::Expired => "expired",
             Self::Reseal => "reseal",
+            Self::Events => "events",
+            Self::History => "history",
         }
     }
 
@@ -60,6 +68,8 @@ impl Sweep {
             Self::Orphans => settings.orphans_every,
             Self::Expired => settings.expired_every,
             Self::Reseal => settings.reseal_every,
+            Self::Events => settings.events_every,
+            Self::History => settings.history_every,
         }
     }
 }
@@ -110,8 +120,7 @@ impl Sweeps {
 
     /// Sweeps until `stop`. A pass that fails is followed by the next.
     pub async fn run(&self, stop: &CancellationToken) {
-        let [orphans, expired, reseal] = Sweep::ALL.map(|sweep| self.repeat(sweep, stop));
-        tokio::join!(orphans, expired, reseal);
+        join_all(Sweep::ALL.map(|sweep| self.repeat(sweep, stop))).await;
     }
 
     /// One pass, as the command line asks for it: whatever others have done a moment ago.
@@ -120,12 +129,12 @@ impl Sweeps {
         self.pass(sweep, budget, stop).await
     }
 
-    /// One pass of each that is not switched off. Returns whether they left nothing.
-    pub async fn all_once(&self, stop: &CancellationToken) -> bool {
+    /// One pass of each of these that is not switched off. Returns whether they left nothing.
+    pub async fn each_once(&self, sweeps: &[Sweep], stop: &CancellationToken) -> bool {
         let mut is_whole = true;
-        let on = |sweep: &Sweep| !sweep.every(&self.settings).is_zero();
-        for sweep in Sweep::ALL.into_iter().filter(on) {
-            let swept = self.once(sweep, false, stop).await;
+        let on = |sweep: &&Sweep| !sweep.every(&self.settings).is_zero();
+        for sweep in sweeps.iter().filter(on) {
+            let swept = self.once(*sweep, false, stop).await;
             is_whole &= !swept.unfinished && swept.errors == 0;
         }
         is_whole
@@ -194,6 +203,11 @@ impl Sweeps {
                 self.sealed.count(&vestibule).await;
                 swept
             }
+            Sweep::Events => TrimEvents { budget }.pass(&vestibule, stop).await,
+            Sweep::History => {
+                let age = self.settings.history_age;
+                TrimHistory { age, budget }.pass(&vestibule, stop).await
+            }
         };
         let outcomes = [
             ("found", swept.found),
@@ -204,7 +218,8 @@ impl Sweeps {
         ];
         measure::pass(name, started.elapsed(), &outcomes, swept.errors == 0);
         let took_ms = started.elapsed().as_millis();
-        if swept.found > 0 || swept.errors > 0 {
+        // What was told is told already: that it is not kept is no news.
+        if swept.errors > 0 || swept.found > 0 && sweep != Sweep::Events {
             tracing::info!(sweep = name, ?swept, took_ms, "swept");
         } else {
             tracing::debug!(sweep = name, ?swept, took_ms, "swept");

@@ -91,7 +91,6 @@ fn the_example_is_true() {
     let told: Vec<_> = settings.notify.receivers.iter().map(|it| it.group.as_str()).collect();
     assert_eq!(told, ["log", "audit"]);
     assert_eq!(settings.notify.receivers[0].kinds.len(), 2);
-    assert_eq!(settings.notify.history_age, Duration::from_secs(90 * 24 * 3600));
     let github = settings.registry.lookup("github").unwrap();
     assert_eq!(github.token_url.as_ref().unwrap().host_str(), Some("github.com"));
     assert_eq!(github.rate.unwrap().calls.get(), 5000);

@@ -83,6 +83,8 @@ async fn a_worker_measures_what_the_list_says() {
         ("vestibule_sweep_seconds_count{sweep=\"expired\"}", 1.0),
         ("vestibule_sweep_seconds_count{sweep=\"orphans\"}", 1.0),
         ("vestibule_sweep_seconds_count{sweep=\"reseal\"}", 1.0),
+        ("vestibule_sweep_seconds_count{sweep=\"history\"}", 1.0),
+        ("vestibule_swept_total{sweep=\"events\",outcome=\"done\"}", 1.0),
         ("vestibule_sealed_records{key=\"unknown\"}", 0.0),
         ("vestibule_notified_total{notifier=\"log\",outcome=\"delivered\"}", 1.0),
         ("vestibule_oldest_overdue_seconds", 0.0),

@@ -13,7 +13,6 @@ use crate::{
     store::{
         Event, EventId, EventStore, GRACE, HISTORY_CAP, HistoryPage, NewEvent, OUTBOX_CAP,
         OutboxGroup, OutboxPage, OutboxRead, ReadHistory, ReadOutbox, Shard, StoreError,
-        TrimmedOutbox,
         event::{DETAIL, line},
         millis,
     },
@@ -34,14 +33,6 @@ impl EventStore for MemoryStore {
 
     async fn read_history(&self, page: ReadHistory) -> Result<HistoryPage, StoreError> {
         Ok(self.enter().0.events.of(page.shard).read_history(&page))
-    }
-
-    async fn trim_history(&self, shard: Shard, age: Duration) -> Result<u64, StoreError> {
-        let (mut state, now) = self.enter();
-        let history = &mut state.events.of(shard).history;
-        let oldest = now.saturating_sub(millis(age));
-        let gone = history.partition_point(|event| event.id.ms < oldest);
-        Ok(history.drain(..gone).len() as u64)
     }
 
     async fn open_outbox(&self, group: &OutboxGroup) -> Result<(), StoreError> {
@@ -82,12 +73,6 @@ impl EventStore for MemoryStore {
             ids.iter().filter(|id| group.held.remove(id).is_some()).count() as u64
         }))
     }
-
-    async fn trim_outbox(&self, shard: Shard) -> Result<TrimmedOutbox, StoreError> {
-        let mut state = self.enter().0;
-        let outbox = state.events.of(shard).outbox.as_mut();
-        Ok(outbox.map(Outbox::trim).unwrap_or_default())
-    }
 }
 
 #[derive(Default)]
@@ -98,16 +83,16 @@ pub(super) struct Events {
 
 /// What a shard keeps of events.
 #[derive(Default)]
-struct Streams {
+pub(super) struct Streams {
     /// The millisecond and number of the last one: ids only grow.
     last: (u64, u64),
-    history: VecDeque<Event>,
+    pub(super) history: VecDeque<Event>,
     /// There while there is a group.
-    outbox: Option<Outbox>,
+    pub(super) outbox: Option<Outbox>,
 }
 
 #[derive(Default)]
-struct Outbox {
+pub(super) struct Outbox {
     entries: VecDeque<Event>,
     /// How many have gone already.
     gone: u64,
@@ -166,7 +151,7 @@ impl Events {
         }
     }
 
-    fn of(&mut self, shard: Shard) -> &mut Streams {
+    pub(super) fn of(&mut self, shard: Shard) -> &mut Streams {
         self.shards.entry(shard).or_default()
     }
 }
@@ -241,22 +226,29 @@ impl Outbox {
         OutboxRead::Page(OutboxPage { events, damaged: Vec::new(), lost, next })
     }
 
-    fn trim(&mut self) -> TrimmedOutbox {
-        let added = self.gone + self.len();
-        let mut keep = self.entries.len();
-        let mut lags = Vec::new();
-        for (name, group) in &self.groups {
+    /// How many in front all groups have acknowledged.
+    pub(super) fn acknowledged(&self) -> usize {
+        let acknowledged = |group: &Group| {
             let first = group.held.keys().next();
-            let from = self.entries.partition_point(|event| match first {
+            self.entries.partition_point(|event| match first {
                 Some(first) => event.id < *first,
                 None => group.last.is_some_and(|last| event.id <= last),
-            });
-            keep = keep.min(from);
-            let lag = added - group.read.max(self.gone) + group.held.len() as u64;
-            lags.push((name.to_string(), lag));
-        }
-        self.entries.drain(..keep);
-        self.gone += keep as u64;
-        TrimmedOutbox { removed: keep as u64, lags }
+            })
+        };
+        self.groups.values().map(acknowledged).min().unwrap_or(self.entries.len())
+    }
+
+    /// Removes so many in front.
+    pub(super) fn drop_first(&mut self, count: usize) {
+        self.entries.drain(..count);
+        self.gone += count as u64;
+    }
+
+    /// How many each group has yet to acknowledge.
+    pub(super) fn lags(&self) -> impl Iterator<Item = (String, u64)> {
+        let added = self.gone + self.len();
+        self.groups.iter().map(move |(name, group)| {
+            (name.to_string(), added - group.read.max(self.gone) + group.held.len() as u64)
+        })
     }
 }

@@ -18,6 +18,7 @@ mod recent;
 mod sweep;
 mod telling;
 mod token;
+mod trimming;
 
 use std::{
     fmt,

@@ -22,14 +22,11 @@ use crate::{
     store::{
         Actor, Class, Event, EventId, EventKind, EventStore, GRACE, HistoryPage, NewEvent,
         OutboxGroup, OutboxPage, OutboxRead, ReadHistory, ReadOutbox, Shard, StoreError, Subject,
-        TrimmedOutbox,
         event::{DETAIL, line},
         millis,
     },
 };
 
-/// A consumer that has held nothing and asked for nothing for so long is a process that is gone.
-const GONE: Duration = Duration::from_secs(24 * 3600);
 /// How many shards are asked at once: they share one connection, so this is one trip for each.
 const AT_ONCE: usize = 64;
 
@@ -75,14 +72,6 @@ impl EventStore for RedisStore {
         let next = entries.last().map(|(id, _)| *id).filter(|_| full);
         let (events, damaged) = apart(entries);
         Ok(HistoryPage { events, damaged, next })
-    }
-
-    async fn trim_history(&self, shard: Shard, age: Duration) -> Result<u64, StoreError> {
-        self.keep_time().await?;
-        let oldest = self.clock.now_ms().saturating_sub(millis(age));
-        let mut command = cmd("XTRIM");
-        command.arg(self.keys.history(shard)).arg("MINID").arg(oldest);
-        number("trim_history", self.write_light("trim_history", &command).await?)
     }
 
     async fn open_outbox(&self, group: &OutboxGroup) -> Result<(), StoreError> {
@@ -146,19 +135,6 @@ impl EventStore for RedisStore {
             command.arg(stream_id(*id));
         }
         number("ack_outbox", self.write_light("ack_outbox", &command).await?)
-    }
-
-    async fn trim_outbox(&self, shard: Shard) -> Result<TrimmedOutbox, StoreError> {
-        let (key, request) = (self.keys.outbox(shard), RequestId::random().digest());
-        let argv = [Arg::Bytes(request.as_bytes()), Arg::Number(millis(GONE))];
-        let verb = &scripts::EVENT_TRIM;
-        let reply = self.run_script(verb, [&key], argv, request.as_bytes()).await?;
-        let groups = reply.parts().len().saturating_sub(1) / 2;
-        let lags = (0..groups).map(|n| Ok((reply.part(1 + 2 * n)?, reply.part(2 + 2 * n)?)));
-        Ok(TrimmedOutbox {
-            removed: reply.part(0)?,
-            lags: lags.collect::<Result<_, StoreError>>()?,
-        })
     }
 }
 

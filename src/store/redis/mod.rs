@@ -33,6 +33,7 @@ mod sealed;
 mod session;
 mod sweep;
 mod token;
+mod trimming;
 mod url;
 
 use std::{

@@ -28,7 +28,14 @@ macro_rules! parts {
     };
 }
 
-parts!("connection/record", "connection/removed", "event/note", "rights/must");
+parts!(
+    "connection/record",
+    "connection/removed",
+    "event/note",
+    "event/oldest",
+    "event/receivers",
+    "rights/must"
+);
 
 /// A script with its parts, and theirs: each takes the place of the line that includes it.
 fn whole(script: &str) -> String {
@@ -94,7 +101,9 @@ script!(EVENT_APPEND, "event/append", keys: 3, argv: 10);
 script!(EVENT_OPEN, "event/open", keys: 1, argv: 2);
 script!(EVENT_CLOSE, "event/close", keys: 1, argv: 2);
 script!(EVENT_READ, "event/read", keys: 1, argv: 6);
-script!(EVENT_TRIM, "event/trim", keys: 1, argv: 2);
+script!(EVENT_TRIM, "event/trim", keys: 1, argv: 3);
+script!(EVENT_FORGET, "event/forget", keys: 1, argv: 3);
+script!(EVENT_BEHIND, "event/behind", keys: 1, argv: 1);
 }
 
 /// What these change is for good, and worth the replicas' word. The others keep order: what is undone

@@ -69,10 +69,15 @@ pub(super) async fn ask(
             let held = store.ack_outbox(shard, &group(*of), &ids).await?;
             Answer::new(format!("ack {held}"))
         }
-        EventStep::Trim => {
-            let trimmed = store.trim_outbox(shard).await?;
-            let some = if trimmed.removed == 0 { "nothing" } else { "some" };
-            Answer::new(format!("trim outbox {some}")).detail(format!("{trimmed:?}"))
+        EventStep::Trim { most } => {
+            let counted = store.count_acknowledged(shard).await?;
+            let removed = store.trim_outbox(shard, *most).await?;
+            let some = if removed == 0 { "nothing" } else { "some" };
+            Answer::new(format!("trim outbox {some}")).detail(format!("{removed} of {counted}"))
+        }
+        EventStep::Lags => {
+            let lags = store.outbox_lags(shard).await?;
+            Answer::new(format!("lags {}", lags.len())).detail(format!("{lags:?}"))
         }
         EventStep::Backlog => {
             let backlog = store.outbox_backlog().await?;
@@ -89,9 +94,10 @@ pub(super) async fn ask(
                 .detail(format!("{:?}", said(&page.events)))
                 .time(" first", first, store)
         }
-        EventStep::TrimHistory { age } => {
-            let gone = store.trim_history(shard, *age).await?;
-            Answer::new("trim history").detail(gone.to_string())
+        EventStep::TrimHistory { age, most } => {
+            let counted = store.count_history(shard, *age).await?;
+            let gone = store.trim_history(shard, *age, *most).await?;
+            Answer::new("trim history").detail(format!("{gone} of {counted}"))
         }
     })
 }

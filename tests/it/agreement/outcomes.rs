@@ -240,7 +240,7 @@ pub(super) const LIFECYCLE_OUTCOMES: [&str; 13] = [
 ];
 
 /// Of events.
-pub(super) const EVENT_OUTCOMES: [&str; 15] = [
+pub(super) const EVENT_OUTCOMES: [&str; 18] = [
     "append",
     "open",
     "close",
@@ -253,6 +253,9 @@ pub(super) const EVENT_OUTCOMES: [&str; 15] = [
     "ack 2",
     "trim outbox nothing",
     "trim outbox some",
+    "lags 0",
+    "lags 1",
+    "lags 2",
     "history page",
     "history whole",
     "trim history",

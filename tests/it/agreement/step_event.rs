@@ -14,10 +14,11 @@ pub(super) enum EventStep {
     Close { group: u8 },
     Read { group: u8, consumer: u8, idle: Duration, count: u16, after: Option<usize> },
     Ack { group: u8, which: Vec<usize> },
-    Trim,
+    Trim { most: u16 },
+    Lags,
     Backlog,
     History { limit: u16, before: Option<usize>, since: Option<Duration> },
-    TrimHistory { age: Duration },
+    TrimHistory { age: Duration, most: u16 },
 }
 
 impl EventStep {
@@ -27,7 +28,7 @@ impl EventStep {
             Self::Append { .. } | Self::TrimHistory { .. } => {
                 Some(Self::History { limit: 1000, before: None, since: None })
             }
-            Self::Trim | Self::Close { .. } => Some(Self::Backlog),
+            Self::Trim { .. } | Self::Close { .. } => Some(Self::Backlog),
             _ => None,
         }
     }
@@ -38,7 +39,9 @@ pub(super) fn event_sequence() -> impl Strategy<Value = Vec<Step>> {
     let told = (GROUPS, REQUESTS, REQUESTS).prop_flat_map(|(group, one, other)| {
         (read(group), ack(group)).prop_map(move |(read, ack)| {
             let append = |request| EventStep::Append { of: 0, request };
-            [append(one), append(other), read, ack, EventStep::Trim].map(Step::Event).to_vec()
+            [append(one), append(other), read, ack, EventStep::Trim { most: 100 }]
+                .map(Step::Event)
+                .to_vec()
         })
     });
     let taken_over = (GROUPS, REQUESTS).prop_flat_map(|(group, request)| {
@@ -69,9 +72,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => GROUPS.prop_map(|group| EventStep::Close { group }),
         8 => GROUPS.prop_flat_map(read),
         6 => GROUPS.prop_flat_map(ack),
-        4 => Just(EventStep::Trim),
+        4 => select(&MOST_TRIMMED[..]).prop_map(|most| EventStep::Trim { most }),
+        2 => Just(EventStep::Lags),
         2 => history,
-        1 => span(&AGE).prop_map(|age| EventStep::TrimHistory { age }),
+        1 => (span(&AGE), select(&MOST_TRIMMED[..]))
+            .prop_map(|(age, most)| EventStep::TrimHistory { age, most }),
     ];
     prop_oneof![
         30 => event.prop_map(Step::Event),
@@ -98,5 +103,6 @@ fn ack(group: u8) -> impl Strategy<Value = EventStep> {
 }
 
 const GROUPS: Range<u8> = 0..2;
+const MOST_TRIMMED: [u16; 4] = [0, 1, 2, 100];
 const IDLE: [u64; 2] = [10, 60];
 const AGE: [u64; 3] = [3, 17, 300];

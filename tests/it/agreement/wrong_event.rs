@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use vestibule::{
-    Digest,
+    Digest, RequestId,
     store::{
         EventId, EventStore, HistoryPage, NewEvent, OutboxGroup, OutboxRead, ReadHistory,
-        ReadOutbox, Shard, StoreError, TrimmedOutbox,
+        ReadOutbox, Shard, StoreError, TrimStore,
     },
 };
 
@@ -22,12 +22,15 @@ pub(super) enum WrongEvent {
     ReadForgetsWhatIsHeld,
     AckDoesNothing,
     TrimDoesNothing,
+    TrimTakesAllAtOnce,
+    TrimTakesWhatIsNotTold,
+    LagsForgetAReceiver,
     OpenForgetsWhatIsKept,
     HistoryForgetsTheAge,
 }
 
 impl WrongEvent {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::AppendForgetsItsRetry,
         Self::AppendForgetsTheOutbox,
         Self::ReadIsForAnyConsumer,
@@ -35,6 +38,9 @@ impl WrongEvent {
         Self::ReadForgetsWhatIsHeld,
         Self::AckDoesNothing,
         Self::TrimDoesNothing,
+        Self::TrimTakesAllAtOnce,
+        Self::TrimTakesWhatIsNotTold,
+        Self::LagsForgetAReceiver,
         Self::OpenForgetsWhatIsKept,
         Self::HistoryForgetsTheAge,
     ];
@@ -63,13 +69,6 @@ impl EventStore for WrongStore {
 
     async fn read_history(&self, page: ReadHistory) -> Result<HistoryPage, StoreError> {
         self.inner.read_history(page).await
-    }
-
-    async fn trim_history(&self, shard: Shard, mut age: Duration) -> Result<u64, StoreError> {
-        if self.tells_with(WrongEvent::HistoryForgetsTheAge) {
-            age = Duration::ZERO;
-        }
-        self.inner.trim_history(shard, age).await
     }
 
     async fn open_outbox(&self, group: &OutboxGroup) -> Result<(), StoreError> {
@@ -115,11 +114,69 @@ impl EventStore for WrongStore {
         }
         self.inner.ack_outbox(shard, group, ids).await
     }
+}
 
-    async fn trim_outbox(&self, shard: Shard) -> Result<TrimmedOutbox, StoreError> {
+#[async_trait::async_trait]
+impl TrimStore for WrongStore {
+    async fn trim_outbox(&self, shard: Shard, mut most: u16) -> Result<u64, StoreError> {
         if self.tells_with(WrongEvent::TrimDoesNothing) {
-            return Ok(TrimmedOutbox::default());
+            return Ok(0);
         }
-        self.inner.trim_outbox(shard).await
+        if self.tells_with(WrongEvent::TrimTakesAllAtOnce) {
+            most = u16::MAX;
+        }
+        if self.tells_with(WrongEvent::TrimTakesWhatIsNotTold) {
+            for (name, _) in self.inner.outbox_lags(shard).await? {
+                self.acknowledge_all(shard, &OutboxGroup::new(name)?).await?;
+            }
+        }
+        self.inner.trim_outbox(shard, most).await
+    }
+
+    async fn count_acknowledged(&self, shard: Shard) -> Result<u64, StoreError> {
+        self.inner.count_acknowledged(shard).await
+    }
+
+    async fn outbox_lags(&self, shard: Shard) -> Result<Vec<(String, u64)>, StoreError> {
+        let lags = self.inner.outbox_lags(shard).await?;
+        if self.tells_with(WrongEvent::LagsForgetAReceiver) {
+            return Ok(lags.into_iter().take(1).collect());
+        }
+        Ok(lags)
+    }
+
+    async fn trim_history(
+        &self,
+        shard: Shard,
+        mut age: Duration,
+        most: u16,
+    ) -> Result<u64, StoreError> {
+        if self.tells_with(WrongEvent::HistoryForgetsTheAge) {
+            age = Duration::ZERO;
+        }
+        self.inner.trim_history(shard, age, most).await
+    }
+
+    async fn count_history(&self, shard: Shard, age: Duration) -> Result<u64, StoreError> {
+        self.inner.count_history(shard, age).await
+    }
+}
+
+impl WrongStore {
+    async fn acknowledge_all(&self, shard: Shard, group: &OutboxGroup) -> Result<(), StoreError> {
+        let read = ReadOutbox {
+            shard,
+            group,
+            consumer: "nobody",
+            request: RequestId::random().digest(),
+            after: None,
+            count: 100,
+            idle: Duration::ZERO,
+        };
+        if let OutboxRead::Page(page) = self.inner.read_outbox(read).await? {
+            let ids: Vec<_> = page.events.iter().map(|event| event.id).collect();
+            self.inner.ack_outbox(shard, group, &ids).await?;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! What happened, for people.
 
-use vestibule::event::{EventsError, Filter};
+use vestibule::{
+    event::{EventsError, Filter},
+    sweep::TrimHistory,
+};
 
 use super::*;
 
@@ -71,12 +74,12 @@ async fn history_is_trimmed_by_age() {
     for record in 0..5 {
         scene.happens(record, 1).await;
     }
-    let sweep = TrimEvents { history_age: Some(day * 90) };
+    let sweep = TrimHistory { age: day * 90, ..TrimHistory::default() };
     let never = CancellationToken::new();
-    let events = scene.vestibule.events();
-    assert_eq!(sweep.pass(&events, &never).await.forgotten, 0);
+    assert_eq!(sweep.pass(&scene.vestibule, &never).await.found, 0);
     scene.age(day * 2).await;
-    assert_eq!(sweep.pass(&events, &never).await.forgotten, 10);
+    let swept = sweep.pass(&scene.vestibule, &never).await;
+    assert_eq!((swept.found, swept.done), (10, 10), "{swept:?}");
     assert_eq!(list(&scene, Filter::newest(100)).await.len(), 5);
 }
 

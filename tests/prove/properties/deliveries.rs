@@ -67,7 +67,7 @@ pub async fn delivered(server: &TestServer, events: u64, kills: usize) -> Told {
     let trim = TrimEvents::default();
     let never = CancellationToken::new();
     for _ in 0..600 {
-        trim.pass(&vestibule.events(), &never).await;
+        trim.pass(&vestibule, &never).await;
         if store.outbox_backlog().await.unwrap().is_empty() {
             break;
         }

@@ -78,12 +78,14 @@ fn running(file: &ConfigFile, options: &RunOptions, rows: &mut Rows<'_>) {
 }
 
 fn sweeps(file: &ConfigFile, rows: &mut Rows<'_>) {
-    let sweeps = file.sweeps.settings();
+    let sweeps = file.sweeps();
     let days = |duration: Duration| duration.as_secs() / (24 * 3600);
     rows.add("sweeps.orphans_every_s", "", sweeps.orphans_every.as_secs());
     rows.add("sweeps.orphan_retention_days", "", days(sweeps.orphan_retention));
     rows.add("sweeps.expired_every_s", "", sweeps.expired_every.as_secs());
     rows.add("sweeps.reseal_every_s", "", sweeps.reseal_every.as_secs());
+    rows.add("sweeps.events_every_s", "", sweeps.events_every.as_secs());
+    rows.add("sweeps.history_every_s", "", sweeps.history_every.as_secs());
     rows.add("sweeps.limit", "", sweeps.limit);
 }
 

@@ -21,8 +21,6 @@ pub struct NotifySettings {
     pub receivers: Vec<Receiver>,
     /// Receivers that are no more: nothing is kept for them.
     pub removed: Vec<OutboxGroup>,
-    /// How long events are kept for people.
-    pub history_age: Duration,
 }
 
 /// One that is told.
@@ -65,6 +63,11 @@ impl NotifyEntry {
         self.history_days.unwrap_or(HISTORY_DAYS)
     }
 
+    /// How long events are kept for people.
+    pub(super) fn history_age(&self) -> Duration {
+        Duration::from_secs(u64::from(self.history_days()) * 24 * 3600)
+    }
+
     pub(super) fn settings(self) -> anyhow::Result<NotifySettings> {
         let days = self.history_days();
         let mut receivers = Vec::new();
@@ -92,8 +95,7 @@ impl NotifyEntry {
         if days == 0 {
             bail!("notify: history_days is at least 1");
         }
-        let history_age = Duration::from_secs(u64::from(days) * 24 * 3600);
-        Ok(NotifySettings { receivers, removed, history_age })
+        Ok(NotifySettings { receivers, removed })
     }
 }
 

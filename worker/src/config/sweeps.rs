@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::notify::NotifyEntry;
+
 /// How the sweeps run. A cadence or a retention of zero switches that sweep off, and no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SweepSettings {
@@ -15,13 +17,19 @@ pub struct SweepSettings {
     pub expired_every: Duration,
     /// Between two rounds of the sweep of what an older key has sealed. Default five minutes.
     pub reseal_every: Duration,
+    /// Between two rounds of the sweep of events that all have been told. Default five seconds.
+    pub events_every: Duration,
+    /// Between two rounds of the history's sweep. Default an hour.
+    pub history_every: Duration,
+    /// How long history is kept, as `[notify]` says. Default 90 days.
+    pub history_age: Duration,
     /// What one pass sees to at the most. Default 10,000.
     pub limit: u64,
 }
 
 impl Default for SweepSettings {
     fn default() -> Self {
-        SweepsTable::default().settings()
+        SweepsTable::default().settings(NotifyEntry::default().history_age())
     }
 }
 
@@ -33,11 +41,13 @@ pub(super) struct SweepsTable {
     orphan_retention_days: Option<i64>,
     expired_every_s: Option<i64>,
     reseal_every_s: Option<i64>,
+    events_every_s: Option<i64>,
+    history_every_s: Option<i64>,
     limit: Option<std::num::NonZeroU32>,
 }
 
 impl SweepsTable {
-    pub(super) fn settings(&self) -> SweepSettings {
+    pub(super) fn settings(&self, history_age: Duration) -> SweepSettings {
         let times = |count: Option<i64>, usual: i64, seconds: u64| {
             let count = u64::try_from(count.unwrap_or(usual)).unwrap_or(0);
             // Longer than time: never.
@@ -48,6 +58,9 @@ impl SweepsTable {
             orphan_retention: times(self.orphan_retention_days, 30, 24 * 3600),
             expired_every: times(self.expired_every_s, 60, 1),
             reseal_every: times(self.reseal_every_s, 300, 1),
+            events_every: times(self.events_every_s, 5, 1),
+            history_every: times(self.history_every_s, 3600, 1),
+            history_age,
             limit: self.limit.map_or(10_000, |limit| limit.get().into()),
         }
     }
@@ -58,7 +71,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> SweepSettings {
-        toml::from_str::<SweepsTable>(text).unwrap().settings()
+        let age = SweepSettings::default().history_age;
+        toml::from_str::<SweepsTable>(text).unwrap().settings(age)
     }
 
     #[test]
@@ -69,6 +83,9 @@ mod tests {
         assert_eq!(settings.orphan_retention, Duration::from_secs(30 * 86_400));
         assert_eq!(settings.expired_every, Duration::from_secs(60));
         assert_eq!(settings.reseal_every, Duration::from_secs(300));
+        assert_eq!(settings.events_every, Duration::from_secs(5));
+        assert_eq!(settings.history_every, Duration::from_secs(3600));
+        assert_eq!(settings.history_age, Duration::from_secs(90 * 86_400));
     }
 
     /// H-10, T-9: zero and below switch off that sweep alone; longer than time is for ever.

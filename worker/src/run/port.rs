@@ -68,12 +68,9 @@ impl Port {
 fn status(run: &RunSettings, settings: &Settings, told: &Told) -> Status {
     let about = About {
         instance: run.instance.clone().unwrap_or_default(),
-        cadences: vec![
-            ("refresh_due", run.interval),
-            ("orphans", Sweep::Orphans.every(&settings.sweeps)),
-            ("expired", Sweep::Expired.every(&settings.sweeps)),
-            ("reseal", Sweep::Reseal.every(&settings.sweeps)),
-        ],
+        cadences: std::iter::once(("refresh_due", run.interval))
+            .chain(Sweep::ALL.map(|sweep| (sweep.as_str(), sweep.every(&settings.sweeps))))
+            .collect(),
     };
     let names = Names::new(settings.keys.naming.clone());
     let watch = Watch::new(Inspector::new(settings.redis.clone()))

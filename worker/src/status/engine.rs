@@ -46,11 +46,15 @@ fn every_s(every_ms: u64) -> String {
     if every_ms < 1000 { format!("{every_ms} ms") } else { long(every_ms) }
 }
 
+/// What is swept so often is not waited for.
+const OFTEN_MS: u64 = 60_000;
+
 /// The shard that waited longest is next.
 fn next(sweep: &SweepLine, every_ms: Option<u64>, now_ms: u64) -> String {
     match (every_ms, sweep.oldest_at_ms) {
         (None, _) => String::new(),
         (Some(0), _) => "switched off".to_owned(),
+        (Some(every), _) if every < OFTEN_MS => format!("every {}", every_s(every)),
         (Some(every), Some(at)) if at + every > now_ms => relative(at + every, now_ms),
         (Some(_), _) => "now".to_owned(),
     }

@@ -17,7 +17,7 @@ use vestibule::{
         EventStore, NewEvent, Shard,
         redis::{Confirmation, RedisConfig, RedisStore},
     },
-    sweep::TrimEvents,
+    sweep::{TrimEvents, TrimHistory},
 };
 
 use super::scene::{CANARY, LISTS, Scene, said, worker};
@@ -173,8 +173,9 @@ async fn tell(scene: &Scene) {
     let stop = CancellationToken::new();
     assert!(delivery.pass(&stop).await.delivered > 0);
     assert!(!events.list(&Filter::newest(10)).await.unwrap().events.is_empty());
-    let trim = TrimEvents { history_age: Some(Duration::from_secs(3600)) };
-    assert_eq!(trim.pass(&events, &stop).await.errors, 0);
+    assert_eq!(TrimEvents::default().pass(&vestibule, &stop).await.errors, 0);
+    assert_eq!(TrimHistory::default().pass(&vestibule, &stop).await.errors, 0);
+    assert!(events.lags().await.is_ok());
 }
 
 /// A library, a worker and a person do all that they do under their own users: not one refusal, and

@@ -64,7 +64,8 @@ fn arguments(command: &[&str], ids: &Ids, more: &[String]) -> Vec<Vec<String>> {
         ["demo" | "demo-replica"] => vec![],
         ["run"] => vec![own(&["--once"]), own(&["--once", "--log", "json"])],
         ["sweep"] => {
-            ["orphans", "expired", "reseal"].map(|name| own(&[name, "--log", "plain"])).into()
+            let names = ["orphans", "expired", "reseal", "events", "history"];
+            names.map(|name| own(&[name, "--log", "plain"])).into()
         }
         // Without a file it prints them, as it should.
         ["keygen"] => vec![own(&["--out", "new.toml"])],

@@ -65,6 +65,8 @@ async fn each_value_tells_where_it_comes_from() {
         ("sweeps.orphan_retention_days", "30"),
         ("sweeps.expired_every_s", "60"),
         ("sweeps.reseal_every_s", "300"),
+        ("sweeps.events_every_s", "5"),
+        ("sweeps.history_every_s", "3600"),
         ("sweeps.limit", "10000"),
         ("notify.log", "false"),
         ("notify.history_days", "90"),

@@ -46,7 +46,8 @@ async fn a_sweep_that_is_switched_off_is_left_out() {
     let server = server::shared().await;
     let scene = Scene::on(&server.url()).await;
     let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
-    let off = "\n[sweeps]\norphans_every_s = 0\nexpired_every_s = 0\nreseal_every_s = -1\n";
+    let off = "\n[sweeps]\norphans_every_s = 0\nexpired_every_s = 0\nreseal_every_s = -1\n\
+               history_every_s = 0\n";
     fs::write(scene.path("vestibule.toml"), config + off).unwrap();
     let host = scene.host().await;
     let orphan = sign_in(&host, "gone").await;

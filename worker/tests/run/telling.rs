@@ -3,18 +3,34 @@
 use std::{
     fs,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{Router, http::HeaderMap, routing::post};
+use redis::AsyncCommands;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use vestibule::event::{Delivery, DeliveryConfig, Filter, LogNotifier, OutboxGroup};
 
 use crate::{
     scene::{Scene, end, signal, until},
-    support::server,
+    support::{ageing::age, server, sign_in::sign_in},
 };
 
 /// What came: the id of each message, and its body.
 type Inbox = Arc<Mutex<Vec<(String, String)>>>;
+
+/// How many events are kept for receivers.
+async fn kept(scene: &Scene) -> u64 {
+    let mut raw = server::shared().await.raw().await;
+    let outboxes: Vec<String> = raw.keys(format!("{}:*:outbox", scene.prefix)).await.unwrap();
+    let mut kept = 0;
+    for outbox in outboxes {
+        let mut length = redis::cmd("XLEN");
+        kept += length.arg(outbox).query_async::<u64>(&mut raw).await.unwrap();
+    }
+    kept
+}
 
 async fn receiver() -> (String, Inbox) {
     let inbox = Inbox::default();
@@ -66,6 +82,7 @@ async fn a_transition_is_told_once_by_any_number_of_workers() {
     assert_eq!(status.code(), Some(0), "{log}");
     logs += &log;
 
+    assert_eq!(kept(&scene).await, 0, "what all were told is not kept until the next run");
     let told = inbox.lock().unwrap().clone();
     assert_eq!(told.len(), 1, "{told:?}");
     let (_, body) = &told[0];
@@ -74,4 +91,50 @@ async fn a_transition_is_told_once_by_any_number_of_workers() {
         .lines()
         .filter(|line| line.contains("needs_reauth") && line.contains("vestibule::event"));
     assert_eq!(lines.count(), 1, "{logs}");
+}
+
+/// a worker that tells nobody trims all the same what the receivers of others have been told, and
+/// nothing else; history goes by its age. By hand it is counted before.
+#[tokio::test]
+async fn a_worker_without_receivers_trims() {
+    let scene = Scene::shared().await;
+    let vestibule = scene.vestibule().await;
+    let (events, stop) = (vestibule.events(), CancellationToken::new());
+    let delivery = |name: &str| {
+        let (group, notifier) = (OutboxGroup::new(name).unwrap(), Arc::new(LogNotifier));
+        Delivery::new(&events, group, notifier, "host", DeliveryConfig::default())
+    };
+    let (told, untold) = (delivery("told"), delivery("untold"));
+    told.open().await.unwrap();
+    let host = scene.host_of(&vestibule);
+    sign_in(&host, "somebody").await;
+    assert_eq!(told.pass(&stop).await.errors, 0);
+    let before = kept(&scene).await;
+    assert!(before > 0);
+    let dry = scene.json(&["sweep", "events", "--dry-run"]).await;
+    assert_eq!((&dry["found"], &dry["done"]), (&before.into(), &0.into()), "{dry}");
+    assert_eq!(kept(&scene).await, before);
+
+    let child = scene.sweeping("off").spawn().unwrap();
+    until("trimmed", || async { kept(&scene).await == 0 }).await;
+    signal(&child, "TERM");
+    let (status, log) = end(child).await;
+    assert_eq!(status.code(), Some(0), "{log}");
+
+    untold.open().await.unwrap();
+    sign_in(&host, "somebody else").await;
+    assert_eq!(told.pass(&stop).await.errors, 0);
+    let swept = scene.json(&["sweep", "events"]).await;
+    assert_eq!((&swept["found"], &swept["unfinished"]), (&0.into(), &false.into()), "{swept}");
+    assert!(kept(&scene).await > 0);
+
+    let remembered = || async { events.list(&Filter::newest(100)).await.unwrap().events.len() };
+    let all = remembered().await;
+    let mut raw = server::shared().await.raw().await;
+    age(&mut raw, &scene.prefix, Duration::from_secs(89 * 24 * 3600)).await;
+    assert_eq!(scene.json(&["sweep", "history", "--dry-run"]).await["found"], 0);
+    age(&mut raw, &scene.prefix, Duration::from_secs(2 * 24 * 3600)).await;
+    let swept = scene.json(&["sweep", "history"]).await;
+    assert_eq!((&swept["found"], &swept["done"]), (&all.into(), &all.into()), "{swept}");
+    assert_eq!(remembered().await, 0);
 }

@@ -43,6 +43,8 @@ impl Served {
                 ("orphans", Duration::from_secs(86_400)),
                 ("expired", Duration::from_secs(60)),
                 ("reseal", Duration::from_secs(300)),
+                ("events", Duration::from_secs(5)),
+                ("history", Duration::from_secs(3600)),
             ],
         };
         let status = Status::new(watch, about, readiness.clone(), LastPass::default());

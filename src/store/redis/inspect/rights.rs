@@ -111,7 +111,6 @@ const PLAIN: &[(&str, &[Role])] = {
         ("xack", &[L, W]),
         ("xlen", &[L, W, I]),
         ("xrevrange", &[L, W, I]),
-        ("xtrim", &[L, W]),
         ("zcount", &[L, W, I]),
         ("zrangebyscore", &[L, W, I]),
         ("zrank", &[L]),
