@@ -24,6 +24,7 @@ use vestibule::{
     store::redis::{Confirmation, RedisConfig},
 };
 
+pub(crate) use self::sweeps::scopes;
 use self::{
     admin::AdminTable, connectors::ConnectorEntry, notify::NotifyEntry, secret::Secret,
     sweeps::SweepsTable, traces::TracesTable,

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
     sweep::{Budget, Expired, Orphans, Reseal, Swept, TrimEvents, TrimHistory},
-    token::{Scope, Scopes, TempTokens},
+    token::{Scopes, TempTokens},
 };
 
 use crate::{
-    config::SweepSettings,
+    config::{SweepSettings, scopes},
     measure,
     reload::Handles,
     sealed::SealedGauges,
@@ -89,13 +89,11 @@ impl Sweeps {
     /// With these settings.
     #[must_use]
     pub fn new(vestibule: &Vestibule, settings: SweepSettings) -> Self {
-        let scopes = Scopes::new();
-        // Only their names count here, and these are good ones.
-        for scope in [Scope::mcp_auth("/"), Scope::mcp_headers_auth("/")] {
-            if let Err(error) = scopes.register(scope) {
-                tracing::warn!(%error, "the tokens of a scope are not swept");
-            }
-        }
+        // The configuration has no others than good names.
+        let scopes = scopes(&settings.scopes).unwrap_or_else(|error| {
+            tracing::warn!(%error, "no expired tokens are swept");
+            Scopes::default()
+        });
         Self {
             vestibule: vestibule.clone(),
             tokens: vestibule.temp_tokens(scopes),

@@ -60,6 +60,11 @@ fn the_file_says_how_run_goes_about_it() {
         ("grace_s = 3601", "`grace_s` must be a number from 1 to 3600"),
         ("redis_confirm_within_ms = 0", "must be a number from 1 to 2000"),
         ("log = \"hunter2\"", "`log` must be `plain` or `json`"),
+        (
+            "[sweeps]\nscopes = \"hunter2\"",
+            "line 2: `scopes` must be a list of the names that hosts",
+        ),
+        ("[sweeps]\nscopes = [\n\"hunter2 x\"]", "line 2: `scopes` must be a list of the names"),
         ("[admin]\naddress = \"hunter2\"", "`address` must be ADDRESS:PORT or off"),
     ] {
         let said = format!("{:#}", run(text).unwrap_err());

@@ -83,6 +83,7 @@ fn sweeps(file: &ConfigFile, rows: &mut Rows<'_>) {
     rows.add("sweeps.orphans_every_s", "", sweeps.orphans_every.as_secs());
     rows.add("sweeps.orphan_retention_days", "", days(sweeps.orphan_retention));
     rows.add("sweeps.expired_every_s", "", sweeps.expired_every.as_secs());
+    rows.add("sweeps.scopes", "", sweeps.scopes.join(", "));
     rows.add("sweeps.reseal_every_s", "", sweeps.reseal_every.as_secs());
     rows.add("sweeps.events_every_s", "", sweeps.events_every.as_secs());
     rows.add("sweeps.history_every_s", "", sweeps.history_every.as_secs());

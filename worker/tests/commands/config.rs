@@ -64,6 +64,7 @@ async fn each_value_tells_where_it_comes_from() {
         ("sweeps.orphans_every_s", "86400"),
         ("sweeps.orphan_retention_days", "30"),
         ("sweeps.expired_every_s", "60"),
+        ("sweeps.scopes", "mcp_auth, mcp_headers_auth"),
         ("sweeps.reseal_every_s", "300"),
         ("sweeps.events_every_s", "5"),
         ("sweeps.history_every_s", "3600"),

@@ -36,5 +36,6 @@ mod support {
     pub mod sign_in;
     pub mod stores;
 }
+mod scopes;
 mod telling;
 mod traces;
