@@ -96,7 +96,7 @@ pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Res
             event.name.clone(),
             event.subject_id.clone(),
             event.actor.clone(),
-            event.detail.clone(),
+            when::detail(&event.detail),
         ]
     });
     let head = ["when", "what", "of", "id", "by", "more"];
@@ -174,7 +174,8 @@ fn print(event: &EventView, json: bool) -> bool {
         serde_json::to_value(event).unwrap_or(Value::Null).to_string()
     } else {
         let EventView { kind, name, subject_id, actor, detail, .. } = event;
-        format!("{} {kind} {name} {subject_id} by {actor} {detail}", when::utc(event.at_ms))
+        let (at, more) = (when::utc(event.at_ms), when::detail(detail));
+        format!("{at} {kind} {name} {subject_id} by {actor} {more}")
     };
     writeln!(out, "{}", line.trim_end()).and_then(|()| out.flush()).is_ok()
 }

@@ -55,7 +55,9 @@ fn next(sweep: &SweepLine, every_ms: Option<u64>, now_ms: u64) -> String {
         (None, _) => String::new(),
         (Some(0), _) => "switched off".to_owned(),
         (Some(every), _) if every < OFTEN_MS => format!("every {}", every_s(every)),
-        (Some(every), Some(at)) if at + every > now_ms => relative(at + every, now_ms),
+        (Some(every), Some(at)) if at.saturating_add(every) > now_ms => {
+            relative(at.saturating_add(every), now_ms)
+        }
         (Some(_), _) => "now".to_owned(),
     }
 }

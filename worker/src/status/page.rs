@@ -8,7 +8,7 @@ use vestibule::inspect::Snapshot;
 
 use super::{About, Seen, engine, parts, troubles};
 use crate::{
-    commands::when::{long, utc},
+    commands::when::{long, utc_seconds},
     sweeper::Passed,
 };
 
@@ -174,10 +174,6 @@ fn refused(seen: &Snapshot) -> Markup {
             code { "vestibule-worker acl" } " prints what an inspector must be allowed."
         }
     }
-}
-
-pub(super) fn utc_seconds(at_ms: u64) -> String {
-    utc(at_ms / 1000 * 1000)
 }
 
 pub(super) fn ms(duration: std::time::Duration) -> u64 {

@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 use vestibule::inspect::{EventView, Snapshot};
 
-use super::{page::utc_seconds, troubles};
-use crate::commands::when::{long, relative, utc};
+use super::troubles;
+use crate::commands::when::{detail, long, relative, utc, utc_seconds};
 
 /// Overdue for so long, somebody should know; and for so long, no worker takes it.
 const LATE_MS: u64 = 60_000;
@@ -34,8 +34,7 @@ pub(super) fn since(at_ms: Option<u64>, now_ms: u64) -> Markup {
     html! {
         @if let Some(at_ms) = at_ms {
             time datetime=(utc(at_ms)) title=(utc(at_ms)) {
-                @if at_ms <= now_ms && now_ms - at_ms < 1000 { "just now" }
-                @else { (relative(at_ms, now_ms)) }
+                (relative(at_ms, now_ms))
             }
         }
     }
@@ -90,7 +89,7 @@ pub(super) fn due(seen: &Snapshot, now_ms: u64) -> Markup {
     let rows = seen.due.rows.iter().take(12);
     let shown = rows.len();
     let rows = rows.map(|row| {
-        let is_late = row.due_at_ms + LATE_MS < now_ms;
+        let is_late = row.due_at_ms < now_ms.saturating_sub(LATE_MS);
         vec![
             html! {
                 @if is_late { span class="pill warn" { (since(Some(row.due_at_ms), now_ms)) } }
@@ -199,7 +198,7 @@ pub(super) fn events(seen: &Snapshot, now_ms: u64) -> Markup {
             since(Some(event.at_ms), now_ms),
             html! { span class=(event_class(event)) { (event.kind.replace('_', " ")) } },
             html! { (event.name) @if !event.host.is_empty() { " " small { (event.host) } } },
-            html! { (event.detail) },
+            html! { (detail(&event.detail)) },
             html! { (event.actor) },
             html! { span class="id" { (event.subject_id) } },
         ]

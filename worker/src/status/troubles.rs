@@ -6,7 +6,7 @@ use vestibule::inspect::{Snapshot, Trouble};
 use super::parts::{since, table};
 use crate::commands::{
     doctor::{Level, of_facts},
-    when::relative,
+    when::{long, relative},
 };
 
 /// How many connections and connectors need somebody.
@@ -68,7 +68,7 @@ fn paused(seen: &Snapshot, now_ms: u64) -> Markup {
                     span class="pill bad" { "connector paused" }
                     " " strong { (connector.slug) } ": " (connector.reason.as_deref().unwrap_or("it is not known why"))
                     div class="dim" {
-                        @if let Some(at) = connector.since_ms { "since " (relative(at, now_ms)) "; " }
+                        @if let Some(at) = connector.since_ms { "for " (long(now_ms.saturating_sub(at))) "; " }
                         @match connector.until_ms.filter(|until| *until > now_ms) {
                             Some(until) => { "one refresh tries it again " (relative(until, now_ms)) },
                             None => "the next refresh tries it again",

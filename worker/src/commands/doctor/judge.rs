@@ -75,14 +75,19 @@ fn backlog(seen: &Seen) -> Finding {
     let Some(overdue) = seen.overdue else {
         return Finding::unseen("refresh", "what is due");
     };
+    let due = if overdue == 1 {
+        "1 credential is".to_owned()
+    } else {
+        format!("{overdue} credentials are")
+    };
     match seen.overdue_ms {
         Some(ms) if ms > OVERDUE_MS => Finding::warning(
             "refresh",
-            format!("{overdue} credentials are due, the first for {}", long(ms)),
+            format!("{due} due, the first for {}", long(ms)),
             "see that a worker runs and is ready, with their connectors in its configuration; \
              `ls due` and `why ID` tell of each",
         ),
-        _ => Finding::ok("refresh", format!("{overdue} credentials are due now")),
+        _ => Finding::ok("refresh", format!("{due} due now")),
     }
 }
 

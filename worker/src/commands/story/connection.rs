@@ -138,13 +138,12 @@ fn exchange(row: &ConnectionView, now_ms: u64, story: &mut Story) {
     if row.attempts > 0 {
         let first = row.failing_at_ms.map(|at| format!(", the first {}", relative(at, now_ms)));
         let last = row.error_at_ms.map(|at| format!(" ({})", relative(at, now_ms)));
-        story.state.push(format!(
-            "Its last {} refreshes failed{}; the last one{} with: {}.",
-            row.attempts,
-            first.unwrap_or_default(),
-            last.unwrap_or_default(),
-            row.last_error.as_deref().unwrap_or("nothing on record")
-        ));
+        let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());
+        let error = row.last_error.as_deref().unwrap_or("nothing on record");
+        story.state.push(match row.attempts {
+            1 => format!("Its last refresh failed{last} with: {error}."),
+            n => format!("Its last {n} refreshes failed{first}; the last one{last} with: {error}."),
+        });
     }
 }
 

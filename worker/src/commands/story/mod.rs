@@ -14,7 +14,7 @@ pub(super) use self::{
     headers::headers,
     one_shot::{pending, state, token},
 };
-use super::when::{long, relative};
+use super::when::{self, long, relative};
 use crate::config::SweepSettings;
 
 /// What is told of one record.
@@ -53,8 +53,8 @@ pub(super) fn events(events: &[EventView], now_ms: u64) -> Option<String> {
         let by = if actor.is_empty() { String::new() } else { format!(" by {actor}") };
         // Where it stands among others is of no use to people.
         let words: Vec<_> = detail.split(' ').filter(|word| !word.starts_with("after=")).collect();
-        let more =
-            if detail.is_empty() { String::new() } else { format!(" ({})", words.join(" ")) };
+        let words = when::detail(&words.join(" "));
+        let more = if words.is_empty() { String::new() } else { format!(" ({words})") };
         format!("{} {}{by}{more}", kind.replace('_', " "), relative(*at_ms, now_ms))
     });
     let told: Vec<_> = told.collect();

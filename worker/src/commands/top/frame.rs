@@ -9,7 +9,7 @@ use ratatui::{
 };
 use vestibule::inspect::Snapshot;
 
-use crate::commands::when::{long, relative, utc};
+use crate::commands::when::{detail, long, relative, utc_seconds};
 
 /// Overdue for so long, somebody should know.
 const LATE_MS: u64 = 60_000;
@@ -52,7 +52,7 @@ impl View<'_> {
             }
             (None, Some(seen)) => {
                 let ping = format!("{}.{} ms", seen.ping_us / 1000, seen.ping_us % 1000 / 100);
-                let at = utc(seen.now_ms);
+                let at = utc_seconds(seen.now_ms);
                 let at = at.get(11..19).unwrap_or(&at);
                 spans.push(Span::from(format!("{at} UTC by Redis, which answers in {ping}")));
             }
@@ -141,7 +141,7 @@ fn scheduled(seen: &Snapshot) -> Table<'static> {
             (None, attempts) => attempts.to_string(),
             (Some(error), attempts) => format!("{attempts}: {error}"),
         };
-        let style = if row.due_at_ms + LATE_MS < seen.now_ms {
+        let style = if row.due_at_ms < seen.now_ms.saturating_sub(LATE_MS) {
             Style::new().fg(Color::Red)
         } else {
             Style::new()
@@ -175,7 +175,7 @@ fn happened(seen: &Snapshot, area: Rect) -> Table<'static> {
             relative(event.at_ms, seen.now_ms),
             event.kind.replace('_', " "),
             event.name.clone(),
-            event.detail.clone(),
+            detail(&event.detail),
             event.subject_id.clone(),
         ])
     });

@@ -26,7 +26,7 @@ use super::{Context, Shown};
 /// How long a key may go unheard.
 const HEARD_WITHIN: Duration = Duration::from_millis(100);
 /// What is printed where there is no terminal: so wide, and so high.
-const PRINTED: (u16, u16) = (110, 44);
+const PRINTED: (u16, u16) = (140, 44);
 
 /// How to look.
 #[derive(Debug, Args)]
