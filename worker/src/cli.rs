@@ -8,7 +8,7 @@ use crate::{commands, config, demo, keygen, sweep};
 
 /// Vestibule's worker: keeps credentials fresh beside the services that use them.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Where things are.
     #[command(flatten)]
@@ -22,7 +22,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done · 1 an error, or a finding of `doctor` · 2 wrong usage · 3 there is no such record";
+Exit codes: 0 done · 1 an error, or a finding of `doctor` · 2 wrong usage · 3 there is no such record
+· 130 stopped at once by a second signal";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -41,18 +41,24 @@ pub async fn run(connect: &Connect, json: bool, options: Options) -> anyhow::Res
     let (name, is_off) = (options.name.as_str(), sweeps.is_off(options.name));
     let swept = sweeps.once(options.name, options.dry_run, &CancellationToken::new()).await;
     let text = if json {
-        json!({
+        let json = json!({
             "sweep": name, "dry_run": options.dry_run, "off": is_off,
             "found": swept.found, "done": swept.done, "changed": swept.changed,
             "left": swept.left, "errors": swept.errors, "unfinished": swept.unfinished,
-        })
-        .to_string()
+        });
+        format!("{json:#}")
     } else if is_off {
         format!("{name}: switched off, its retention is zero")
     } else {
         let what = if options.dry_run { "a dry run, nothing was changed" } else { "swept" };
+        // Why the exit code is 1.
+        let more = match (swept.unfinished, swept.held) {
+            (false, _) => String::new(),
+            (true, 0) => "; there is more: run it again".to_owned(),
+            (true, held) => format!("; {held} of 256 shards others are at: run it again"),
+        };
         format!(
-            "{name}: {what}; {} found, {} done, {} changed meanwhile, {} left, {} errors",
+            "{name}: {what}; {} found, {} done, {} changed meanwhile, {} left, {} errors{more}",
             swept.found, swept.done, swept.changed, swept.left, swept.errors
         )
     };

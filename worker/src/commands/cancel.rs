@@ -18,7 +18,7 @@ pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown>
         Finished::Already { how, at_ms, by } => {
             let ago = when::relative(at_ms, inspector.now_ms().await?);
             let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
-            Shown::done(format!("It was {} {ago}{by} already.", how.as_str()), json)
+            Shown::done(format!("It was {} already{by}, {ago}.", how.as_str()), json)
                 .with_code(Code::Error)
         }
         Finished::Expired => Shown::done("It has expired.", json).with_code(Code::Error),

@@ -63,8 +63,7 @@ pub enum Command {
     Refresh(refresh::Options),
     /// Make a connection due at once that backs off, or was given up
     Retry(subject::Id),
-    /// Withdraw the access to a connection or a header credential: it is kept whole, until it is given
-    /// back or the retention is over
+    /// Withdraw the access to a connection or a header credential, which is kept whole for a while
     Orphan(orphan::Options),
     /// Give the access to an orphaned connection or header credential back
     Restore(subject::Id),

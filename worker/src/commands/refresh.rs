@@ -40,7 +40,7 @@ pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Res
             shown(format!("It is fresh: due in {}. Nothing was done.", long(due_in)))
         }
         Refreshed::NotDue { due_in, attempts } => shown(format!(
-            "It backs off after {attempts} failures, for another {}. `retry {id}` makes it due.",
+            "It backs off after {attempts} failures in a row, for another {}. `retry {id}` makes it due.",
             long(due_in)
         ))
         .with_code(Code::Error),
@@ -59,13 +59,15 @@ pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Res
                 .with_code(Code::Error)
         }
         Refreshed::Paused { remaining, .. } => shown(format!(
-            "Its connector is paused for another {}: mend its client, then resume it.",
+            "Its connector is paused for another {}: mend its client, then `resume` it. `why {id}` \
+             tells why.",
             long(remaining)
         ))
         .with_code(Code::Error),
         Refreshed::Not("absent") => Shown::not_found(format!("there is no connection {id}")),
         Refreshed::Not(word) => {
-            shown(format!("It cannot be refreshed: {word}.")).with_code(Code::Error)
+            shown(format!("It cannot be refreshed: {word}. `why {id}` tells more."))
+                .with_code(Code::Error)
         }
         Refreshed::Failed(error) => {
             shown(format!("The refresh failed, and that is on record: {error}"))

@@ -3,7 +3,10 @@
 use anyhow::anyhow;
 use clap::Args;
 use serde_json::json;
-use vestibule::store::{Revocation, RevokedConnection};
+use vestibule::{
+    inspect::Inspector,
+    store::{PendingId, Revocation, RevokedConnection, StoreError},
+};
 
 use super::{
     Code, Context, Shown, Usage,
@@ -21,7 +24,8 @@ pub struct Options {
 }
 
 pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Result<Shown> {
-    let subject = options.id.subject(&context.inspector()?).await?;
+    let inspector = context.inspector()?;
+    let subject = options.id.subject(&inspector).await?;
     let operator = context.vestibule().await?.operator();
     let shown =
         |word: &str, text: &str| Shown::done(text, json!({ "id": subject.id(), "outcome": word }));
@@ -42,10 +46,18 @@ pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Res
             Revocation::Expired => shown("expired", "It has expired.").with_code(Code::Error),
             Revocation::Absent => not_found(),
         },
-        Subject::Pending(_) => not_found(),
+        Subject::Pending(id) if is_pending(id, &inspector).await? => {
+            return Err(anyhow!(Usage(format!("that is a pending: `cancel {id}` ends it"))));
+        }
+        Subject::Pending(id) => Shown::not_found(format!("there is no temp token {id}")),
         other => {
             let what = format!("this is for a connection or a temp token, not a {}", other.kind());
             return Err(anyhow!(Usage(what)));
         }
     })
+}
+
+/// What looks as the id of one may be a token's that is gone.
+async fn is_pending(id: &PendingId, inspector: &Inspector) -> Result<bool, StoreError> {
+    Ok(inspector.pending(*id).await?.is_some() || inspector.outcome(*id).await?.is_some())
 }
