@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The commands, as they are typed.
-fn commands() -> Vec<Vec<String>> {
+pub(super) fn commands() -> Vec<Vec<String>> {
     fn leaves(command: &clap::Command, typed: &[String], found: &mut Vec<Vec<String>>) {
         let mut inner = command.get_subcommands().peekable();
         if inner.peek().is_none() {

@@ -3,13 +3,19 @@
 
 use std::{fs, path::PathBuf};
 
-use super::scene::{Ids, Scene};
+use vestibule::{Keys, inspect::Names};
+
+use super::scene::{CANARY, Ids, Scene};
+
+/// Where they are.
+pub(crate) fn dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/commands/golden")
+}
 
 /// Compares, with ids, times and addresses replaced by words.
 pub(crate) fn expect(name: &str, printed: &str, scene: &Scene, ids: &Ids) {
     let shown = normal(printed, scene, ids);
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/commands/golden/{name}.txt"));
+    let path = dir().join(format!("{name}.txt"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &shown).unwrap();
     }
@@ -22,19 +28,67 @@ fn normal(printed: &str, scene: &Scene, ids: &Ids) -> String {
     for (id, name) in ids.named() {
         text = text.replace(&id, name);
     }
-    text = text.replace(&scene.provider.issuer(), "<issuer>");
-    text = text.replace(&format!("{}:", scene.prefix), "vst:");
-    text = text.replace(&scene.dir.path().display().to_string(), "<dir>");
-    text = text.replace("less than 1 s", "# s");
-    let text = times(&text);
-    // Rows come in the order of ids, which are random; and columns are as wide as those.
-    let mut lines: Vec<String> = text.lines().map(narrow).collect();
-    let first = lines.iter().position(|line| line.starts_with('═')).map_or(0, |at| at + 1);
-    let last = lines.iter().rposition(|line| line.starts_with('─')).unwrap_or(first);
-    if last > first {
-        lines[first..last].sort();
+    for (key, name) in ring(scene) {
+        text = text.replace(&key, &name);
     }
+    let owner = Names::new(scene.keys.naming.clone()).owner(CANARY).to_hex();
+    text = text.replace(&owner, "<owner>").replace(&owner[..8], "<owner>");
+    text = text.replace(&scene.provider.issuer(), "<issuer>");
+    text = text.replace(scene.redis.rsplit(['/', '@']).next().unwrap(), "<redis>");
+    text = text.replace(&scene.prefix, "vst");
+    text = text.replace(&scene.dir.path().display().to_string(), "<dir>");
+    text = text.replace("less than 1 s", "# s").replace("within 1 s", "in # s");
+    text = text.replace("just now", "# s ago");
+    let text = times(&named(&text));
+    let mut lines: Vec<String> = text.lines().map(|line| varying(narrow(line))).collect();
+    sort(&mut lines);
     lines.join("\n") + "\n"
+}
+
+/// The keys that the ring began with, then others as they stand in the file.
+fn ring(scene: &Scene) -> Vec<(String, String)> {
+    let file = fs::read_to_string(scene.path("keys.toml")).unwrap_or_default();
+    let now = Keys::from_toml(&file).map(|keys| keys.ring.key_ids().collect()).unwrap_or_default();
+    let mut all: Vec<_> = scene.keys.ring.key_ids().collect();
+    let new: Vec<_> = Vec::into_iter(now).filter(|key| !all.contains(key)).collect();
+    all.extend(new);
+    all.iter().zip(1..).map(|(key, n)| (key.to_string(), format!("<key {n}>"))).collect()
+}
+
+/// Rows that begin with an id come in the order of those, which are random.
+fn sort(lines: &mut [String]) {
+    let mut at = 0;
+    while let Some(head) = lines[at..].iter().position(|line| line.starts_with('═')) {
+        let first = at + head + 1;
+        let rows = lines[first..].iter().position(|line| line.starts_with('─')).unwrap_or(0);
+        if first > 1 && lines[first - 2].starts_with("id ") {
+            lines[first..first + rows].sort();
+        }
+        at = first;
+    }
+}
+
+/// What is another thing in each run, between what stands before it and behind it.
+const VARYING: [(&str, &str, &str); 7] = [
+    ("ok version: ", "", "<server>"),
+    ("ok scripts: ", " are loaded", "<some> of <all>"),
+    ("ok clock: ", " this machine's", "# ms beside"),
+    ("Vestibule ", " UTC", "<time>"),
+    ("which answers in ", " ms", "#"),
+    ("\"id\": \"", "-<ms>", "{xx}"),
+    ("-<ms>-", "\"", "#"),
+];
+
+fn varying(mut line: String) -> String {
+    for (before, behind, name) in VARYING {
+        let Some(from) = line.find(before).map(|at| at + before.len()) else { continue };
+        let to =
+            if behind.is_empty() { Some(line.len() - from) } else { line[from..].find(behind) };
+        if let Some(to) = to {
+            line.replace_range(from..from + to, name);
+        }
+    }
+    line
 }
 
 /// Columns with one space between, rules of one length; a shard is any.
@@ -63,31 +117,47 @@ fn narrow(line: &str) -> String {
     out
 }
 
-/// `37 min` is `# min`, and a date is `<time>`.
+/// `37 min` is `# min`.
 fn times(text: &str) -> String {
     let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
     for at in 1..words.len() {
         let unit = words[at].trim_end_matches(|c: char| !c.is_ascii_alphabetic());
         let unit = unit.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
         if ["s", "min", "h", "days", "ms", "MB", "keys"].contains(&unit) {
-            let number = words[at - 1].trim_start_matches('(').to_owned();
-            if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
-                words[at - 1] = words[at - 1].replace(&number, "#");
+            let before = words[at - 1].trim_end_matches(|c: char| c.is_ascii_digit());
+            let is_number = before.len() < words[at - 1].len();
+            if is_number && (before.is_empty() || before.ends_with(['(', '"', '\n'])) {
+                words[at - 1] = format!("{before}#");
             }
         }
     }
-    let text = words.join(" ");
-    let lines = text.lines().map(|line| {
-        let words = line.split(' ').map(|word| {
-            let is_date = word.len() >= 20 && word.starts_with("20") && word.ends_with('Z');
-            let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-            match word.len() {
-                _ if is_date => "<time>",
-                32 if word.bytes().all(is_hex) => "<digest>",
-                _ => word,
-            }
-        });
-        words.collect::<Vec<_>>().join(" ")
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    words.join(" ")
+}
+
+/// A date is `<time>`; so are digests and milliseconds known by their looks, whatever they stand beside.
+fn named(text: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some(first) = rest.chars().next() {
+        let word = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let all = |is: fn(&u8) -> bool| rest.as_bytes()[..word].iter().all(is);
+        let (len, name) = match word {
+            _ if date(rest).is_some() => (date(rest).unwrap(), "<time>"),
+            0 => (first.len_utf8(), ""),
+            13 if all(u8::is_ascii_digit) => (13, "<ms>"),
+            32 if rest.bytes().take(32).all(is_hex) => (32, "<digest>"),
+            _ => (word, ""),
+        };
+        shown += if name.is_empty() { &rest[..len] } else { name };
+        rest = &rest[len..];
+    }
+    shown
+}
+
+/// How long the date is that this begins with.
+fn date(text: &str) -> Option<usize> {
+    const SHAPE: &str = "0000-00-00T00:00:00";
+    let fits = |(b, shape): (u8, u8)| if shape == b'0' { b.is_ascii_digit() } else { b == shape };
+    let is_date = text.len() > SHAPE.len() && text.bytes().zip(SHAPE.bytes()).all(fits);
+    is_date.then(|| text.find('Z')).flatten().map(|end| end + 1)
 }

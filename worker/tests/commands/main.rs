@@ -17,6 +17,7 @@ mod golden;
 mod hostile;
 mod json;
 mod looking;
+mod printed;
 mod rotating;
 #[allow(
     dead_code,

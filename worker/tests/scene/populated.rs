@@ -81,8 +81,9 @@ impl Scene {
         tokens.revoke_id(revoked_token).await.unwrap();
         tokens.revoke_resource("mcp_auth", "flow-2").await.unwrap();
 
-        let active = sign_in(&host, CANARY).await;
+        let active = self.another(&host).await;
         let taken_state = self.states(&mut raw).await[0].clone();
+        apart().await;
         let started = SignIn::new(CANARY, "demo", CANARY, "http://127.0.0.1:9/callback");
         host.start(started).await.unwrap();
         let live_state = self.states(&mut raw).await;
@@ -153,6 +154,7 @@ impl Scene {
     }
 
     async fn another(&self, host: &Connections) -> ConnectionId {
+        apart().await;
         sign_in(host, CANARY).await
     }
 
@@ -200,6 +202,11 @@ impl Ids {
             (self.taken_state.clone(), "<taken state>"),
         ]
     }
+}
+
+/// What happens next is told as later, in whatever shard it does.
+async fn apart() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
 }
 
 pub async fn now_ms(raw: &mut MultiplexedConnection) -> u64 {
