@@ -68,7 +68,7 @@ impl Duty for Reaping<'_> {
             room.swept.found += self.store.count_orphans(shard, retention).await?;
             return Ok(None);
         }
-        let mut skip = cursor.parse().unwrap_or(0);
+        let mut skip = turns::skipped(cursor);
         loop {
             if room.is_over() {
                 return Ok(Some(skip.to_string()));

@@ -63,7 +63,7 @@ impl Duty for Resealing<'_> {
             room.swept.found += behind.map(|(_, count)| count).sum::<u64>();
             return Ok(None);
         }
-        let mut skip = cursor.parse().unwrap_or(0);
+        let mut skip = turns::skipped(cursor) as u64;
         loop {
             if room.is_over() {
                 return Ok(Some(skip.to_string()));

@@ -66,6 +66,11 @@ pub struct Swept {
     pub unfinished: bool,
 }
 
+/// How many in front are passed over, where a cursor says so; more than Redis could count are none.
+pub(super) fn skipped(cursor: &str) -> usize {
+    cursor.parse::<u32>().map_or(0, |skip| skip as usize)
+}
+
 /// What a turn has done so far, and how much of it may still be done.
 pub(super) struct Room<'a> {
     pub(super) swept: &'a mut Swept,

@@ -18,11 +18,15 @@ impl SweepStore for RedisStore {
             Arg::Number(millis(begin.not_within)),
             Arg::Number(millis(begin.keep())),
         ];
-        let reply =
+        let mut reply =
             self.run_script(&scripts::SWEEP_BEGIN, [&key], argv, request.as_bytes()).await?;
         let remaining = || reply.part(0).map(Duration::from_millis);
         match reply.word() {
-            "begun" => Ok(Turn::Begun { cursor: reply.part(0)? }),
+            // What is no text is no cursor: the round begins anew, instead of never.
+            "begun" => {
+                let cursor = String::from_utf8(reply.take_bytes(0)?).unwrap_or_default();
+                Ok(Turn::Begun { cursor })
+            }
             "held" => Ok(Turn::Held { remaining: remaining()? }),
             "recent" => Ok(Turn::Recent { remaining: remaining()? }),
             _ => Err(reply.unknown_word()),

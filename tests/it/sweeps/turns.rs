@@ -6,7 +6,7 @@ use redis::AsyncCommands;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     store::{BeginTurn, EndTurn, Shard, SweepName, Turn, TurnEnd},
-    sweep::{Expired, Orphans},
+    sweep::{Budget, Expired, Orphans, Reseal},
     token::{MintSpec, Scope, Scopes},
 };
 
@@ -79,18 +79,33 @@ async fn a_damaged_turn_is_begun_anew() {
     let mut raw = server::shared().await.raw().await;
     let key = format!("{}:{{2a}}:sweep:orphans", host.prefix);
     for (field, value) in [
-        ("lease_ends_at", "9999999999999999"),
-        ("lease_ends_at", "soon"),
-        ("last_at", "then"),
-        ("last_at", "9999999999999"),
-        ("found", "many"),
+        ("lease_ends_at", &b"9999999999999999"[..]),
+        ("lease_ends_at", b"soon"),
+        ("last_at", b"then"),
+        ("last_at", b"9999999999999"),
+        ("found", b"many"),
+        ("cursor", b"\xff\xfe"),
+        ("cursor", b"18446744073709551615"),
     ] {
         let _: () = raw.del(&key).await.unwrap();
         let _: () = raw.hset(&key, field, value).await.unwrap();
         let request = verbs::request();
         let turn = host.store.begin_turn(begin(request)).await.unwrap();
-        assert!(matches!(turn, Turn::Begun { .. }), "{field} {value}: {turn:?}");
+        assert!(matches!(turn, Turn::Begun { .. }), "{field} {value:?}: {turn:?}");
         assert_eq!(host.store.end_turn(end(request, None)).await.unwrap(), TurnEnd::Ended);
+        // A whole pass comes past it, too.
+        let budget = Budget::default();
+        let (stop, retention) = (CancellationToken::new(), Duration::from_secs(1));
+        for sweep in ["orphans", "reseal"] {
+            let key = format!("{}:{{2a}}:sweep:{sweep}", host.prefix);
+            let _: () = raw.del(&key).await.unwrap();
+            let _: () = raw.hset(&key, field, value).await.unwrap();
+            let swept = match sweep {
+                "orphans" => Orphans { retention, budget }.pass(&host.vestibule, &stop).await,
+                _ => Reseal { budget }.pass(&host.vestibule, &stop).await,
+            };
+            assert_eq!((swept.errors, swept.shards), (0, 256), "{sweep} {field}: {swept:?}");
+        }
     }
 }
 
@@ -121,10 +136,7 @@ async fn expired_tokens_are_taken_off_their_indexes_once() {
         // The pass before was one as well.
         assert_eq!(sweep.pass(&host.vestibule, &stop).await.recent, 256);
         host.pass(61).await;
-        let dry = Expired {
-            budget: vestibule::sweep::Budget { dry_run: true, ..sweep.budget },
-            ..sweep.clone()
-        };
+        let dry = Expired { budget: Budget { dry_run: true, ..sweep.budget }, ..sweep.clone() };
         let counted = dry.pass(&host.vestibule, &stop).await;
         assert_eq!((counted.found, counted.done), (5, 0), "{counted:?}");
         let swept = sweep.pass(&host.vestibule, &stop).await;
