@@ -52,10 +52,11 @@ pub async fn run(connect: &Connect, json: bool, options: Options) -> anyhow::Res
     } else {
         let what = if options.dry_run { "a dry run, nothing was changed" } else { "swept" };
         // Why the exit code is 1.
-        let more = match (swept.unfinished, swept.held) {
-            (false, _) => String::new(),
-            (true, 0) => "; there is more: run it again".to_owned(),
-            (true, held) => format!("; {held} of 256 shards others are at: run it again"),
+        let more = match swept.held {
+            _ if swept.errors > 0 => "; the log has the errors".to_owned(),
+            _ if !swept.unfinished => String::new(),
+            0 => "; there is more: run it again".to_owned(),
+            held => format!("; {held} of 256 shards others are at: run it again"),
         };
         format!(
             "{name}: {what}; {} found, {} done, {} changed meanwhile, {} left, {} errors{more}",

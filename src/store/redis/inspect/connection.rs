@@ -72,9 +72,9 @@ impl Inspector {
         let mut page = cmd("ZRANGE");
         page.arg(index).arg(0).arg(limit.clamp(1, 1000) - 1);
         let found = self.unless_damaged("connections_of", &page).await?.unwrap_or(Value::Nil);
-        let found: Vec<String> = from_redis_value(found).unwrap_or_default();
+        let found: Vec<Vec<u8>> = from_redis_value(found).unwrap_or_default();
         let mut rows = Vec::new();
-        for id in found.iter().filter_map(|id| id.parse().ok()) {
+        for id in found.iter().filter_map(|id| connection_id(id)) {
             rows.extend(self.connection_at(&id, now_ms).await?);
         }
         Ok(Page { rows, next: None, now_ms })
@@ -145,6 +145,11 @@ impl Inspector {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
 pub(super) fn whole(score: f64) -> u64 {
     score as u64
+}
+
+/// A member of an index, if it is an id.
+pub(super) fn connection_id(member: &[u8]) -> Option<ConnectionId> {
+    std::str::from_utf8(member).ok()?.parse().ok()
 }
 
 /// The fields of a hash, as somebody wrote them.

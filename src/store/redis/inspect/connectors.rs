@@ -56,8 +56,8 @@ impl Inspector {
         let mut limit = cmd("ZRANGE");
         limit.arg(self.keys.limit(name)).arg(0).arg(9).arg("WITHSCORES");
         let limit = self.unless_damaged(VERB, &limit).await?.unwrap_or(Value::Nil);
-        let limit: HashMap<String, f64> = from_redis_value(limit).unwrap_or_default();
-        let later = |word: &str| limit.get(word).map(|at| whole(*at)).filter(|at| *at > now_ms);
+        let limit: HashMap<Vec<u8>, f64> = from_redis_value(limit).unwrap_or_default();
+        let later = |word: &[u8]| limit.get(word).map(|at| whole(*at)).filter(|at| *at > now_ms);
         Ok(ConnectorView {
             slug: name.slug.to_owned(),
             shard: name.shard.to_string(),
@@ -68,8 +68,8 @@ impl Inspector {
             times: fields.number("times"),
             probing_until_ms: fields.number("probe_ends_at").filter(|ends| *ends > now_ms),
             places: from_redis_value(places).unwrap_or(0),
-            busy_until_ms: later("next"),
-            line_until_ms: later("line"),
+            busy_until_ms: later(b"next"),
+            line_until_ms: later(b"line"),
         })
     }
 

@@ -7,7 +7,7 @@ use redis::{Value, cmd, from_redis_value};
 
 use super::{
     AT_ONCE, ConnectionView, Cursor, Due, DueView, Inspector, Page, PollView, WaiterView,
-    connection::{Fields, whole},
+    connection::{Fields, connection_id, whole},
     printable::printable,
 };
 use crate::store::{ConnectionId, PendingId, Shard, StoreError};
@@ -15,7 +15,7 @@ use crate::store::{ConnectionId, PendingId, Shard, StoreError};
 const POLL: [&str; 5] = ["holder_by", "lease_ends_at", "next_at", "interval", "failures"];
 
 /// Of one shard: how many are on the index, how many of them are due, and the first ones.
-type ShardsDue = (u64, u64, Vec<(String, f64)>);
+type ShardsDue = (u64, u64, Vec<(ConnectionId, f64)>);
 
 impl Inspector {
     /// What is due next, up to `limit` (1 to 1000), over all shards: 256 short reads, not atomic.
@@ -37,7 +37,7 @@ impl Inspector {
             .buffered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        Ok(Due { rows: rows.into_iter().flatten().collect(), scheduled, overdue, now_ms })
+        Ok(Due { rows, scheduled, overdue, now_ms })
     }
 
     async fn due_in(&self, shard: Shard, now_ms: u64, limit: u16) -> Result<ShardsDue, StoreError> {
@@ -46,25 +46,27 @@ impl Inspector {
         let mut first = cmd("ZRANGE");
         first.arg(&key).arg(0).arg(limit - 1).arg("WITHSCORES");
         let first = self.unless_damaged(VERB, &first).await?.unwrap_or(Value::Nil);
-        let first: Vec<(String, f64)> = from_redis_value(first).unwrap_or_default();
+        let first: Vec<(Vec<u8>, f64)> = from_redis_value(first).unwrap_or_default();
         if first.is_empty() {
-            return Ok((0, 0, first));
+            return Ok((0, 0, Vec::new()));
         }
         let all = self.reader.ask(VERB, cmd("ZCARD").arg(&key)).await?;
         let mut due = cmd("ZCOUNT");
         due.arg(&key).arg("-inf").arg(now_ms);
         let due = self.reader.ask(VERB, &due).await?;
-        Ok((from_redis_value(all).unwrap_or(0), from_redis_value(due).unwrap_or(0), first))
+        // What is no id hides no other.
+        let ids = first.into_iter().filter_map(|(id, due)| Some((connection_id(&id)?, due)));
+        let count = |value| from_redis_value(value).unwrap_or(0);
+        Ok((count(all), count(due), ids.collect()))
     }
 
-    /// A member without a record is shown as `absent`; what is no id at all is passed over.
+    /// A member without a record is shown as `absent`.
     async fn due_row(
         &self,
-        id: String,
+        id: ConnectionId,
         due_at_ms: u64,
         now_ms: u64,
-    ) -> Result<Option<DueView>, StoreError> {
-        let Ok(id) = id.parse::<ConnectionId>() else { return Ok(None) };
+    ) -> Result<DueView, StoreError> {
         let absent = || ConnectionView {
             id: id.to_string(),
             key: self.keys.connection(&id),
@@ -72,7 +74,7 @@ impl Inspector {
             ..Default::default()
         };
         let connection = self.connection_at(&id, now_ms).await?.unwrap_or_else(absent);
-        Ok(Some(DueView { due_at_ms, connection }))
+        Ok(DueView { due_at_ms, connection })
     }
 
     /// The turns at polling a provider: of pendings that wait for a device code's sign-in.

@@ -20,7 +20,8 @@ impl Inspector {
         let count = async |shard| {
             let mut count = Count::of(&self.keys, shard);
             while let Some(command) = count.next() {
-                count.answer(self.reader.ask("sealed_by_key", &command).await?)?;
+                let answer = self.reader.ask("sealed_by_key", &command).await;
+                count.answer(answer.map_err(|error| at(error, self.keys.sealed(shard)))?)?;
             }
             Ok::<_, StoreError>(count.counts())
         };
@@ -73,5 +74,13 @@ impl Inspector {
             Some(Value::BulkString(bytes)) => Some(bytes),
             _ => None,
         })
+    }
+}
+
+/// Which key it is that is damaged.
+fn at(error: StoreError, key: String) -> StoreError {
+    match error {
+        StoreError::Corrupt { verb, what, .. } => StoreError::Corrupt { verb, key, what },
+        other => other,
     }
 }

@@ -18,16 +18,27 @@ pub(super) struct Seen {
     pub user: Option<String>,
     /// Which rights are missing.
     pub lacks: Option<Vec<String>>,
-    /// Sealing keys that records ask for and the ring does not have, and how many records.
-    pub unknown_keys: Option<Vec<(String, u64)>>,
-    /// Whether this user may walk over all keys.
-    pub may_walk: bool,
+    /// Which keys the records ask for.
+    pub sealing: Sealing,
     /// How many credentials are due.
     pub overdue: Option<u64>,
     /// For how long the first of them.
     pub overdue_ms: Option<u64>,
     /// The connectors that are paused, and why.
     pub paused: Vec<(String, String)>,
+}
+
+/// What is known of the keys that records ask for.
+#[derive(Debug, Clone)]
+pub(super) enum Sealing {
+    /// There are no keys to compare with.
+    NoKeys,
+    /// This user may not look.
+    Refused,
+    /// It could not be counted, and why.
+    Damaged(String),
+    /// Those that the ring does not have, and how many records ask for each.
+    Unknown(Vec<(String, u64)>),
 }
 
 /// How far two clocks may be apart: a sealed life is judged with so much tolerance.
@@ -55,11 +66,7 @@ pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
         }
         None => Finding::unseen("scripts", "whether they are loaded"),
     });
-    findings.push(if seen.may_walk {
-        sealing(seen.unknown_keys.as_deref())
-    } else {
-        Finding::unseen("sealing", "which keys the records ask for")
-    });
+    findings.push(sealing(&seen.sealing));
     findings.push(backlog(seen));
     for (slug, reason) in &seen.paused {
         findings.push(Finding::warning(
@@ -180,18 +187,25 @@ fn meta(facts: &Facts, naming: Option<&str>) -> Finding {
     }
 }
 
-fn sealing(unknown: Option<&[(String, u64)]>) -> Finding {
-    match unknown {
-        None => Finding::note(
+fn sealing(sealing: &Sealing) -> Finding {
+    match sealing {
+        Sealing::Refused => Finding::unseen("sealing", "which keys the records ask for"),
+        Sealing::Damaged(why) => Finding::error(
+            "sealing",
+            format!("which keys the records ask for cannot be counted: {why}"),
+            "see who else writes there, and move that key away; what stood in it is counted again when \
+             it is next stored or refreshed: until then retire no key",
+        ),
+        Sealing::NoKeys => Finding::note(
             "sealing",
             "which keys the records ask for was not compared",
             "give the key file with --keys",
         ),
-        Some([]) => Finding::ok(
+        Sealing::Unknown(unknown) if unknown.is_empty() => Finding::ok(
             "sealing",
             "the ring has every key that secrets, and a sample of other records, ask for",
         ),
-        Some(unknown) => {
+        Sealing::Unknown(unknown) => {
             let told: Vec<_> =
                 unknown.iter().map(|(id, n)| format!("{id} ({n} records)")).collect();
             Finding::error(

@@ -12,7 +12,7 @@ use vestibule::{
     store::{Class, StoreError, redis::Prefix},
 };
 
-use self::judge::{Seen, judge};
+use self::judge::{Sealing, Seen, judge};
 pub(crate) use self::{
     finding::{Finding, Level},
     judge::of_facts,
@@ -78,18 +78,20 @@ async fn look(
         Some(user) => inspector.lacks(&Rights::of(role, &prefix), user).await?,
         None => None,
     };
-    let (unknown_keys, may_walk) = match keys {
-        Some(keys) => {
-            let asked_for = allowed(keys::usage(inspector, keys, keys::SAMPLE).await)?;
-            let unknown = asked_for.as_ref().map(|asked_for| {
+    let sealing = match keys {
+        Some(keys) => match allowed(keys::usage(inspector, keys, keys::SAMPLE).await) {
+            Ok(Some(asked_for)) => {
                 let unknown = asked_for.unknown().into_iter();
-                unknown.map(|(id, count)| (id.to_string(), count)).collect()
-            });
-            (unknown, asked_for.is_some())
-        }
-        None => (None, true),
+                Sealing::Unknown(unknown.map(|(id, count)| (id.to_string(), count)).collect())
+            }
+            Ok(None) => Sealing::Refused,
+            Err(error) if error.class() == Class::Corrupt => Sealing::Damaged(error.to_string()),
+            Err(error) => return Err(error),
+        },
+        None => Sealing::NoKeys,
     };
-    let due = allowed(inspector.due(1).await)?;
+    // What stands first may be no connection's.
+    let due = allowed(inspector.due(20).await)?;
     let overdue_ms = due.as_ref().filter(|due| due.overdue > 0).and_then(|due| {
         let first = due.rows.first()?;
         Some(due.now_ms.saturating_sub(first.due_at_ms))
@@ -101,8 +103,7 @@ async fn look(
         role,
         user,
         lacks,
-        unknown_keys,
-        may_walk,
+        sealing,
         overdue: due.map(|due| due.overdue),
         overdue_ms,
         paused: paused.map(|it| (it.slug, it.reason.unwrap_or_default())).collect(),
