@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use redis::AsyncCommands;
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+use vestibule::store::{HeadersId, Shard, SweepName};
 use vestibule_worker::status::Access;
 
 use super::{
@@ -39,15 +40,48 @@ async fn poison(scene: &Scene, server: &TestServer) {
     let _: () = raw.zadd(scene.names.waiters(ids.waited), &hostile, now + 60_000).await.unwrap();
     let shard = ids.active.shard();
     let _: () = raw.zadd(scene.names.due(shard), &hostile, 1).await.unwrap();
+    let _: () =
+        raw.zadd(scene.names.due(shard), format!("x{hostile}"), f64::INFINITY).await.unwrap();
     let _: () = raw.zadd(scene.names.orphans(shard), &hostile, 1).await.unwrap();
     let _: () = raw.zadd(scene.names.orphans(shard), format!("conn:{hostile}"), 2).await.unwrap();
     let fields = ["type", "kind", "id", "name", "owner", "actor", "host", "at", "detail"];
-    let mut event = redis::cmd("XADD");
-    event.arg(scene.names.history(shard)).arg("*");
-    for name in fields {
-        event.arg(name).arg(&hostile);
+    for stream in [scene.names.history(shard), scene.names.outbox(shard)] {
+        let mut event = redis::cmd("XADD");
+        event.arg(stream).arg("*").arg(&hostile).arg(&hostile);
+        for name in fields {
+            event.arg(name).arg(&hostile);
+        }
+        let _: String = event.query_async(&mut raw).await.unwrap();
     }
-    let _: String = event.query_async(&mut raw).await.unwrap();
+    aside(scene, &mut raw).await;
+}
+
+/// Header credentials that are whole but for their texts, and one that is nothing but hostile; turns at
+/// sweeping, with times that nobody can reckon with; what is counted by key; and the meta key.
+async fn aside(scene: &Scene, raw: &mut MultiplexedConnection) {
+    let hostile = &*hostile();
+    for (number, status) in ["active", "needs_update", "orphaned", hostile].into_iter().enumerate()
+    {
+        let id: HeadersId = format!("c3{number:032x}").parse().unwrap();
+        let texts = ["reason", "was", "was_reason", "mode", "identity", "client", "name", "key"];
+        let times = ["v", "ver", "status_at", "created_at", "updated_at", "secret"];
+        let fields = texts.into_iter().chain(times).map(|field| (field, hostile));
+        let fields: Vec<_> = fields.chain([("status", status)]).collect();
+        let _: () = raw.hset_multiple(scene.names.headers(id), &fields).await.unwrap();
+        let (sealed, member) = (scene.names.sealed(id.shard()), format!("headers:{id}"));
+        let _: () = raw.zadd(&sealed, &member, 7).await.unwrap();
+        let _: () = raw.zadd(&sealed, format!("{number}{hostile}"), f64::INFINITY).await.unwrap();
+        let _: () = raw.zadd(scene.names.orphans(id.shard()), member, 7).await.unwrap();
+    }
+    let fields = ["holder", "lease_ends_at", "cursor", "last_at", "found", "done", "ended"];
+    for sweep in SweepName::ALL {
+        for (shard, value) in [(1, hostile), (2, "18446744073709551615")] {
+            let key = scene.names.sweep(Shard::new(shard), sweep);
+            let fields = fields.map(|field| (field, value));
+            let _: () = raw.hset_multiple(key, &fields).await.unwrap();
+        }
+    }
+    let _: () = raw.set(scene.names.meta(), hostile).await.unwrap();
 }
 
 /// Nothing that stands in Redis runs or changes the page: neither under its policy nor, for the
@@ -58,13 +92,27 @@ async fn a_hostile_writer_cannot_break_out() {
     poison(&scene, server::shared().await).await;
     let served = Served::of(&scene, Access::ThisMachine).await;
     let page = served.page().await;
-    assert!(page.matches("&lt;script&gt;").count() > 8, "the strings are not there: {page}");
+    assert!(page.matches("&lt;script&gt;").count() > 24, "the strings are not there: {page}");
+    for (part, row) in [
+        ("What needs somebody", "needs new headers"),
+        ("Orphans", "<div>headers</div>"),
+        ("Sweeps", "<div>reseal"),
+        ("What happened last", "&lt;script&gt;"),
+    ] {
+        let (_, section) = page.split_once(&format!("<h2>{part}")).unwrap();
+        assert!(section.split("</section>").next().unwrap().contains(row), "{part}: {section}");
+    }
     assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("<svg"));
     assert!(!page.contains(['\u{202e}', '\u{2066}', '\0']), "what turns text around is there");
 
     let url = format!("{}/?refresh=off", served.origin);
     let browsed = browse(&url).await;
     assert_eq!(browsed.console, Vec::<String>::new());
+    // Nothing was opened or closed but by the page itself.
+    for element in ["<section", "<table", "<tr", "<td", "<style", "<h2", "<title", "<div"] {
+        let count = |html: &str| html.matches(element).count();
+        assert_eq!(count(&browsed.dom), count(&page), "{element}");
+    }
     assert!(browsed.title().ends_with("worker-a · vestibule"), "{}", browsed.title());
     let phone = browse(&served.measured(&page).await).await;
     assert!(phone.title().contains("worker-a · vestibule\" width 390 wide"), "{}", phone.title());
