@@ -3,8 +3,10 @@
 
 use std::{collections::BTreeSet, fs};
 
+use clap::CommandFactory;
 use redis::AsyncCommands;
 use vestibule::store::SweepName;
+use vestibule_worker::cli::Cli;
 
 use super::{
     canary,
@@ -36,6 +38,28 @@ fn every_command_has_been_looked_at() {
         let is_apart = NOT_PINNED.contains(&&*command);
         assert!(is_pinned(&command) != is_apart, "`{command}` has no golden output, or needs none");
     }
+}
+
+/// The exit codes of the manual are those of the help; each that a command by hand can have was seen.
+#[test]
+fn the_exit_codes_are_those_of_the_manual() {
+    let codes = |text: &str| -> BTreeSet<u8> {
+        text.split([' ', '\n']).filter_map(|word| word.parse().ok()).collect()
+    };
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let manual = fs::read_to_string(format!("{root}/docs/operations.md")).unwrap();
+    let table = manual.split("| exit code |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let rows: Vec<_> = table.lines().filter_map(|line| line.strip_prefix("| ")).collect();
+    let told: BTreeSet<u8> = rows.iter().flat_map(|row| codes(&row[..3])).collect();
+    let help = Cli::command().render_help().to_string();
+    assert_eq!(codes(help.split("Exit codes:").nth(1).unwrap()), told);
+    let read = |file: &str| fs::read_to_string(golden::dir().join(file)).unwrap();
+    let seen = read("changes.txt") + &read("help.txt");
+    let seen = seen.lines().filter_map(|line| line.strip_prefix("exit code "));
+    let seen: BTreeSet<u8> = seen.flat_map(codes).collect();
+    // 130 is for who stops a worker.
+    assert_eq!(seen, [0, 1, 2, 3].into());
+    assert_eq!(told, [0, 1, 2, 3, 130].into());
 }
 
 /// Types them one after the other. The log of a sweep is not what it prints.

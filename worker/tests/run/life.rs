@@ -196,6 +196,23 @@ async fn a_second_signal_exits_at_once() {
     assert!(second.elapsed() < Duration::from_secs(5));
 }
 
+/// What does not end within the grace is cut off, and the exit code says so.
+#[tokio::test]
+async fn a_grace_that_is_over_is_told_by_the_exit_code() {
+    let scene = Scene::shared().await;
+    scene.due(server::shared().await, 1).await;
+    scene.provider.set_answer_delay(Duration::from_secs(30));
+    let mut command = scene.sweeping("off");
+    let child = command.args(["--grace-s", "1"]).spawn().unwrap();
+    until("in flight", || async { scene.provider.in_flight() == 1 }).await;
+    let told = Instant::now();
+    signal(&child, "TERM");
+    let (status, log) = end(child).await;
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("not stopped within the grace"), "{log}");
+    assert!(told.elapsed() < Duration::from_secs(10));
+}
+
 /// A Redis that is away is waited for: alive, not ready, and back without a restart.
 #[tokio::test]
 async fn a_worker_waits_for_its_redis() {
