@@ -223,7 +223,7 @@ async fn due(inspector: &Inspector, limit: u16) -> Result<Shown, StoreError> {
         due.scheduled,
         due.overdue
     );
-    let text = if due.rows.is_empty() { "Nothing is scheduled.".to_owned() } else { text };
+    let text = if due.scheduled == 0 { "Nothing is scheduled.".to_owned() } else { text };
     Ok(Shown::done(text, due))
 }
 
