@@ -182,7 +182,8 @@ async fn round<D: Duty>(
         match turn(store, duty, shard, budget, &mut swept, stop).await {
             Ok(()) => failed_in_a_row = 0,
             Err(error) => {
-                failed_in_a_row += 1;
+                // A damaged shard says nothing about the others.
+                failed_in_a_row += u32::from(error.class() != Class::Corrupt);
                 swept.errors += 1;
                 swept.unfinished = true;
                 tracing::warn!(sweep = %D::NAME, %shard, %error, "a shard was not swept");

@@ -167,7 +167,13 @@ impl Sweeps {
         let mut not_within = budget.not_within;
         while !stop.is_cancelled() {
             let swept = self.pass(sweep, Budget { not_within, ..budget }, stop).await;
-            let next = if swept.unfinished { SOON.min(every) } else { every };
+            // Events may come faster than one pass in a while can take them away.
+            let is_behind = sweep == Sweep::Events && swept.found >= budget.limit;
+            let next = match swept.unfinished {
+                _ if is_behind => Duration::ZERO,
+                true => SOON.min(every),
+                false => every,
+            };
             not_within = budget.not_within;
             tokio::select! {
                 () = pause(jittered(next), stop) => {}
