@@ -28,6 +28,8 @@ type Record = (Subject, String);
 struct Wait {
     failures: u32,
     until: Option<Instant>,
+    /// Which event of a record was refused: what comes later waits for it.
+    refused: Option<EventId>,
 }
 
 /// How the pauses grow.
@@ -59,13 +61,17 @@ impl Waiting {
     }
 
     pub(super) fn is_held_up(&self, event: &Event) -> bool {
-        self.records.get(&record(event)).is_some_and(|wait| wait.left().is_some())
+        self.records.get(&record(event)).is_some_and(|wait| {
+            // The pause may end while later ones are told.
+            wait.left().is_some() || wait.refused.is_some_and(|refused| refused < event.id)
+        })
     }
 
     /// How often in a row this event was refused now.
     pub(super) fn refused(&mut self, event: &Event, pauses: Pauses) -> u32 {
         let wait = self.records.entry(record(event)).or_default();
         wait.fail(pauses, Duration::ZERO);
+        wait.refused = Some(event.id);
         wait.failures
     }
 

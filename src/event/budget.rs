@@ -18,8 +18,8 @@ pub struct DeliveryConfig {
     pub first_pause: Duration,
     /// The longest pause. Default 5 min.
     pub longest_pause: Duration,
-    /// An event that is refused so often is given up, and counted. Default 10, which takes about a
-    /// quarter of an hour.
+    /// An event that is refused so often is given up, and counted. Default 10, which takes four to
+    /// nine minutes.
     pub tries: u32,
     /// What a replica holds for so long without a word is taken over by another one: longer than
     /// `timeout`, or events are told twice. Default 60 s.

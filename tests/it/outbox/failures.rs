@@ -30,6 +30,31 @@ async fn a_refused_event_holds_up_its_record_only() {
     receiver.expect_once_and_in_order(9);
 }
 
+/// What comes later of a record waits for what was refused, also where the pause ends before the pass.
+#[tokio::test]
+async fn no_event_overtakes_a_refused_one() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::failing(|event, _| {
+        std::thread::sleep(Duration::from_millis(5)); // longer than any pause
+        (event.subject_id.ends_with("01") && event.detail == "nth=0").then(refused)
+    });
+    let config = DeliveryConfig { first_pause: Duration::from_millis(1), ..brisk() };
+    let config = DeliveryConfig { longest_pause: Duration::from_millis(1), ..config };
+    let delivery = scene.delivery_with("one", receiver.clone(), config);
+    delivery.open().await.unwrap();
+    // 1 and 8 share a shard.
+    for nth in 0..3 {
+        for record in [1, 8] {
+            scene.happens(record, nth).await;
+        }
+    }
+    let first = pass(&delivery).await;
+    assert_eq!((first.delivered, first.refused, first.held_up), (3, 1, 2), "{first:?}");
+    receiver.mend();
+    deliver_all(&scene, &delivery).await;
+    receiver.expect_once_and_in_order(6);
+}
+
 /// V-10: what is refused for good is given up after so many tries, and counted; what follows is told.
 #[tokio::test]
 async fn what_is_refused_for_good_is_given_up() {
