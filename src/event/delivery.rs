@@ -19,8 +19,8 @@ use crate::{
     foundation::Foundation,
     metric::{self, SharedString},
     store::{
-        Class, Event, EventId, OutboxGroup, OutboxPage, OutboxRead, ReadOutbox, Shard, StoreError,
-        instance,
+        Class, Event, EventId, Failing, OutboxGroup, OutboxPage, OutboxRead, ReadOutbox, Shard,
+        StoreError, instance,
     },
 };
 
@@ -96,7 +96,7 @@ impl Delivery {
             }
         };
         let mut running = FuturesUnordered::new();
-        let mut failed_in_a_row = 0;
+        let mut failing = Failing::default();
         loop {
             // One alone finds out whether a notifier is back.
             let room = if self.waiting().is_doubtful() { 1 } else { self.config.parallel.max(1) };
@@ -106,12 +106,13 @@ impl Delivery {
             }
             let Some((seen, error)) = running.next().await else { break };
             pass.add(seen);
-            failed_in_a_row = if error.is_some() { failed_in_a_row + 1 } else { 0 };
-            if let Some(error) = error {
-                tracing::warn!(notifier = %self.group, %error, "a shard was not delivered");
-                if failed_in_a_row >= 3 || error.class() == Class::Operator {
-                    shards.clear();
-                }
+            let Some(error) = error else {
+                failing.answered();
+                continue;
+            };
+            tracing::warn!(notifier = %self.group, %error, "a shard was not delivered");
+            if failing.ends_with(&error) {
+                shards.clear();
             }
         }
         self.count(&pass);

@@ -22,6 +22,7 @@ mod credential;
 mod device;
 mod error;
 pub(crate) mod event;
+mod failing;
 mod failure;
 mod headers;
 mod lifecycle;
@@ -47,6 +48,7 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 
 pub(crate) use self::access::retention_ms;
+pub(crate) use self::failing::Failing;
 pub(crate) use self::millis::millis;
 pub(crate) use self::pending::instance;
 pub(crate) use self::trimming::at_once;

@@ -10,7 +10,9 @@ use super::turns::{self, Budget, Duty, Room, Swept};
 use crate::{
     Vestibule,
     digest::{Digest, RequestId},
-    store::{Orphan, OrphanPage, ReapConnection, Reaped, Shard, Store, StoreError, SweepName},
+    store::{
+        Class, Orphan, OrphanPage, ReapConnection, Reaped, Shard, Store, StoreError, SweepName,
+    },
 };
 
 /// So many are listed at once.
@@ -87,7 +89,10 @@ impl Duty for Reaping<'_> {
                     Some(Ok(_)) => room.swept.changed += 1,
                     Some(Err(error)) => {
                         skip += 1;
-                        room.swept.errors += 1;
+                        match error.class() {
+                            Class::Corrupt => room.swept.left += 1,
+                            _ => room.swept.errors += 1,
+                        }
                         tracing::warn!(%shard, %error, "an orphan is not reaped");
                     }
                     None => {

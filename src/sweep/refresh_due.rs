@@ -10,7 +10,7 @@ use tracing::{Instrument, Span, field::Empty};
 use crate::{
     connection::{ConnectionError, Connections, Refreshed},
     digest::{RequestId, random_bytes},
-    store::{Claim, Class, ConnectionId, Shard, StoreError},
+    store::{Claim, ConnectionId, Failing, Shard, StoreError},
 };
 
 /// So many can be claimed at once.
@@ -75,7 +75,7 @@ impl RefreshDue {
         let [first] = random_bytes::<1>();
         let mut shards: VecDeque<_> =
             (0..=u8::MAX).map(|step| Shard::new(first.wrapping_add(step))).collect();
-        let mut failed_in_a_row = 0;
+        let mut failing = Failing::default();
         // Of a pass that finds nothing, as most do, there is nothing to tell.
         let mut span = Span::none();
         loop {
@@ -99,7 +99,7 @@ impl RefreshDue {
             tokio::select! {
                 Some((shard, asked, ids)) = claiming.next() => match ids {
                     Ok(ids) => {
-                        failed_in_a_row = 0;
+                        failing.answered();
                         if span.is_none() && !ids.is_empty() {
                             span = pass_span();
                         }
@@ -111,10 +111,9 @@ impl RefreshDue {
                         claimed.extend(ids);
                     }
                     Err(error) => {
-                        failed_in_a_row += 1;
                         pass.errors += 1;
                         tracing::warn!(%shard, %error, "a shard was not swept");
-                        if failed_in_a_row >= 3 || error.class() == Class::Operator {
+                        if failing.ends_with(&error) {
                             shards.clear();
                         }
                     }

@@ -11,7 +11,7 @@ use crate::{
     Vestibule,
     digest::{RequestId, random_bytes},
     store::{
-        BeginTurn, Class, EndTurn, Shard, Store, StoreError, SweepName, TRIMMED_AT_ONCE, Turn,
+        BeginTurn, EndTurn, Failing, Shard, Store, StoreError, SweepName, TRIMMED_AT_ONCE, Turn,
         TurnEnd,
     },
 };
@@ -173,21 +173,19 @@ async fn round<D: Duty>(
     let [first] = random_bytes::<1>();
     let first = usize::from(first) % shards.len().max(1);
     shards.rotate_left(first);
-    let mut failed_in_a_row = 0;
+    let mut failing = Failing::default();
     for shard in shards {
         if stop.is_cancelled() || swept.found >= budget.limit {
             swept.unfinished = true;
             break;
         }
         match turn(store, duty, shard, budget, &mut swept, stop).await {
-            Ok(()) => failed_in_a_row = 0,
+            Ok(()) => failing.answered(),
             Err(error) => {
-                // A damaged shard says nothing about the others.
-                failed_in_a_row += u32::from(error.class() != Class::Corrupt);
                 swept.errors += 1;
                 swept.unfinished = true;
                 tracing::warn!(sweep = %D::NAME, %shard, %error, "a shard was not swept");
-                if failed_in_a_row >= 3 || error.class() == Class::Operator {
+                if failing.ends_with(&error) {
                     break;
                 }
             }
