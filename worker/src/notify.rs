@@ -1,7 +1,7 @@
 //! The loops that tell what happened: one for each receiver, and one that counts what they have yet to
 //! be told.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -19,9 +19,10 @@ use crate::{
 /// Between two passes of a delivery: about so late is what is told.
 const DELIVER_EVERY: Duration = Duration::from_secs(1);
 /// How often it is counted how far behind the receivers are.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// Until the next try to remove receivers that are no more.
-const REMOVE_AGAIN: Duration = Duration::from_secs(5);
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// How often receivers are removed that are no more: a replica that still has the configuration before
+/// brings them back until it ends.
+const REMOVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Tells what happened.
 pub struct Notifying {
@@ -56,9 +57,10 @@ impl Notifying {
             loop {
                 let pass = delivery.pass(stop).await;
                 tracing::debug!(notifier = %group, ?pass, "delivery pass");
+                is_whole &= pass.given_up + pass.errors == 0;
                 if pass.delivered == 0 {
-                    is_whole &=
-                        pass.refused + pass.given_up + pass.errors == 0 && pass.away.is_none();
+                    is_whole &= pass.refused + pass.held_up + pass.elsewhere == 0;
+                    is_whole &= pass.away.is_none();
                     break;
                 }
             }
@@ -66,17 +68,23 @@ impl Notifying {
         is_whole
     }
 
+    /// All that Redis keeps events for, whoever tells them: one that nobody tells any more is seen by
+    /// its lag.
     async fn count(&self, stop: &CancellationToken) {
-        while !stop.is_cancelled() && !self.deliveries.is_empty() {
+        let mut known: BTreeSet<_> =
+            self.deliveries.iter().map(|(group, _)| group.to_string()).collect();
+        while !stop.is_cancelled() {
             match self.events.lags().await {
                 Ok(lags) => {
-                    for (group, _) in &self.deliveries {
-                        let lag = lags.get(group.as_str()).copied().unwrap_or(0);
+                    let names = lags.keys().filter(|name| OutboxGroup::new(name.as_str()).is_ok());
+                    known.extend(names.cloned());
+                    for group in &known {
+                        let lag = lags.get(group).copied().unwrap_or(0);
                         #[expect(
                             clippy::cast_precision_loss,
                             reason = "a gauge of a backlog may round"
                         )]
-                        metric::OUTBOX_LAG.named(group.to_string(), &[]).set(lag as f64);
+                        metric::OUTBOX_LAG.named(group.clone(), &[]).set(lag as f64);
                     }
                 }
                 Err(error) => tracing::warn!(%error, "it is not counted who is to be told"),
@@ -85,10 +93,11 @@ impl Notifying {
         }
     }
 
-    /// Removes the receivers that are no more.
+    /// Removes the receivers that are no more, for as long as this replica lives.
     async fn close(&self, stop: &CancellationToken) {
-        while !stop.is_cancelled() && !self.remove().await {
-            pause(jittered(REMOVE_AGAIN), stop).await;
+        while !stop.is_cancelled() && !self.removed.is_empty() {
+            self.remove().await;
+            pause(jittered(REMOVE_EVERY), stop).await;
         }
     }
 
@@ -97,7 +106,7 @@ impl Notifying {
         let mut done = true;
         for group in &self.removed {
             match self.events.remove_receiver(group).await {
-                Ok(()) => tracing::info!(notifier = %group, "removed: nothing is kept for it"),
+                Ok(()) => tracing::debug!(notifier = %group, "removed: nothing is kept for it"),
                 Err(error) => {
                     tracing::warn!(notifier = %group, %error, "not removed: will try again");
                     done = false;

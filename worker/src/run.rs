@@ -115,7 +115,8 @@ async fn sweep(
     };
 
     if run.once {
-        // Once before: from then on what happens is kept for receivers that are new.
+        // Once before: from then on what happens is kept for receivers that are new. What is not
+        // told by then is looked at again afterwards.
         notifying.once(stop).await;
         let (swept, told) = (sweeper.once(stop).await, notifying.once(stop).await);
         // What was told just now would be kept until the next run.

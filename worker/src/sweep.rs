@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use vestibule::Vestibule;
 
 use crate::{
-    config::{Connect, LogOption, Settings, log_format},
+    config::{Connect, LogOption, load_store, load_sweeps, log_format},
     logs,
     sweeps::{Sweep, Sweeps},
 };
@@ -35,9 +35,9 @@ pub struct Options {
 /// If the configuration is wrong, or Redis cannot be reached.
 pub async fn run(connect: &Connect, json: bool, options: Options) -> anyhow::Result<ExitCode> {
     logs::install(log_format(connect, options.log)?, None);
-    let settings = Settings::load(connect)?;
-    let vestibule = Vestibule::connect(settings.redis, &settings.keys).await?;
-    let sweeps = Sweeps::new(&vestibule, settings.sweeps);
+    let (redis, keys) = load_store(connect)?;
+    let vestibule = Vestibule::connect(redis, &keys).await?;
+    let sweeps = Sweeps::new(&vestibule, load_sweeps(connect)?);
     let (name, is_off) = (options.name.as_str(), sweeps.is_off(options.name));
     let swept = sweeps.once(options.name, options.dry_run, &CancellationToken::new()).await;
     let text = if json {
@@ -54,6 +54,7 @@ pub async fn run(connect: &Connect, json: bool, options: Options) -> anyhow::Res
         // Why the exit code is 1.
         let more = match swept.held {
             _ if swept.errors > 0 => "; the log has the errors".to_owned(),
+            _ if swept.left > 0 => "; those are damaged, or not known to this version".to_owned(),
             _ if !swept.unfinished => String::new(),
             0 => "; there is more: run it again".to_owned(),
             held => format!("; {held} of 256 shards others are at: run it again"),
@@ -64,6 +65,6 @@ pub async fn run(connect: &Connect, json: bool, options: Options) -> anyhow::Res
         )
     };
     writeln!(std::io::stdout().lock(), "{text}")?;
-    let is_whole = !swept.unfinished && swept.errors == 0;
+    let is_whole = !swept.unfinished && swept.errors + swept.left == 0;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -20,7 +20,7 @@ use crate::{
     sweeper::{jittered, pause},
 };
 
-/// When a round is not over: past the lease of a replica that died in it.
+/// When a round is not over: soon enough to go on with it once a turn that was held is free.
 const SOON: Duration = Duration::from_secs(30);
 /// The first passes of workers that started together are spread over two fifths of it.
 const AT_START: Duration = Duration::from_secs(5);
@@ -133,7 +133,7 @@ impl Sweeps {
         let on = |sweep: &&Sweep| !sweep.every(&self.settings).is_zero();
         for sweep in sweeps.iter().filter(on) {
             let swept = self.once(*sweep, false, stop).await;
-            is_whole &= !swept.unfinished && swept.errors == 0;
+            is_whole &= !swept.unfinished && swept.errors + swept.left == 0;
         }
         is_whole
     }
