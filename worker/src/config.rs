@@ -92,6 +92,25 @@ pub fn load_redis(connect: &Connect) -> anyhow::Result<RedisConfig> {
     ConfigFile::of(connect)?.redis(connect)
 }
 
+/// Where Redis is, and the keys: for who mends something by hand, and knows no provider's secret.
+///
+/// # Errors
+///
+/// As [`Settings::load`].
+pub fn load_store(connect: &Connect) -> anyhow::Result<(RedisConfig, Keys)> {
+    let file = ConfigFile::of(connect)?;
+    Ok((file.redis(connect)?, file.keys(connect)?))
+}
+
+/// How the sweeps run.
+///
+/// # Errors
+///
+/// If the configuration file cannot be read.
+pub fn load_sweeps(connect: &Connect) -> anyhow::Result<SweepSettings> {
+    Ok(ConfigFile::of(connect)?.sweeps())
+}
+
 /// The keys alone; `None` if none are given.
 ///
 /// # Errors

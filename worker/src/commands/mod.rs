@@ -39,7 +39,7 @@ use vestibule::{
 };
 
 pub use self::shown::{Code, Shown, Usage};
-use crate::config::{Connect, Settings, load_keys, load_redis};
+use crate::config::{Connect, Settings, load_keys, load_redis, load_store};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -124,7 +124,7 @@ impl<'a> Context<'a> {
 
     /// Recognises the database first.
     async fn vestibule(&self) -> anyhow::Result<Vestibule> {
-        let Settings { redis, keys, .. } = self.settings()?;
+        let (redis, keys) = load_store(&self.connect)?;
         Ok(Vestibule::connect(redis, &keys).await?)
     }
 }

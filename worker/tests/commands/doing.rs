@@ -120,3 +120,29 @@ async fn the_ring_is_told_by_its_ids() {
     let said = scene.run(&["keys", "status"]).await;
     assert!(said.out.contains("NOT in the ring") && said.out.contains(&old), "{said:?}");
 }
+
+/// Mending by hand takes Redis and the keys, and no provider's or receiver's secret.
+#[tokio::test]
+async fn no_providers_secret_is_asked_for() {
+    let scene = Scene::shared().await;
+    let ids = scene.populate(server::shared().await).await;
+    let config = scene.dir.path().join("no-secrets.toml");
+    let text = "[[connectors]]\nslug = \"github\"\nclient_id = \"c\"\n\
+                client_secret_env = \"VESTIBULE_TEST_NOT_SET\"\n\
+                authorize_url = \"https://github.com/login/oauth/authorize\"\n\
+                token_url = \"https://github.com/login/oauth/access_token\"\n";
+    std::fs::write(&config, text).unwrap();
+    let keys = scene.path("keys.toml");
+    let given = ["--keys", keys.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    for args in [
+        &["cancel", &ids.waited.to_string()][..],
+        &["revoke", ids.active.as_str()],
+        &["retry", ids.exhausted.as_str()],
+        &["sweep", "expired"],
+    ] {
+        let said = scene.look(&[args, &given].concat()).await;
+        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+    }
+    let said = scene.look(&[&["refresh", ids.overdue.as_str()][..], &given].concat()).await;
+    assert!(said.code == 1 && said.err.contains("VESTIBULE_TEST_NOT_SET"), "{said:?}");
+}
