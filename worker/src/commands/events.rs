@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use vestibule::{
     inspect::{EventView, Inspector, Seen},
-    store::{Class, ConnectionId, HeadersId, Shard, StoreError},
+    store::{Class, ConnectionId, HeadersId, Shard, StoreError, Subject},
 };
 
 use super::{Context, Shown, Usage, shown::table, when};
@@ -61,13 +61,31 @@ impl Of {
         }
     }
 
-    fn has(&self, event: &EventView) -> bool {
+    fn subject(&self) -> Option<(Subject, String)> {
         match self {
-            Self::All => true,
-            Self::Connection(id) => {
-                event.subject == "connection" && event.subject_id == id.as_str()
+            Self::All => None,
+            Self::Connection(id) => Some((Subject::Connection, id.to_string())),
+            Self::Headers(id) => Some((Subject::Headers, id.to_string())),
+        }
+    }
+
+    fn has(&self, event: &EventView) -> bool {
+        self.subject()
+            .is_none_or(|(subject, id)| event.subject == subject.as_str() && event.subject_id == id)
+    }
+
+    /// The newest, up to `limit`.
+    async fn events(
+        &self,
+        inspector: &Inspector,
+        since_ms: u64,
+        limit: u16,
+    ) -> Result<(Vec<EventView>, Seen), StoreError> {
+        match (self.shard(), self.subject()) {
+            (Some(shard), Some((subject, id))) => {
+                inspector.events_of(shard, (subject, &id), since_ms, limit.into()).await
             }
-            Self::Headers(id) => event.subject == "headers" && event.subject_id == id.to_string(),
+            _ => inspector.events(None, since_ms, limit).await,
         }
     }
 }
@@ -78,13 +96,7 @@ pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Res
     let now_ms = inspector.now_ms().await?;
     let age = options.since.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     let since_ms = age.map_or(0, |age| now_ms.saturating_sub(age));
-    let shard = of.shard();
-    // Others of its shard stand between those of one credential.
-    let limit = if shard.is_some() { 1000 } else { options.limit };
-    let (mut events, seen) = inspector.events(shard, since_ms, limit).await?;
-    events.retain(|event| of.has(event));
-    let over = events.len().saturating_sub(options.limit.into());
-    events.drain(..over);
+    let (events, seen) = of.events(&inspector, since_ms, options.limit).await?;
     if options.follow {
         follow(&inspector, events, seen, &of, context.json).await;
         return Ok(None);

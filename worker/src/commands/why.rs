@@ -62,7 +62,7 @@ pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown>
         _ => None,
     };
     if let Some((shard, kind)) = of {
-        let events = inspector.events_of(shard, kind, &subject.id(), EVENTS).await?;
+        let (events, _) = inspector.events_of(shard, (kind, &subject.id()), 0, EVENTS).await?;
         story.history.extend(story::events(&events, now_ms));
     }
     Ok(Shown::done(story.text(), &story))

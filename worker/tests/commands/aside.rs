@@ -170,6 +170,24 @@ async fn events_are_listed() {
     }
 }
 
+/// Those of one connection are found behind however many of others.
+#[tokio::test]
+async fn events_of_others_hide_none() {
+    let scene = Scene::shared().await;
+    let ids = scene.populate(server::shared().await).await;
+    let mut others = redis::pipe();
+    let history = format!("{}:{{{}}}:history", scene.prefix, ids.revoked.shard());
+    for number in 0..2500 {
+        let event = [("type", "recovered"), ("kind", "connection"), ("id", "other")];
+        others.cmd("XADD").arg(&history).arg("*").arg(&event[..]).arg("at").arg(number).ignore();
+    }
+    others.query_async::<()>(&mut server::shared().await.raw().await).await.unwrap();
+    let json = scene.json(&["events", "--connection", ids.revoked.as_str()]).await;
+    assert_eq!(json["rows"].as_array().unwrap().len(), 2, "{json}");
+    let json = scene.json(&["events", "--connection", ids.revoked.as_str(), "--limit", "1"]).await;
+    assert_eq!(json["rows"][0]["kind"], "token_deleted_revoked", "{json}");
+}
+
 /// Following goes on over a Redis that dies and comes back, tells each event once, and ends well with
 /// Ctrl-C.
 #[tokio::test]

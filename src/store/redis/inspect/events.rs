@@ -6,10 +6,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, Value, cmd, from_redis_value};
 
 use super::{AT_ONCE, EventView, Inspector, connection::Fields, printable::printable};
-use crate::store::{EventId, Shard, StoreError, Subject};
+use crate::store::{EventId, HISTORY_CAP, Shard, StoreError, Subject};
 
 /// The fields of an entry.
 const FIELDS: [&str; 8] = ["type", "kind", "id", "name", "actor", "host", "at", "detail"];
+/// How many entries are read at once, and how many pages for the events of one thing.
+const PAGE: usize = 1000;
+const PAGES: u64 = 2 * HISTORY_CAP / PAGE as u64;
 /// Of an owner's digest: enough to see who is the same, and not enough to look him up by.
 const OWNER: usize = 8;
 
@@ -65,19 +68,41 @@ impl Inspector {
         Ok((events.into_iter().skip(over).map(|(_, event)| event).collect(), seen))
     }
 
-    /// The last events of one thing, the oldest of them first: up to `limit`, of the newest thousand
-    /// of its shard. One read. A connector is named by its slug, all else by its id.
+    /// The last events of one thing that are not older than `since_ms`, the oldest of them first: up to
+    /// `limit`; with how far its shard was read. A connector is named by its slug, all else by its id.
+    ///
+    /// Those of others stand between them, so this reads as many pages of a thousand as it takes, up
+    /// to twice what a history holds.
     pub async fn events_of(
         &self,
         shard: Shard,
-        subject: Subject,
-        id: &str,
+        (subject, id): (Subject, &str),
+        since_ms: u64,
         limit: usize,
-    ) -> Result<Vec<EventView>, StoreError> {
-        let (mut events, _) = self.events(Some(shard), 0, 1000).await?;
-        events.retain(|event| event.subject == subject.as_str() && event.subject_id == id);
-        events.drain(..events.len().saturating_sub(limit));
-        Ok(events)
+    ) -> Result<(Vec<EventView>, Seen), StoreError> {
+        let mut seen = Seen { since_ms, ..Seen::default() };
+        let (mut events, mut before) = (Vec::new(), "+".to_owned());
+        for _ in 0..PAGES {
+            let mut command = cmd("XREVRANGE");
+            command.arg(self.keys.history(shard)).arg(&before).arg(since_ms);
+            command.arg("COUNT").arg(PAGE);
+            let page = self.read_events(shard, &command).await?;
+            for (at, event) in &page {
+                seen.note(*at);
+                let is_its = event.subject == subject.as_str() && event.subject_id == id;
+                if is_its && events.len() < limit {
+                    events.push(event.clone());
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE && events.len() < limit => {
+                    before = format!("({}-{}", last.ms, last.seq);
+                }
+                _ => break,
+            }
+        }
+        events.reverse();
+        Ok((events, seen))
     }
 
     /// What came since, the oldest first, and moves `seen` on: a thousand of a shard at the most,

@@ -39,7 +39,7 @@ fn eviction(node: &NodeFacts) -> Finding {
         Some("noeviction") => Finding::ok("eviction", "the policy is noeviction"),
         Some(policy) => Finding::error(
             "eviction",
-            format!("the policy is {policy}: every key here has a TTL, so live records go first"),
+            format!("the policy is {policy}: it takes records that live, whichever it likes"),
             "CONFIG SET maxmemory-policy noeviction, and write it to the server's configuration",
         ),
     }
