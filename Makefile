@@ -7,7 +7,8 @@ SHELL := bash
 help: ## Show this
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup ## Play the main job with real processes on a real Redis
+demo: ## Play the main job with real processes on a real Redis
+	@.ci/setup without-browser
 	@cargo build --release --locked --package vestibule-worker
 	@"$${CARGO_TARGET_DIR:-target}/release/vestibule-worker" demo
 

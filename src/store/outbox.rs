@@ -21,9 +21,9 @@ use super::{
 };
 use crate::digest::Digest;
 
-/// The most events that the outbox of a shard keeps, about: at 150 bytes each, 1.5 MB of a shard.
+/// The most events that the outbox of a shard keeps, about: at 260 bytes for that of a refresh, 2.6 MB.
 pub const OUTBOX_CAP: u64 = 10_000;
-/// The most events that the history of a shard keeps, about.
+/// The most events that the history of a shard keeps, about: as large as a full outbox.
 pub const HISTORY_CAP: u64 = 10_000;
 
 /// The part of the port that events need. The rules and errors are [`Store`](super::Store)'s.

@@ -1,5 +1,5 @@
 //! A Redis that evicts is noticed: at every connect, by every ping, and each minute on the way of a
-//! verb. Every key here has a TTL, so any policy but `noeviction` takes live records first.
+//! verb. A `volatile-*` policy takes states, pendings and tokens that live, an `allkeys-*` one credentials too.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
