@@ -7,15 +7,14 @@ use vestibule::{
     Keys, Vestibule,
     connection::{ConnectionError, Connections, ReplayPolicy, TokenAnswer, VendPath},
     seal::Seal,
-    store::{ConnectionId, ReadHistory, Status, Store, memory::MemoryStore, redis::RedisStore},
+    store::{ConnectionId, ReadHistory, Status},
     sweep::{RefreshDue, RefreshDuePass},
 };
 
 use crate::support::{
-    ageing::age,
     provider::{Scripted, connections_at, connector, tokens},
-    server,
-    stores::{fresh_prefix, naming_key, store},
+    side::Side,
+    stores::naming_key,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -27,16 +26,10 @@ const EARLY: Duration = Duration::from_secs(360);
 
 /// One connection of a provider that says what the test wants.
 struct Scene {
-    store: Arc<dyn Store>,
-    time: Time,
+    side: Side,
     provider: Arc<Scripted>,
     connections: Connections,
     id: ConnectionId,
-}
-
-enum Time {
-    Memory(Arc<MemoryStore>),
-    Redis(String),
 }
 
 /// What a provider gives: how long the two tokens live; a refresh token or none.
@@ -65,36 +58,21 @@ impl Gives {
 impl Scene {
     /// On each of the stores.
     async fn on_both(gives: Gives, max_lifetime: Option<Duration>) -> [Self; 2] {
-        let (memory, prefix) = (Arc::new(MemoryStore::new()), fresh_prefix());
-        let redis: Arc<RedisStore> = store(server::shared().await, &prefix).await;
-        [
-            Self::new(memory.clone(), Time::Memory(memory), gives, max_lifetime).await,
-            Self::new(redis, Time::Redis(prefix), gives, max_lifetime).await,
-        ]
+        let [memory, redis] = Side::both().await;
+        [Self::new(memory, gives, max_lifetime).await, Self::new(redis, gives, max_lifetime).await]
     }
 
-    async fn new(
-        store: Arc<dyn Store>,
-        time: Time,
-        gives: Gives,
-        max_lifetime: Option<Duration>,
-    ) -> Self {
+    async fn new(side: Side, gives: Gives, max_lifetime: Option<Duration>) -> Self {
         let keys = Keys { naming: naming_key(), ..Keys::random() };
-        let vestibule = Vestibule::assemble(store.clone(), Seal::new(keys.ring.clone()), &keys);
+        let vestibule =
+            Vestibule::assemble(side.store.clone(), Seal::new(keys.ring.clone()), &keys);
         let provider = Scripted::new(async |asked| Ok(USUAL.answer(asked.number)));
         let mut connector = connector("demo", ReplayPolicy::Grace(Duration::from_secs(30)));
         connector.max_lifetime = max_lifetime;
         let connections = connections_at(&provider, &vestibule, [connector]);
         let answer = Gives { rotates: true, ..gives }.answer(0);
         let id = connections.store("alice", "demo", None, &answer).await.unwrap();
-        Self { store, time, provider, connections, id }
-    }
-
-    async fn wait(&self, by: Duration) {
-        match &self.time {
-            Time::Memory(memory) => memory.advance(by),
-            Time::Redis(prefix) => age(&mut server::shared().await.raw().await, prefix, by).await,
-        }
+        Self { side, provider, connections, id }
     }
 
     async fn pass(&self) -> RefreshDuePass {
@@ -105,7 +83,7 @@ impl Scene {
     async fn ticks(&self, span: Duration) -> usize {
         let (tick, mut refreshed) = (5 * MINUTE, 0);
         for _ in 0..(span.as_secs() / tick.as_secs()) {
-            self.wait(tick).await;
+            self.side.pass(tick).await;
             refreshed += self.pass().await.refreshed;
         }
         refreshed
@@ -118,7 +96,7 @@ impl Scene {
 
     async fn due_in(&self) -> Option<Duration> {
         let row = self.connections.get("alice", &self.id).await.unwrap();
-        let now = self.store.now_ms();
+        let now = self.side.store.now_ms();
         row.next_at_ms.map(|at| Duration::from_millis(at.saturating_sub(now)))
     }
 
@@ -129,7 +107,7 @@ impl Scene {
 
     async fn told(&self) -> Vec<String> {
         let page = ReadHistory { shard: self.id.shard(), before: None, since_ms: 0, limit: 1000 };
-        let events = self.store.read_history(page).await.unwrap().events;
+        let events = self.side.store.read_history(page).await.unwrap().events;
         events.iter().rev().map(|event| event.kind.as_str().to_owned()).collect()
     }
 }
@@ -158,7 +136,7 @@ async fn a_refresh_token_that_ends_is_refreshed_once_more_in_its_last_hour() {
         assert_eq!(scene.standing().await.0, Status::Active);
         let vended = scene.connections.vend("alice", &scene.id).await.unwrap();
         assert_eq!(vended.path, VendPath::Warm);
-        scene.wait(DAY).await;
+        scene.side.pass(DAY).await;
         scene.pass().await;
         let expired = (Status::NeedsReauth, Some("refresh_expired".to_owned()));
         assert_eq!(scene.standing().await, expired);
@@ -182,7 +160,7 @@ async fn a_rotated_token_brings_its_own_deadline() {
     ] {
         for scene in Scene::on_both(gives, None).await {
             scene.will_give(Gives { refresh, ..USUAL });
-            scene.wait(7 * HOUR).await;
+            scene.side.pass(7 * HOUR).await;
             assert_eq!(scene.pass().await.refreshed, 1);
             let early = if due == DAY { DAY / 10 + 5 * MINUTE } else { EARLY };
             assert_near(scene.due_in().await, due - early, due);
@@ -225,7 +203,7 @@ async fn a_grant_that_ends_is_refreshed_once_more_in_its_last_hour() {
 async fn a_vend_finds_what_has_ended() {
     let gives = Gives { access: Some(HOUR), refresh: Some(2 * HOUR), rotates: true };
     for scene in Scene::on_both(gives, None).await {
-        scene.wait(3 * HOUR).await;
+        scene.side.pass(3 * HOUR).await;
         for _ in 0..3 {
             let error = scene.connections.vend("alice", &scene.id).await.unwrap_err();
             let ConnectionError::NeedsReauth { reason } = error else { panic!("{error}") };
@@ -242,21 +220,15 @@ async fn a_vend_finds_what_has_ended() {
 #[tokio::test]
 async fn what_has_nothing_to_be_refreshed_with_needs_its_owner_at_its_end() {
     for by_vend in [false, true] {
-        let (memory, prefix) = (Arc::new(MemoryStore::new()), fresh_prefix());
-        let redis: Arc<RedisStore> = store(server::shared().await, &prefix).await;
         let gives = Gives { access: Some(HOUR), ..USUAL };
-        for (store, time) in [
-            (memory.clone() as Arc<dyn Store>, Time::Memory(memory.clone())),
-            (redis.clone(), Time::Redis(prefix.clone())),
-        ] {
-            let mut scene = Scene::new(store, time, gives, None).await;
+        for mut scene in Scene::on_both(gives, None).await {
             let bare = TokenAnswer { refresh_token: None, ..gives.answer(1000) };
             scene.id = scene.connections.store("alice", "demo", None, &bare).await.unwrap();
-            scene.wait(55 * MINUTE).await;
+            scene.side.pass(55 * MINUTE).await;
             scene.pass().await;
             assert_eq!(scene.standing().await.0, Status::Active);
             scene.connections.vend("alice", &scene.id).await.unwrap();
-            scene.wait(6 * MINUTE).await;
+            scene.side.pass(6 * MINUTE).await;
             if by_vend {
                 let error = scene.connections.vend("alice", &scene.id).await.unwrap_err();
                 assert!(matches!(error, ConnectionError::NeedsReauth { .. }), "{error}");

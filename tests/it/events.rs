@@ -10,13 +10,11 @@ use vestibule::{
     store::{
         Begin, Begun, By, Commit, CommitOutcome, ConnectionId, ConnectorName, Event, Fail,
         FailureKind, NewConnection, NewCredential, Pause, ReadHistory, Revoke, Shard, Store,
-        memory::MemoryStore,
     },
 };
 
 use crate::support::{
-    server,
-    stores::{fresh_prefix, store},
+    side::Side,
     verbs::{self, BY, request},
 };
 
@@ -37,8 +35,7 @@ impl Scene {
 
     /// On each of the stores.
     async fn on_both() -> [Self; 2] {
-        let redis = store(server::shared().await, &fresh_prefix()).await;
-        [Self::new(Arc::new(MemoryStore::new())), Self::new(redis)]
+        Side::both().await.map(|side| Self::new(side.store))
     }
 
     async fn events(&self) -> Vec<Event> {

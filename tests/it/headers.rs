@@ -11,7 +11,7 @@ mod retries;
 mod submits;
 mod told;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 use redis::AsyncCommands;
@@ -22,19 +22,13 @@ use vestibule::{
         InvalidBinding, LinkToggle, Mode, Status,
     },
     seal::Seal,
-    store::{
-        Class, HeadersId, PendingId, RemovedHeaders, Store, memory::MemoryStore, redis::RedisStore,
-    },
+    store::{Class, HeadersId, PendingId, RemovedHeaders},
     token::{LinkBase, Scope, Scopes, TempTokens},
 };
 
 use crate::{
     properties::pkce::shared_keys,
-    support::{
-        ageing::age,
-        server,
-        stores::{fresh_prefix, store},
-    },
+    support::{server, side::Side},
 };
 
 /// Two replicas of a host, on either store.
@@ -43,55 +37,46 @@ struct Host {
     two: HeaderCredentials,
     vestibule: Vestibule,
     tokens: TempTokens,
-    store: Arc<dyn Store>,
-    memory: Option<Arc<MemoryStore>>,
-    prefix: String,
+    side: Side,
 }
 
 impl Host {
     async fn both() -> [Self; 2] {
-        let memory = Arc::new(MemoryStore::new());
-        [Self::on(memory.clone(), Some(memory), "vst".to_owned()), Self::redis().await]
+        Side::both().await.map(Self::on)
     }
 
     async fn redis() -> Self {
-        let prefix = fresh_prefix();
-        let store: Arc<RedisStore> = store(server::shared().await, &prefix).await;
-        Self::on(store, None, prefix)
+        Self::on(Side::redis().await)
     }
 
-    fn on(store: Arc<dyn Store>, memory: Option<Arc<MemoryStore>>, prefix: String) -> Self {
+    fn on(side: Side) -> Self {
         let keys = shared_keys();
-        let vestibule = Vestibule::assemble(store.clone(), Seal::new(keys.ring.clone()), &keys);
+        let vestibule =
+            Vestibule::assemble(side.store.clone(), Seal::new(keys.ring.clone()), &keys);
         let tokens = vestibule.temp_tokens(scopes());
         let config = HeadersConfig::new(tokens.clone());
         let (one, two) =
             (vestibule.header_credentials(config.clone()), vestibule.header_credentials(config));
-        Self { one, two, vestibule, tokens, store, memory, prefix }
+        Self { one, two, vestibule, tokens, side }
     }
 
     /// As another replica, of which something else was said.
     fn with(&self, change: impl FnOnce(&mut HeadersConfig)) -> HeaderCredentials {
         let keys = shared_keys();
         let seal = Seal::new(keys.ring.clone());
-        let vestibule = Vestibule::assemble(self.store.clone(), seal, &keys);
+        let vestibule = Vestibule::assemble(self.side.store.clone(), seal, &keys);
         let mut config = HeadersConfig::new(vestibule.temp_tokens(scopes()));
         change(&mut config);
         vestibule.header_credentials(config)
     }
 
     async fn pass(&self, seconds: u64) {
-        let by = Duration::from_secs(seconds);
-        match &self.memory {
-            Some(memory) => memory.advance(by),
-            None => age(&mut server::shared().await.raw().await, &self.prefix, by).await,
-        }
+        self.side.pass(Duration::from_secs(seconds)).await;
     }
 
     /// The keys of Redis, by kind.
     async fn keys(&self, kind: &str) -> Vec<String> {
-        let pattern = format!("{}:{{*}}:{kind}*", self.prefix);
-        server::shared().await.raw().await.keys(pattern).await.unwrap()
+        self.side.raw().keys(format!("{}:{{*}}:{kind}*", self.side.prefix())).await.unwrap()
     }
 
     /// How many links lead to a flow.
@@ -101,7 +86,7 @@ impl Host {
     }
 
     fn key(&self, id: HeadersId) -> String {
-        format!("{}:{{{}}}:headers:{id}", self.prefix, id.shard())
+        self.side.key(id.shard(), format!("headers:{id}"))
     }
 }
 
@@ -145,7 +130,7 @@ async fn a_binding_has_one_credential() {
         let second = host.two.upsert(&alice(), &bearer("Bearer two")).await.unwrap();
         assert_eq!((second.id, second.ver), (first.id, 2));
         // Time passed by ageing what is there.
-        let aged = if host.memory.is_some() { 0 } else { 10_000 };
+        let aged = if !host.side.is_redis() { 0 } else { 10_000 };
         assert_eq!(second.created_at_ms, first.created_at_ms - aged);
         assert!(second.updated_at_ms >= second.created_at_ms + 10_000);
 
@@ -215,7 +200,7 @@ async fn a_deletion_leaves_nothing() {
         assert_eq!(host.one.delete(first.id).await.unwrap(), RemovedHeaders::Absent);
         assert!(matches!(host.one.get(&alice()).await, Err(HeadersError::NotFound)));
         assert_eq!(host.one.list("weather", None, None, 100).await.unwrap().credentials, []);
-        if host.memory.is_none() {
+        if host.side.is_redis() {
             assert_eq!(host.keys("headers").await, [host.key(first.id)], "the receipts");
             let mut raw = server::shared().await.raw().await;
             let fields: Vec<String> = raw.hkeys(host.key(first.id)).await.unwrap();
@@ -229,12 +214,12 @@ async fn a_deletion_leaves_nothing() {
         assert_eq!(host.one.delete(first.id).await.unwrap(), RemovedHeaders::Absent);
         host.pass(100).await;
         assert_eq!(value(&host.one.vend(&alice()).await.unwrap()), "two");
-        if host.memory.is_none() {
+        if host.side.is_redis() {
             assert_eq!(host.keys("headers").await, [host.key(next.id)]);
             host.one.delete(next.id).await.unwrap();
             host.pass(61).await;
             let left = host.keys("").await;
-            let told = format!("{}:{{{}}}:history", host.prefix, next.id.shard());
+            let told = host.side.key(next.id.shard(), "history");
             assert_eq!(left, [told], "nothing but what people are told");
         }
     }
@@ -289,8 +274,7 @@ fn a_binding_has_one_identity() {
 #[tokio::test]
 async fn a_store_that_fails_is_not_available() {
     let server = server::TestServer::builder().start().await;
-    let store = store(&server, "vst").await;
-    let host = Host::on(store, None, "vst".to_owned());
+    let host = Host::on(Side::redis_on(&server).await);
     host.one.upsert(&alice(), &bearer("one")).await.unwrap();
     server.kill9();
     for error in [

@@ -7,7 +7,7 @@ mod pages;
 mod races;
 mod retries;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use redis::AsyncCommands;
 use vestibule::{
@@ -17,10 +17,7 @@ use vestibule::{
         TokenAnswer,
     },
     seal::Seal,
-    store::{
-        ConnectionId, DeletedConnection, Retry, RevokedConnection, Status, Store,
-        memory::MemoryStore, redis::RedisStore,
-    },
+    store::{ConnectionId, DeletedConnection, Retry, RevokedConnection, Status},
 };
 
 use crate::{
@@ -28,49 +25,36 @@ use crate::{
         connections::{connections_of, connector},
         pkce::shared_keys,
     },
-    support::{
-        ageing::age,
-        server,
-        stores::{fresh_prefix, store},
-    },
+    support::{server, side::Side},
 };
 
 /// A host without a provider, on either store.
 pub(crate) struct Host {
     pub(crate) connections: Connections,
     pub(crate) vestibule: Vestibule,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) memory: Option<Arc<MemoryStore>>,
-    pub(crate) prefix: String,
+    pub(crate) side: Side,
 }
 
 impl Host {
     pub(crate) async fn both() -> [Self; 2] {
-        let memory = Arc::new(MemoryStore::new());
-        [Self::on(memory.clone(), Some(memory), "vst".to_owned()), Self::redis().await]
+        Side::both().await.map(Self::on)
     }
 
     pub(crate) async fn redis() -> Self {
-        let prefix = fresh_prefix();
-        let store: Arc<RedisStore> = store(server::shared().await, &prefix).await;
-        // As `Vestibule::connect` would have it.
-        Self::on(store, None, prefix)
+        Self::on(Side::redis().await)
     }
 
-    fn on(store: Arc<dyn Store>, memory: Option<Arc<MemoryStore>>, prefix: String) -> Self {
+    fn on(side: Side) -> Self {
         let keys = shared_keys();
-        let vestibule = Vestibule::assemble(store.clone(), Seal::new(keys.ring.clone()), &keys);
+        let vestibule =
+            Vestibule::assemble(side.store.clone(), Seal::new(keys.ring.clone()), &keys);
         let connector = connector("http://127.0.0.1:9", ReplayPolicy::Strict);
         let connections = connections_of(&vestibule, connector);
-        Self { connections, vestibule, store, memory, prefix }
+        Self { connections, vestibule, side }
     }
 
     pub(crate) async fn pass(&self, seconds: u64) {
-        let by = Duration::from_secs(seconds);
-        match &self.memory {
-            Some(memory) => memory.advance(by),
-            None => age(&mut server::shared().await.raw().await, &self.prefix, by).await,
-        }
+        self.side.pass(Duration::from_secs(seconds)).await;
     }
 
     /// A credential under a new connection.
@@ -93,7 +77,7 @@ impl Host {
     }
 
     pub(crate) fn key(&self, id: &ConnectionId) -> String {
-        format!("{}:{{{}}}:conn:{id}", self.prefix, id.shard())
+        self.side.key(id.shard(), format!("conn:{id}"))
     }
 }
 
@@ -157,14 +141,14 @@ async fn a_revoked_connection_vends_nothing_and_keeps_nothing() {
         assert_eq!(error.to_string(), "connection revoked");
         assert!(matches!(all.refresh(&id).await, Ok(Refreshed::Not("revoked"))));
         assert_eq!(all.retry(&id).await.unwrap(), Retry::Inactive(Status::Revoked));
-        assert!(host.store.read_credential(&id).await.unwrap().unwrap().secret.is_empty());
-        if host.memory.is_none() {
+        assert!(host.side.store.read_credential(&id).await.unwrap().unwrap().secret.is_empty());
+        if host.side.is_redis() {
             let mut raw = server::shared().await.raw().await;
             let fields: Vec<String> = raw.hkeys(host.key(&id)).await.unwrap();
             for gone in ["secret", "token", "next_at", "lease", "att_token", "alt_secret"] {
                 assert!(!fields.iter().any(|field| field == gone), "{gone} is left");
             }
-            let due = format!("{}:{{{}}}:due", host.prefix, id.shard());
+            let due = host.side.key(id.shard(), "due");
             assert_eq!(raw.zcard::<_, u64>(due).await.unwrap(), 0);
         }
 
@@ -198,9 +182,9 @@ async fn a_deletion_is_idempotent_and_leaves_nothing() {
         assert!(matches!(all.refresh(&id).await, Ok(Refreshed::Not("absent"))));
         assert_eq!(all.retry(&id).await.unwrap(), Retry::Absent);
         assert_eq!(host.listed(alice).await, 0);
-        if host.memory.is_none() {
+        if host.side.is_redis() {
             let mut raw = server::shared().await.raw().await;
-            let keys: Vec<String> = raw.keys(format!("{}:{{*", host.prefix)).await.unwrap();
+            let keys: Vec<String> = raw.keys(format!("{}:{{*", host.side.prefix())).await.unwrap();
             let (history, keys): (Vec<_>, Vec<_>) =
                 keys.into_iter().partition(|key| key.ends_with(":history"));
             assert_eq!(keys, [host.key(&id)], "the receipts");
@@ -208,7 +192,7 @@ async fn a_deletion_is_idempotent_and_leaves_nothing() {
             assert!(!fields.iter().any(|field| field == "secret" || field == "owner"));
             assert!((1..=60_000).contains(&raw.pttl::<_, i64>(&keys[0]).await.unwrap()));
             host.pass(61).await;
-            let keys: Vec<String> = raw.keys(format!("{}:{{*", host.prefix)).await.unwrap();
+            let keys: Vec<String> = raw.keys(format!("{}:{{*", host.side.prefix())).await.unwrap();
             assert_eq!(keys, history, "what is told of it");
         }
     }

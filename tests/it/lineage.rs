@@ -4,21 +4,17 @@
 mod orderings;
 mod replicas;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use vestibule::{
     Digest, RequestId,
     store::{
         Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, FailureKind,
-        NewCredential, Status, Store, Stored, memory::MemoryStore,
+        NewCredential, Status, Stored,
     },
 };
 
-use crate::support::{
-    ageing::age,
-    server,
-    stores::{fresh_prefix, store},
-};
+use crate::support::side::Side;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const LEASE: Duration = Duration::from_secs(12);
@@ -27,30 +23,21 @@ fn digest(byte: u8) -> Digest {
     Digest::from_bytes(&[byte; 16]).unwrap()
 }
 
-/// One store with one due connection, and a way to make time pass.
-struct Side {
-    store: Arc<dyn Store>,
+/// One store with one due connection.
+struct Scene {
+    side: Side,
     id: ConnectionId,
-    memory: Option<Arc<MemoryStore>>,
-    prefix: String,
 }
 
-impl Side {
-    /// The same on Redis and in memory.
-    async fn both() -> [Self; 2] {
-        let prefix = fresh_prefix();
-        let memory = Arc::new(MemoryStore::new());
-        let redis: Arc<dyn Store> = store(server::shared().await, &prefix).await;
-        let id = ConnectionId::random(digest(9));
-        let sides = [
-            Self { store: redis, id: id.clone(), memory: None, prefix: prefix.clone() },
-            Self { store: memory.clone(), id, memory: Some(memory), prefix },
-        ];
-        for side in &sides {
-            side.store_secret(RequestId::random().digest(), b"first", digest(1)).await;
-            side.pass(HOUR).await;
+impl Scene {
+    async fn on_both() -> [Self; 2] {
+        let scenes =
+            Side::both().await.map(|side| Self { side, id: ConnectionId::random(digest(9)) });
+        for scene in &scenes {
+            scene.store_secret(RequestId::random().digest(), b"first", digest(1)).await;
+            scene.side.pass(HOUR).await;
         }
-        sides
+        scenes
     }
 
     async fn store_secret(&self, request: Digest, secret: &[u8], token: Digest) -> Stored {
@@ -68,14 +55,7 @@ impl Side {
             refresh_expires_in: None,
             by: crate::support::verbs::BY,
         };
-        self.store.store_credential(new).await.unwrap()
-    }
-
-    async fn pass(&self, by: Duration) {
-        match &self.memory {
-            Some(memory) => memory.advance(by),
-            None => age(&mut server::shared().await.raw().await, &self.prefix, by).await,
-        }
+        self.side.store.store_credential(new).await.unwrap()
     }
 
     async fn begin_as(&self, holder: Digest) -> Begin {
@@ -90,7 +70,7 @@ impl Side {
             lifetime: None,
             by: crate::support::verbs::BY,
         };
-        self.store.begin(attempt).await.unwrap()
+        self.side.store.begin(attempt).await.unwrap()
     }
 
     async fn begun(&self) -> Begun {
@@ -123,7 +103,7 @@ impl Side {
             refresh_expires_in: None,
             by: crate::support::verbs::BY,
         };
-        self.store.commit(commit).await.unwrap()
+        self.side.store.commit(commit).await.unwrap()
     }
 
     async fn fail(&self, begun: &Begun, request: Digest, kind: FailureKind) -> FailOutcome {
@@ -139,11 +119,11 @@ impl Side {
             horizon: None,
             by: crate::support::verbs::BY,
         };
-        self.store.fail(fail).await.unwrap()
+        self.side.store.fail(fail).await.unwrap()
     }
 
     async fn secret(&self) -> Vec<u8> {
-        self.store.read_credential(&self.id).await.unwrap().unwrap().secret
+        self.side.store.read_credential(&self.id).await.unwrap().unwrap().secret
     }
 }
 
@@ -155,17 +135,17 @@ fn fresh() -> Digest {
 /// has begun, and the token that it presented is still the current one.
 #[tokio::test]
 async fn a_commit_under_a_stale_fence_is_accepted() {
-    for side in Side::both().await {
-        let slow = side.begun().await;
-        side.pass(LEASE * 2).await;
-        let newer = side.begun().await;
+    for scene in Scene::on_both().await {
+        let slow = scene.begun().await;
+        scene.side.pass(LEASE * 2).await;
+        let newer = scene.begun().await;
         assert!(newer.fence > slow.fence && newer.undecided_since.is_some_and(|d| d >= LEASE));
-        let outcome = side.commit(&slow, fresh(), b"slow", 0).await;
+        let outcome = scene.commit(&slow, fresh(), b"slow", 0).await;
         assert_eq!(outcome, CommitOutcome::Committed { ver: 2, recovered: false });
         // The newer attempt's failure does not condemn what the older one saved.
-        let verdict = side.fail(&newer, fresh(), FailureKind::NeedsReauth).await;
+        let verdict = scene.fail(&newer, fresh(), FailureKind::NeedsReauth).await;
         assert_eq!(verdict, FailOutcome::Stale);
-        assert_eq!(side.secret().await, b"slow");
+        assert_eq!(scene.secret().await, b"slow");
     }
 }
 
@@ -174,20 +154,20 @@ async fn a_commit_under_a_stale_fence_is_accepted() {
 #[tokio::test]
 async fn of_two_siblings_the_later_answer_is_current() {
     for (first_ago, second_ago, current) in [(500, 0, b"B-later"), (0, 500, b"A-later")] {
-        for side in Side::both().await {
-            let one = side.begun().await;
-            side.pass(LEASE * 2).await;
-            let two = side.begun().await;
-            side.commit(&one, fresh(), b"A-later", first_ago).await;
+        for scene in Scene::on_both().await {
+            let one = scene.begun().await;
+            scene.side.pass(LEASE * 2).await;
+            let two = scene.begun().await;
+            scene.commit(&one, fresh(), b"A-later", first_ago).await;
             let second = fresh();
-            let outcome = side.commit(&two, second, b"B-later", second_ago).await;
+            let outcome = scene.commit(&two, second, b"B-later", second_ago).await;
             let late = first_ago < second_ago;
             assert_eq!(outcome == CommitOutcome::Alt, late, "{outcome:?}");
-            let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+            let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
             assert_eq!((row.secret.as_slice(), row.alts), (current.as_slice(), 1));
             assert_eq!(row.lease_ends_at_ms, None, "the second attempt is decided either way");
             // also of one that is kept.
-            let again = side.commit(&two, second, b"B-later", second_ago).await;
+            let again = scene.commit(&two, second, b"B-later", second_ago).await;
             assert!(matches!(again, CommitOutcome::AlreadyCommitted { .. }), "{again:?}");
         }
     }
@@ -197,27 +177,31 @@ async fn of_two_siblings_the_later_answer_is_current() {
 /// nobody has to sign in again, and the next good refresh forgets the siblings.
 #[tokio::test]
 async fn a_sibling_takes_the_place_of_what_is_dead() {
-    for side in Side::both().await {
-        let one = side.begun().await;
-        side.pass(LEASE * 2).await;
-        let two = side.begun().await;
-        side.commit(&two, fresh(), b"2", 0).await;
-        side.commit(&one, fresh(), b"1", 500).await;
-        side.pass(HOUR * 2).await;
+    for scene in Scene::on_both().await {
+        let one = scene.begun().await;
+        scene.side.pass(LEASE * 2).await;
+        let two = scene.begun().await;
+        scene.commit(&two, fresh(), b"2", 0).await;
+        scene.commit(&one, fresh(), b"1", 500).await;
+        scene.side.pass(HOUR * 2).await;
 
-        let three = side.begun().await;
+        let three = scene.begun().await;
         assert_eq!(three.refresh_token, digest(b'2'));
         let request = fresh();
         let switched = FailOutcome::Switched { attempts: 1 };
-        assert_eq!(side.fail(&three, request, FailureKind::NeedsReauth).await, switched);
-        assert_eq!(side.fail(&three, request, FailureKind::NeedsReauth).await, switched, "a retry");
-        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        assert_eq!(scene.fail(&three, request, FailureKind::NeedsReauth).await, switched);
+        assert_eq!(
+            scene.fail(&three, request, FailureKind::NeedsReauth).await,
+            switched,
+            "a retry"
+        );
+        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
         assert_eq!((row.status, row.secret.as_slice(), row.alts), (Status::Active, &b"1"[..], 0));
 
-        let four = side.begun().await;
+        let four = scene.begun().await;
         assert_eq!((four.refresh_token, four.undecided_since), (digest(b'1'), None));
-        side.commit(&four, fresh(), b"4", 0).await;
-        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        scene.commit(&four, fresh(), b"4", 0).await;
+        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
         assert_eq!((row.secret.as_slice(), row.attempts, row.alts), (&b"4"[..], 0, 0));
     }
 }
@@ -225,21 +209,21 @@ async fn a_sibling_takes_the_place_of_what_is_dead() {
 /// An answer to a token that somebody else was refused with proves that the token lives.
 #[tokio::test]
 async fn an_answer_to_a_refused_token_is_accepted() {
-    for side in Side::both().await {
-        let one = side.begun().await;
-        side.pass(LEASE * 2).await;
-        let two = side.begun().await;
-        side.commit(&two, fresh(), b"2", 0).await;
-        side.commit(&one, fresh(), b"1", 500).await;
-        side.pass(HOUR * 2).await;
-        let slow = side.begun().await;
-        side.pass(LEASE * 2).await;
-        let refused = side.begun().await;
+    for scene in Scene::on_both().await {
+        let one = scene.begun().await;
+        scene.side.pass(LEASE * 2).await;
+        let two = scene.begun().await;
+        scene.commit(&two, fresh(), b"2", 0).await;
+        scene.commit(&one, fresh(), b"1", 500).await;
+        scene.side.pass(HOUR * 2).await;
+        let slow = scene.begun().await;
+        scene.side.pass(LEASE * 2).await;
+        let refused = scene.begun().await;
         assert_eq!(slow.refresh_token, refused.refresh_token);
-        side.fail(&refused, fresh(), FailureKind::NeedsReauth).await;
-        let outcome = side.commit(&slow, fresh(), b"slow", 0).await;
+        scene.fail(&refused, fresh(), FailureKind::NeedsReauth).await;
+        let outcome = scene.commit(&slow, fresh(), b"slow", 0).await;
         assert_eq!(outcome, CommitOutcome::Committed { ver: 4, recovered: false });
-        assert_eq!(side.secret().await, b"slow");
+        assert_eq!(scene.secret().await, b"slow");
     }
 }
 
@@ -247,18 +231,18 @@ async fn an_answer_to_a_refused_token_is_accepted() {
 /// nothing to keep, and what is dead is not brought back.
 #[tokio::test]
 async fn a_repeated_answer_is_no_sibling() {
-    for side in Side::both().await {
-        let one = side.begun().await;
-        side.pass(LEASE * 2).await;
-        let two = side.begun().await;
-        side.commit(&two, fresh(), b"same", 0).await;
-        assert_eq!(side.commit(&one, fresh(), b"same", 500).await, CommitOutcome::Superseded);
-        side.pass(HOUR * 2).await;
-        let three = side.begun().await;
-        let verdict = side.fail(&three, fresh(), FailureKind::NeedsReauth).await;
+    for scene in Scene::on_both().await {
+        let one = scene.begun().await;
+        scene.side.pass(LEASE * 2).await;
+        let two = scene.begun().await;
+        scene.commit(&two, fresh(), b"same", 0).await;
+        assert_eq!(scene.commit(&one, fresh(), b"same", 500).await, CommitOutcome::Superseded);
+        scene.side.pass(HOUR * 2).await;
+        let three = scene.begun().await;
+        let verdict = scene.fail(&three, fresh(), FailureKind::NeedsReauth).await;
         assert_eq!(verdict, FailOutcome::Recorded { attempts: 1 });
-        assert_eq!(side.commit(&one, fresh(), b"same", 500).await, CommitOutcome::Superseded);
-        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        assert_eq!(scene.commit(&one, fresh(), b"same", 500).await, CommitOutcome::Superseded);
+        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
         assert_eq!(row.status, Status::NeedsReauth);
     }
 }
@@ -266,49 +250,49 @@ async fn a_repeated_answer_is_no_sibling() {
 /// An answer that is not the current secret's sibling comes too late.
 #[tokio::test]
 async fn an_answer_from_before_the_last_refresh_is_superseded() {
-    for side in Side::both().await {
-        let slow = side.begun().await;
-        side.pass(LEASE * 2).await;
-        let two = side.begun().await;
-        side.commit(&two, fresh(), b"two", 0).await;
-        side.pass(HOUR * 2).await;
-        let three = side.begun().await;
-        side.commit(&three, fresh(), b"3", 0).await;
-        assert_eq!(side.commit(&slow, fresh(), b"slow", 0).await, CommitOutcome::Superseded);
-        assert_eq!(side.secret().await, b"3");
+    for scene in Scene::on_both().await {
+        let slow = scene.begun().await;
+        scene.side.pass(LEASE * 2).await;
+        let two = scene.begun().await;
+        scene.commit(&two, fresh(), b"two", 0).await;
+        scene.side.pass(HOUR * 2).await;
+        let three = scene.begun().await;
+        scene.commit(&three, fresh(), b"3", 0).await;
+        assert_eq!(scene.commit(&slow, fresh(), b"slow", 0).await, CommitOutcome::Superseded);
+        assert_eq!(scene.secret().await, b"3");
     }
 }
 
 /// A new grant refuses the old one's answers, and drops its lease and attempt.
 #[tokio::test]
 async fn a_new_grant_refuses_the_old_ones_answers() {
-    for side in Side::both().await {
-        let old = side.begun().await;
+    for scene in Scene::on_both().await {
+        let old = scene.begun().await;
         assert_eq!(
-            side.store_secret(fresh(), b"again", digest(2)).await,
+            scene.store_secret(fresh(), b"again", digest(2)).await,
             Stored::Stored { grant: 2 }
         );
-        assert_eq!(side.commit(&old, fresh(), b"old", 0).await, CommitOutcome::Refused);
-        assert_eq!(side.fail(&old, fresh(), FailureKind::NeedsReauth).await, FailOutcome::Stale);
-        assert_eq!(side.secret().await, b"again");
-        side.pass(HOUR * 2).await;
-        assert_eq!(side.begun().await.undecided_since, None);
+        assert_eq!(scene.commit(&old, fresh(), b"old", 0).await, CommitOutcome::Refused);
+        assert_eq!(scene.fail(&old, fresh(), FailureKind::NeedsReauth).await, FailOutcome::Stale);
+        assert_eq!(scene.secret().await, b"again");
+        scene.side.pass(HOUR * 2).await;
+        assert_eq!(scene.begun().await.undecided_since, None);
     }
 }
 
 /// a begin that is asked for again is told the same, the undecided attempt included.
 #[tokio::test]
 async fn a_retried_begin_remembers_the_undecided_attempt() {
-    for side in Side::both().await {
+    for scene in Scene::on_both().await {
         let holder = fresh();
-        let Begin::Begun(first) = side.begin_as(holder).await else { panic!() };
-        let Begin::Begun(again) = side.begin_as(holder).await else { panic!() };
+        let Begin::Begun(first) = scene.begin_as(holder).await else { panic!() };
+        let Begin::Begun(again) = scene.begin_as(holder).await else { panic!() };
         assert_eq!((first.fence, first.undecided_since), (again.fence, None));
-        side.pass(LEASE * 2).await;
+        scene.side.pass(LEASE * 2).await;
 
         let holder = fresh();
-        let Begin::Begun(first) = side.begin_as(holder).await else { panic!() };
-        let Begin::Begun(again) = side.begin_as(holder).await else { panic!() };
+        let Begin::Begun(first) = scene.begin_as(holder).await else { panic!() };
+        let Begin::Begun(again) = scene.begin_as(holder).await else { panic!() };
         assert_eq!(first.fence, again.fence);
         assert!(first.undecided_since.is_some_and(|since| since >= LEASE * 2));
         assert!(again.undecided_since.is_some_and(|since| since >= LEASE * 2));
@@ -318,20 +302,20 @@ async fn a_retried_begin_remembers_the_undecided_attempt() {
 /// An attempt is decided once: by its commit, or by its first fail.
 #[tokio::test]
 async fn a_decided_attempt_cannot_fail_again() {
-    for side in Side::both().await {
-        let failed = side.begun().await;
+    for scene in Scene::on_both().await {
+        let failed = scene.begun().await;
         let request = fresh();
         let recorded = FailOutcome::Recorded { attempts: 1 };
-        assert_eq!(side.fail(&failed, request, FailureKind::Undecided).await, recorded);
-        assert_eq!(side.fail(&failed, request, FailureKind::Undecided).await, recorded, "a retry");
-        let other = side.fail(&failed, fresh(), FailureKind::NeedsReauth).await;
+        assert_eq!(scene.fail(&failed, request, FailureKind::Undecided).await, recorded);
+        assert_eq!(scene.fail(&failed, request, FailureKind::Undecided).await, recorded, "a retry");
+        let other = scene.fail(&failed, fresh(), FailureKind::NeedsReauth).await;
         assert_eq!(other, FailOutcome::Stale);
 
-        side.pass(HOUR).await;
-        let good = side.begun().await;
+        scene.side.pass(HOUR).await;
+        let good = scene.begun().await;
         // A provider that does not rotate: the token stays the same.
         let commit = Commit {
-            id: &side.id,
+            id: &scene.id,
             request: fresh(),
             fence: good.fence,
             grant: good.grant,
@@ -345,10 +329,10 @@ async fn a_decided_attempt_cannot_fail_again() {
             refresh_expires_in: None,
             by: crate::support::verbs::BY,
         };
-        side.store.commit(commit).await.unwrap();
-        let late = side.fail(&good, fresh(), FailureKind::NeedsReauth).await;
+        scene.side.store.commit(commit).await.unwrap();
+        let late = scene.fail(&good, fresh(), FailureKind::NeedsReauth).await;
         assert_eq!(late, FailOutcome::Stale);
-        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
         assert_eq!((row.status, row.attempts), (Status::Active, 0));
     }
 }
@@ -356,39 +340,39 @@ async fn a_decided_attempt_cannot_fail_again() {
 /// a late retry of an older store or commit does not put its secret back.
 #[tokio::test]
 async fn a_late_retry_does_not_overwrite_what_came_after() {
-    for side in Side::both().await {
+    for scene in Scene::on_both().await {
         let (old, new) = (fresh(), fresh());
-        side.store_secret(old, b"old", digest(2)).await;
-        side.store_secret(new, b"new", digest(3)).await;
-        let late = side.store_secret(old, b"old", digest(2)).await;
+        scene.store_secret(old, b"old", digest(2)).await;
+        scene.store_secret(new, b"new", digest(3)).await;
+        let late = scene.store_secret(old, b"old", digest(2)).await;
         assert_eq!(late, Stored::Stored { grant: 3 });
-        assert_eq!(side.secret().await, b"new");
+        assert_eq!(scene.secret().await, b"new");
 
-        side.pass(HOUR * 2).await;
-        let one = side.begun().await;
-        side.pass(LEASE * 2).await;
-        let two = side.begun().await;
+        scene.side.pass(HOUR * 2).await;
+        let one = scene.begun().await;
+        scene.side.pass(LEASE * 2).await;
+        let two = scene.begun().await;
         let (first, second) = (fresh(), fresh());
-        side.commit(&one, first, b"1", 100).await;
-        side.commit(&two, second, b"2", 0).await;
-        let late = side.commit(&one, first, b"1", 0).await;
+        scene.commit(&one, first, b"1", 100).await;
+        scene.commit(&two, second, b"2", 0).await;
+        let late = scene.commit(&one, first, b"1", 0).await;
         assert_eq!(late, CommitOutcome::AlreadyCommitted { ver: 5 });
-        assert_eq!(side.secret().await, b"2");
+        assert_eq!(scene.secret().await, b"2");
     }
 }
 
 /// X-11 in part: an answer that arrives after the verdict brings the connection back.
 #[tokio::test]
 async fn a_commit_recovers_what_was_condemned_under_the_same_grant() {
-    for side in Side::both().await {
-        let slow = side.begun().await;
-        side.pass(LEASE * 2).await;
-        let newer = side.begun().await;
-        let verdict = side.fail(&newer, fresh(), FailureKind::NeedsReauth).await;
+    for scene in Scene::on_both().await {
+        let slow = scene.begun().await;
+        scene.side.pass(LEASE * 2).await;
+        let newer = scene.begun().await;
+        let verdict = scene.fail(&newer, fresh(), FailureKind::NeedsReauth).await;
         assert_eq!(verdict, FailOutcome::Recorded { attempts: 1 });
-        let outcome = side.commit(&slow, fresh(), b"slow", 0).await;
+        let outcome = scene.commit(&slow, fresh(), b"slow", 0).await;
         assert_eq!(outcome, CommitOutcome::Committed { ver: 2, recovered: true });
-        let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
+        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
         assert_eq!((row.status, row.reason), (Status::Active, None));
     }
 }
@@ -396,15 +380,15 @@ async fn a_commit_recovers_what_was_condemned_under_the_same_grant() {
 /// A provider may name any number of seconds: it is kept, cut, and never breaks the record.
 #[tokio::test]
 async fn absurd_durations_do_not_break_a_record() {
-    for side in Side::both().await {
+    for scene in Scene::on_both().await {
         for (life, ago) in [
             (Duration::MAX, Duration::MAX),
             (Duration::from_secs(u64::MAX / 1000), Duration::from_secs(60)),
             (Duration::ZERO, Duration::ZERO),
         ] {
-            let begun = side.begun().await;
+            let begun = scene.begun().await;
             let commit = Commit {
-                id: &side.id,
+                id: &scene.id,
                 request: fresh(),
                 fence: begun.fence,
                 grant: begun.grant,
@@ -418,9 +402,9 @@ async fn absurd_durations_do_not_break_a_record() {
                 refresh_expires_in: None,
                 by: crate::support::verbs::BY,
             };
-            side.store.commit(commit).await.unwrap();
-            let row = side.store.read_credential(&side.id).await.unwrap().unwrap();
-            assert!(row.expires_at_ms.is_some_and(|at| at >= side.store.now_ms() - 60_000));
+            scene.side.store.commit(commit).await.unwrap();
+            let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
+            assert!(row.expires_at_ms.is_some_and(|at| at >= scene.side.store.now_ms() - 60_000));
         }
     }
 }

@@ -9,8 +9,7 @@ use vestibule::{
     metric::{self, Kind, Label, Origin, Unit, Values},
     pending::{Namespace, Pendings, PendingsConfig, Spec, Waited},
     store::{
-        Class, EventKind, Store,
-        memory::MemoryStore,
+        Class, EventKind,
         redis::{RedisConfig, Timeouts},
     },
 };
@@ -18,10 +17,10 @@ use vestibule::{
 use crate::{
     properties::pkce::shared_keys,
     support::{
-        ageing::age,
         exposition::Exposition,
         server::{self, TestServer},
-        stores::{fresh_prefix, store},
+        side::Side,
+        stores::fresh_prefix,
         verbs::{claim, due},
     },
 };
@@ -265,13 +264,11 @@ async fn connections_to_redis_are_counted() {
 #[tokio::test]
 async fn the_backlog_tells_since_when() {
     const HOUR: Duration = Duration::from_secs(3600);
-    let (memory, prefix) = (MemoryStore::new(), fresh_prefix());
-    let redis = store(server::shared().await, &prefix).await;
-    for store in [&memory as &dyn Store, &*redis] {
+    for side in Side::both().await {
+        let store = &*side.store;
         assert_eq!(store.due_backlog().await.unwrap().oldest, None);
         let old = due(store).await;
-        memory.advance(HOUR);
-        age(&mut server::shared().await.raw().await, &prefix, HOUR).await;
+        side.pass(HOUR).await;
         due(store).await;
         until("both are due", || async { store.due_backlog().await.unwrap().due == 2 }).await;
         let oldest = store.due_backlog().await.unwrap().oldest.unwrap();

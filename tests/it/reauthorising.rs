@@ -1,11 +1,11 @@
 //! A connection is ended while its owner signs in to it again: what was revoked, withdrawn or
 //! deleted stays so, and whoever sets out after that is welcome.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use vestibule::{
     connection::{Callback, ConnectionError, Connections, Finished, SignIn, SignInError, Started},
-    store::{ConnectionId, NewCredential, Revoke, Status, Store, Stored, memory::MemoryStore},
+    store::{ConnectionId, NewCredential, Revoke, Status, Stored},
 };
 use vestibule_worker::provider::{Provider, Settings};
 
@@ -13,8 +13,9 @@ use crate::{
     properties::connections::connections,
     support::{
         server,
+        side::Side,
         sign_in::{consent, param, sign_in},
-        stores::{fresh_prefix, store},
+        stores::fresh_prefix,
         verbs::{BY, connection, credential, owner_of, request},
     },
 };
@@ -152,9 +153,7 @@ async fn nobody_sets_out_for_anothers_connection() {
 /// time is told so, whatever came since.
 #[tokio::test]
 async fn the_store_leaves_it_ended() {
-    let redis: Arc<dyn Store> = store(server::shared().await, &fresh_prefix()).await;
-    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    for store in [redis, memory] {
+    for Side { store, .. } in Side::both().await {
         let id = connection();
         let owner = owner_of(&id);
         let new = |request, known_end| NewCredential { known_end, ..credential(&id, request) };

@@ -28,10 +28,9 @@ type Fields = std::collections::BTreeMap<String, Vec<u8>>;
 impl Host {
     /// Whether it is in this index of its shard: `due`, or `orphans`.
     async fn is_in(&self, index: &str, id: &vestibule::store::ConnectionId) -> bool {
-        let key = format!("{}:{{{}}}:{index}", self.prefix, id.shard());
+        let key = self.side.key(id.shard(), index);
         let member = if index == "due" { id.to_string() } else { format!("conn:{id}") };
-        let score: Option<f64> =
-            server::shared().await.raw().await.zscore(key, member).await.unwrap();
+        let score: Option<f64> = self.side.raw().zscore(key, member).await.unwrap();
         score.is_some()
     }
 }
@@ -55,7 +54,7 @@ async fn access_that_returns_brings_the_credential_back() {
         assert!(matches!(all.refresh(&id).await, Ok(Refreshed::Not("orphaned"))));
         assert_eq!(all.retry(&id).await.unwrap(), Retry::Inactive(Status::Orphaned));
         assert_eq!(host.listed(alice).await, 1);
-        if host.memory.is_none() {
+        if host.side.is_redis() {
             assert!(!host.is_in("due", &id).await && host.is_in("orphans", &id).await);
         }
 
@@ -69,7 +68,7 @@ async fn access_that_returns_brings_the_credential_back() {
         assert_eq!(host.vended(alice, &id).await.unwrap(), "first");
         let row = all.get(alice, &id).await.unwrap();
         assert_eq!((row.status, row.reason, row.grant), (Status::Active, None, 1));
-        if host.memory.is_none() {
+        if host.side.is_redis() {
             assert!(host.is_in("due", &id).await && !host.is_in("orphans", &id).await);
             let mut raw = server::shared().await.raw().await;
             let fields: Vec<String> = raw.hkeys(host.key(&id)).await.unwrap();
@@ -126,7 +125,7 @@ async fn an_orphan_may_end_otherwise() {
         }
         let restored = all.restore_access(alice, &deleted).await;
         assert!(matches!(restored, Err(ConnectionError::NotFound)));
-        if host.memory.is_none() {
+        if host.side.is_redis() {
             for id in [&stored, &revoked, &deleted] {
                 assert!(!host.is_in("orphans", id).await);
             }
@@ -236,19 +235,19 @@ async fn what_is_damaged_is_left_as_it_is() {
     let id = verbs::connection();
     let (owner, request) = (verbs::owner_of(&id), verbs::request());
     let new = NewConnection { id: &id, request, owner, connector: "demo", reason: "new" };
-    host.store.create_connection(new).await.unwrap();
+    host.side.store.create_connection(new).await.unwrap();
     for index in ["due", "orphans"] {
-        let key = format!("{}:{{{}}}:{index}", host.prefix, id.shard());
+        let key = host.side.key(id.shard(), index);
         let _: () = raw.set(&key, "x").await.unwrap();
         let before: Fields = raw.hgetall(host.key(&id)).await.unwrap();
         let request = verbs::request();
         let withdraw =
             vestibule::store::WithdrawConnection { id: &id, request, owner, reason: "lost" };
-        let error = host.store.withdraw_connection(withdraw).await.unwrap_err();
+        let error = host.side.store.withdraw_connection(withdraw).await.unwrap_err();
         assert_eq!(error.class(), Class::Corrupt, "{error}");
         let after: Fields = raw.hgetall(host.key(&id)).await.unwrap();
         assert_eq!(before, after, "{index}");
         let _: () = raw.del(&key).await.unwrap();
     }
-    assert!(host.store.read_connection(owner, &id).await.unwrap().is_some());
+    assert!(host.side.store.read_connection(owner, &id).await.unwrap().is_some());
 }

@@ -14,7 +14,6 @@ mod ask_pending;
 mod ask_token;
 mod outcomes;
 mod play;
-mod side;
 mod step;
 mod step_access;
 mod step_device;
@@ -51,7 +50,6 @@ use self::{
         LIMIT_OUTCOMES, OUTCOMES, TOKEN_OUTCOMES,
     },
     play::play,
-    side::Side,
     step::{Step, sequence},
     step_access::access_sequence,
     step_device::device_sequence,
@@ -62,7 +60,7 @@ use self::{
     step_pending::pending_sequence,
     step_refresh::refresh_sequence,
     step_token::token_sequence,
-    wrong::Wrong,
+    wrong::{Wrong, WrongStore},
     wrong_access::WrongAccess,
     wrong_device::WrongDevice,
     wrong_event::WrongEvent,
@@ -74,6 +72,7 @@ use self::{
 };
 use crate::support::{
     server::{self, TestServer},
+    side::Side,
     stores, verbs,
 };
 
@@ -112,9 +111,9 @@ fn compare(
     let mut runner = TestRunner::new_with_rng(config, rng);
     let outcome = runner.run(&sequences, |steps| {
         runtime.block_on(async {
-            let mut sides = sides().await;
+            let sides = sides().await;
             let mut seen = Tally::new();
-            let played = play(&steps, &mut sides, &mut seen).await;
+            let played = play(&steps, &sides, &mut seen).await;
             for (outcome, times) in seen {
                 *tally.borrow_mut().entry(outcome).or_default() += times;
             }
@@ -222,69 +221,50 @@ fn memory_and_redis_agree_on_events() {
     run(24, event_sequence());
 }
 
+/// Each of these mistakes is noticed.
+fn find_out<S>(wrong: impl IntoIterator<Item = Wrong>, sequences: impl Fn() -> S)
+where
+    S: Strategy<Value = Vec<Step>>,
+{
+    for wrong in wrong {
+        compare(500, 1, sequences(), async || [Side::memory(), WrongStore::side(wrong)])
+            .expect_err(&format!("nobody noticed {wrong:?}"));
+    }
+}
+
 /// A comparison that cannot fail proves nothing.
 #[test]
 fn a_store_that_is_wrong_is_found_out() {
-    for wrong in Wrong::ALL {
-        compare(500, 1, sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
-    for wrong in Wrong::REFRESH {
-        compare(500, 1, refresh_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
-    for wrong in WrongPending::ALL.map(Wrong::Pending) {
-        compare(500, 1, pending_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
-    for wrong in WrongDevice::ALL.map(Wrong::Device) {
-        compare(500, 1, device_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
-    for wrong in WrongLimit::ALL.map(Wrong::Limit) {
-        compare(500, 1, limit_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
-    for wrong in WrongToken::ALL.map(Wrong::Token) {
-        compare(500, 1, token_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
+    find_out(Wrong::ALL, sequence);
+    find_out(Wrong::REFRESH, refresh_sequence);
+    find_out(WrongPending::ALL.map(Wrong::Pending), pending_sequence);
+    find_out(WrongDevice::ALL.map(Wrong::Device), device_sequence);
+    find_out(WrongLimit::ALL.map(Wrong::Limit), limit_sequence);
+    find_out(WrongToken::ALL.map(Wrong::Token), token_sequence);
 }
 
 /// The same, of what owners do.
 #[test]
 fn a_store_that_gets_owners_wrong_is_found_out() {
-    for wrong in WrongLifecycle::ALL.map(Wrong::Lifecycle) {
-        compare(500, 1, lifecycle_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
+    find_out(WrongLifecycle::ALL.map(Wrong::Lifecycle), lifecycle_sequence);
 }
 
 /// The same, of orphans and sweeps.
 #[test]
 fn a_store_that_gets_access_wrong_is_found_out() {
-    for wrong in WrongAccess::ALL.map(Wrong::Access) {
-        compare(500, 1, access_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
+    find_out(WrongAccess::ALL.map(Wrong::Access), access_sequence);
 }
 
 /// The same, of header credentials.
 #[test]
 fn a_store_that_gets_headers_wrong_is_found_out() {
-    for wrong in WrongHeaders::ALL.map(Wrong::Headers) {
-        compare(500, 1, headers_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
+    find_out(WrongHeaders::ALL.map(Wrong::Headers), headers_sequence);
 }
 
 /// The same, of what is told.
 #[test]
 fn a_store_that_gets_events_wrong_is_found_out() {
-    for wrong in WrongEvent::ALL.map(Wrong::Event) {
-        compare(500, 1, event_sequence(), async || [Side::memory(), Side::wrong(wrong)])
-            .expect_err(&format!("nobody noticed {wrong:?}"));
-    }
+    find_out(WrongEvent::ALL.map(Wrong::Event), event_sequence);
 }
 
 /// Nor does one that misses outcomes, or one that fails by itself.

@@ -9,18 +9,18 @@ use super::{
     ask::{Answer, Decided, ask, refresh_token},
     ask_access,
     ask_pending::Rest,
-    side::Side,
     step::{Attempted, Step, Which},
     step_event::EventStep,
     step_lifecycle::{LifecycleStep, owner_of},
     step_pending::PendingStep,
     step_token::TokenStep,
 };
+use crate::support::side::Side;
 
 /// An error tells what the two answered.
 pub(super) async fn play(
     steps: &[Step],
-    sides: &mut [Side; 2],
+    sides: &[Side; 2],
     tally: &mut Tally,
 ) -> Result<(), String> {
     let (made, paging) = (vec![Made::NEVER], Paging::default());
@@ -30,8 +30,8 @@ pub(super) async fn play(
             None => {}
             Some(Step::Wait(by)) => {
                 game.paging.waited = true;
-                for side in &mut *sides {
-                    side.wait(by).await;
+                for side in sides {
+                    side.pass(by).await;
                 }
             }
             Some(step) => {
@@ -67,8 +67,8 @@ pub(super) async fn play(
     for request in 100..106 {
         let all = Step::Claim { request, limit: 100, hide: Duration::from_secs(600) };
         game.compare(end, &all, sides).await?;
-        for side in &mut *sides {
-            side.wait(Duration::from_secs(7)).await;
+        for side in sides {
+            side.pass(Duration::from_secs(7)).await;
         }
     }
     Ok(())

@@ -27,6 +27,7 @@ use super::{
     wrong_pending::{PendingNotes, WrongPending},
     wrong_token::{TokenNotes, WrongToken},
 };
+use crate::support::side::Side;
 
 /// The mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,12 @@ impl WrongStore {
     pub(super) fn new(inner: Arc<MemoryStore>, how: Wrong) -> Self {
         let (notes, pendings, polls, tokens) = Default::default();
         Self { inner, how, notes, pendings, polls, tokens }
+    }
+
+    /// A side that makes the mistake.
+    pub(super) fn side(how: Wrong) -> Side {
+        let inner = Arc::new(MemoryStore::new());
+        Side { store: Arc::new(Self::new(inner.clone(), how)), ..Side::over(inner) }
     }
 
     /// The request, or one that was never seen if this is the mistake.

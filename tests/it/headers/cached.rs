@@ -13,7 +13,7 @@ use vestibule::{
 };
 
 use super::{Host, alice, bearer, value};
-use crate::support::{server, stores::store};
+use crate::support::{server, side::Side, stores::store};
 
 /// How long a message may take here.
 const SOON: Duration = Duration::from_secs(2);
@@ -30,7 +30,8 @@ impl Two {
     async fn start() -> Self {
         let host = Host::redis().await;
         let server = server::shared().await;
-        let elsewhere = Host::on(store(server, &host.prefix).await, None, host.prefix.clone());
+        let store = store(server, host.side.prefix()).await;
+        let elsewhere = Host::on(Side { store, ..host.side.clone() });
         let keeps = elsewhere.with(|config: &mut HeadersConfig| {
             config.cache = Some(CacheConfig::default());
         });

@@ -87,7 +87,7 @@ async fn a_key_of_another_type_stops_all() {
     host.one.upsert(&key_of(1), &bearer("other")).await.unwrap();
     let mut keys = Vec::new();
     for kind in ["headers", "binding", "client", "sealed", "orphans"] {
-        let shard = format!("{}:{{{}}}:{kind}", host.prefix, id.shard());
+        let shard = host.side.key(id.shard(), kind);
         let found = host.keys(kind).await.into_iter().find(|key| key.starts_with(&shard));
         keys.push(found.unwrap_or(shard));
     }
@@ -119,7 +119,7 @@ async fn a_key_of_another_type_stops_all() {
         }
     }
     // The flow's as well.
-    let claimed = format!("{}:{{{}}}:claim:{flow}", host.prefix, flow.shard());
+    let claimed = host.side.key(flow.shard(), format!("claim:{flow}"));
     let _: () = raw.del(&claimed).await.unwrap();
     let _: () = raw.lpush(&claimed, "no").await.unwrap();
     expect_corrupt(host.one.submit(&claim, &bearer("late")).await, &["another type"]);
@@ -148,7 +148,7 @@ async fn sealed_headers_cannot_be_moved() {
     }
     // A binding that leads to another's record leads nowhere, and is mended by the next store.
     let binding = host.keys("binding").await;
-    let near = host.prefix.clone();
+    let near = host.side.prefix().to_owned();
     let id = mine.rsplit(':').next().unwrap().to_owned();
     let of_mine = async |raw: &mut MultiplexedConnection| {
         for key in &binding {
@@ -160,7 +160,7 @@ async fn sealed_headers_cannot_be_moved() {
     };
     let key = of_mine(&mut raw).await;
     let shard = &id[..2];
-    let copy = format!("{}:{{{shard}}}:headers:{shard}{}", host.prefix, "e".repeat(32));
+    let copy = format!("{}:{{{shard}}}:headers:{shard}{}", host.side.prefix(), "e".repeat(32));
     let fields: Vec<(String, Vec<u8>)> = raw.hgetall(&theirs).await.unwrap();
     for (field, value) in fields {
         let _: () = raw.hset(&copy, field, value).await.unwrap();

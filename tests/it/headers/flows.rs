@@ -144,7 +144,7 @@ async fn a_link_without_a_token_is_better_than_none() {
         }
         let keys = crate::properties::pkce::shared_keys();
         let seal = vestibule::seal::Seal::new(keys.ring.clone());
-        let vestibule = vestibule::Vestibule::assemble(host.store.clone(), seal, &keys);
+        let vestibule = vestibule::Vestibule::assemble(host.side.store.clone(), seal, &keys);
         let unknown = host.with(|config| config.tokens = vestibule.temp_tokens(Scopes::new()));
         let asked = unknown.initiate(&key_of(2), &base()).await.unwrap();
         expect_bare(&host, &asked).await;

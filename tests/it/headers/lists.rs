@@ -127,7 +127,7 @@ async fn an_orphan_is_listed_until_it_is_swept() {
         assert_eq!((row.status, row.was), (Status::Orphaned, Some(Status::Active)));
         assert_eq!(row.reason.as_deref(), Some("grant-lost"));
         let retention = std::time::Duration::from_secs(30);
-        let young = host.store.reap_headers(id, retention, request()).await.unwrap();
+        let young = host.side.store.reap_headers(id, retention, request()).await.unwrap();
         assert!(matches!(young, Reaped::TooYoung { .. }), "{young:?}");
         host.pass(31).await;
         assert_eq!(host.one.reap(id, retention).await.unwrap(), Reaped::Reaped);

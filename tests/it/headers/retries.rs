@@ -150,12 +150,13 @@ async fn a_retried_mark_leaves_what_came_since() {
             after: None,
             limit: 50,
         };
-        assert_eq!(host.store.mark_headers(mark.clone()).await.unwrap().count, 1);
+        assert_eq!(host.side.store.mark_headers(mark.clone()).await.unwrap().count, 1);
         host.one.upsert(&alice(), &bearer("two")).await.unwrap();
-        assert_eq!(host.store.mark_headers(mark.clone()).await.unwrap().count, 1);
+        assert_eq!(host.side.store.mark_headers(mark.clone()).await.unwrap().count, 1);
         assert_eq!(value(&host.one.vend(&alice()).await.unwrap()), "two");
         let other: Digest = request();
-        let again = host.store.mark_headers(MarkHeaders { request: other, ..mark }).await.unwrap();
+        let again =
+            host.side.store.mark_headers(MarkHeaders { request: other, ..mark }).await.unwrap();
         assert_eq!(again.count, 1);
         assert!(matches!(host.one.vend(&alice()).await, Err(HeadersError::NeedsUpdate { .. })));
     }

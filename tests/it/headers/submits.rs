@@ -50,7 +50,7 @@ async fn who_waits_for_a_flow_is_told() {
         let asked = host.one.initiate(&alice(), &base()).await.unwrap();
         let keys = crate::properties::pkce::shared_keys();
         let seal = vestibule::seal::Seal::new(keys.ring.clone());
-        let vestibule = vestibule::Vestibule::assemble(host.store.clone(), seal, &keys);
+        let vestibule = vestibule::Vestibule::assemble(host.side.store.clone(), seal, &keys);
         let pendings: Pendings<()> = vestibule.pendings(PendingsConfig::default());
         let claim = host.one.claim(asked.flow).await.unwrap();
         let headers = bearer("x");

@@ -106,7 +106,7 @@ async fn a_retry_is_told_once() {
         let new = NewHeaders {
             id: first.id,
             request,
-            binding: host.store.find_headers(first.id).await.unwrap().unwrap().name,
+            binding: host.side.store.find_headers(first.id).await.unwrap().unwrap().name,
             mode: row.mode,
             identity: row.identity,
             client: row.client,
@@ -117,19 +117,19 @@ async fn a_retry_is_told_once() {
         };
         let binding = new.binding;
         for _ in 0..2 {
-            host.store.upsert_headers(new.clone()).await.unwrap();
+            host.side.store.upsert_headers(new.clone()).await.unwrap();
         }
         let request = RequestId::random().digest();
         for _ in 0..2 {
-            host.store.withdraw_headers(binding, None, request, "left").await.unwrap();
+            host.side.store.withdraw_headers(binding, None, request, "left").await.unwrap();
         }
         let request = RequestId::random().digest();
         for _ in 0..2 {
-            host.store.restore_headers(binding, None, request).await.unwrap();
+            host.side.store.restore_headers(binding, None, request).await.unwrap();
         }
         let request = RequestId::random().digest();
         for _ in 0..2 {
-            host.store.delete_headers(first.id, request).await.unwrap();
+            host.side.store.delete_headers(first.id, request).await.unwrap();
         }
         let kinds: Vec<_> =
             events(&host, first.id).await.iter().map(|it| it.kind.as_str()).collect();

@@ -25,8 +25,8 @@ async fn what_is_damaged_is_left_as_it_is() {
     let host = Host::redis().await;
     let mut raw = server::shared().await.raw().await;
     let (all, id) = (&host.connections, host.stored("alice").await);
-    let due = format!("{}:{{{}}}:due", host.prefix, id.shard());
-    let owner: Vec<String> = raw.keys(format!("{}:*:owner:*", host.prefix)).await.unwrap();
+    let due = host.side.key(id.shard(), "due");
+    let owner: Vec<String> = raw.keys(format!("{}:*:owner:*", host.side.prefix())).await.unwrap();
     let keys = [host.key(&id), due, owner[0].clone()];
     let good = dump(&mut raw, &keys).await;
     for (damaged, key) in keys.iter().enumerate() {

@@ -4,21 +4,19 @@
 //! Every credential is due at once, and each sign-in is given the same refresh token, as some
 //! providers do: nothing but the grant and the receipts keeps the old exchange's answer away.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use vestibule::{
     Digest,
     store::{
         Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, DeletedConnection, Fail,
-        FailOutcome, FailureKind, NewCredential, Revoke, RevokedConnection, Status, Store, Stored,
-        memory::MemoryStore,
+        FailOutcome, FailureKind, NewCredential, Revoke, RevokedConnection, Status, Stored,
     },
 };
 
 use crate::support::{
-    server,
-    stores::{fresh_prefix, store},
+    side::Side,
     verbs::{connection, owner_of, request},
 };
 
@@ -28,7 +26,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// orderings on each store.
 #[tokio::test]
 async fn what_was_ended_stays_ended() {
-    for world in World::both().await {
+    for world in Side::both().await.map(World) {
         assert_eq!(world.play_all(3, Without::Nothing).await, [] as [String; 0]);
     }
 }
@@ -36,7 +34,7 @@ async fn what_was_ended_stays_ended() {
 /// What each guard is for: without it some ordering brings something back.
 #[tokio::test]
 async fn without_a_guard_something_comes_back() {
-    let [_, redis] = World::both().await;
+    let redis = World(Side::redis().await);
     for without in [Without::TheGrantOfARevocation, Without::TheReceiptsOfADeletion] {
         let wrong = redis.play_all(2, without).await;
         println!("without {without:?}: {}", wrong.join("\n"));
@@ -82,22 +80,10 @@ const ARRIVALS: [Arrival; 5] = [
     Arrival::FirstSignIn,
 ];
 
-struct World {
-    store: Arc<dyn Store>,
-    /// To change records behind its back; `None` in memory.
-    redis: Option<(MultiplexedConnection, String)>,
-}
+/// On which a story is played.
+struct World(Side);
 
 impl World {
-    async fn both() -> [Self; 2] {
-        let (server, prefix) = (server::shared().await, fresh_prefix());
-        let redis = store(server, &prefix).await;
-        [
-            Self { store: Arc::new(MemoryStore::new()), redis: None },
-            Self { store: redis, redis: Some((server.raw().await, prefix)) },
-        ]
-    }
-
     /// The orderings with up to so many ends that went wrong.
     async fn play_all(&self, ends: usize, without: Without) -> Vec<String> {
         let (mut wrong, mut played) = (Vec::new(), 0);
@@ -195,7 +181,7 @@ impl<'a> Story<'a> {
             lifetime: None,
             by: crate::support::verbs::BY,
         };
-        let begun = world.store.begin(attempt).await.unwrap();
+        let begun = world.0.store.begin(attempt).await.unwrap();
         let Begin::Begun(begun) = begun else { panic!("{begun:?}") };
         story.begun = begun;
         story
@@ -216,7 +202,7 @@ impl<'a> Story<'a> {
             refresh_expires_in: None,
             by: crate::support::verbs::BY,
         };
-        self.world.store.store_credential(new).await.unwrap()
+        self.world.0.store.store_credential(new).await.unwrap()
     }
 
     async fn end(&mut self, end: End, without: Without) {
@@ -292,7 +278,7 @@ impl<'a> Story<'a> {
     async fn ask(&self, arrival: Arrival) -> String {
         let (id, fence, grant) = (&self.id, self.begun.fence, self.begun.grant);
         let (request, presented) = (self.arrival, self.begun.refresh_token);
-        let store = &self.world.store;
+        let store = &self.world.0.store;
         match arrival {
             Arrival::Commit => {
                 let commit = Commit {
@@ -334,7 +320,7 @@ impl<'a> Story<'a> {
     }
 
     async fn is_as_expected(&self) -> Result<(), String> {
-        let store = &self.world.store;
+        let store = &self.world.0.store;
         let row = store.read_credential(&self.id).await.unwrap();
         let found = row.map(|row| (row.status, row.secret));
         if found != self.expected {
@@ -351,7 +337,7 @@ impl<'a> Story<'a> {
     async fn is_due_if_active(&self) -> Result<(), String> {
         let (shard, hide) = (self.id.shard(), Duration::ZERO);
         let claim = Claim { shard, request: request(), limit: 100, hide };
-        let due = self.world.store.claim_due(claim).await.unwrap().contains(&self.id);
+        let due = self.world.0.store.claim_due(claim).await.unwrap().contains(&self.id);
         let active = self.expected.as_ref().is_some_and(|(status, _)| *status == Status::Active);
         if due == active { Ok(()) } else { Err(format!("due: {due}, active: {active}")) }
     }
@@ -369,11 +355,12 @@ impl<'a> Story<'a> {
             reason: "withdrawn",
             by: crate::support::verbs::BY,
         };
-        self.world.store.revoke_connection(revoke).await.unwrap()
+        self.world.0.store.revoke_connection(revoke).await.unwrap()
     }
 
     async fn delete(&self) -> DeletedConnection {
         self.world
+            .0
             .store
             .delete_connection(self.owner, &self.id, request(), crate::support::verbs::BY)
             .await
@@ -382,9 +369,8 @@ impl<'a> Story<'a> {
 
     /// A connection to Redis, and the keys of the record and the due index.
     fn raw(&self) -> (MultiplexedConnection, String, String) {
-        let (redis, prefix) = self.world.redis.clone().expect("only on Redis");
-        let prefix = format!("{prefix}:{{{}}}", self.id.shard());
-        (redis, format!("{prefix}:conn:{}", self.id), format!("{prefix}:due"))
+        let (side, shard) = (&self.world.0, self.id.shard());
+        (side.raw(), side.key(shard, format!("conn:{}", self.id)), side.key(shard, "due"))
     }
 }
 

@@ -7,7 +7,7 @@ use redis::AsyncCommands;
 use vestibule::store::{ConnectionId, ConnectionPage, Status};
 
 use super::Host;
-use crate::support::{server, server::TestServer, stores::store};
+use crate::support::{server, server::TestServer, side::Side};
 
 /// V-9, C-1: pages of an owner's connections by creation; a deleted one between two pages hides no
 /// other.
@@ -99,7 +99,8 @@ async fn a_list_heals_and_hides_nothing() {
         let damaged = if of_another_type { &ids[1..5] } else { &ids[1..4] };
         assert_eq!(sorted(page.damaged.clone()), sorted(damaged.to_vec()));
         assert_eq!(page.connections.len(), 5 - damaged.len());
-        let index: Vec<String> = raw.keys(format!("{}:*:owner:*", host.prefix)).await.unwrap();
+        let index: Vec<String> =
+            raw.keys(format!("{}:*:owner:*", host.side.prefix())).await.unwrap();
         assert_eq!(raw.zcard::<_, usize>(&index[0]).await.unwrap(), 5, "the first is off it");
     }
     // What was taken off is put back by a store.
@@ -114,7 +115,7 @@ async fn a_list_heals_and_hides_nothing() {
 async fn ten_thousand_are_listed_without_holding_redis() {
     const ALL: usize = 10_000;
     let server = TestServer::builder().cluster(false).start().await;
-    let host = Host::on(store(&server, "vst").await, None, "vst".to_owned());
+    let host = Host::on(Side::redis_on(&server).await);
     let all = &host.connections;
     let creating = stream::iter(0..ALL).map(|_| all.create("alice", "demo"));
     let created = creating.buffer_unordered(64).map(Result::unwrap).collect::<BTreeSet<_>>().await;

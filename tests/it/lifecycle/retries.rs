@@ -15,11 +15,7 @@ use vestibule::{
 
 use super::{Host, granted};
 use crate::support::{
-    proxy::Proxy,
-    server,
-    server::TestServer,
-    stores::{store, store_at},
-    verbs,
+    proxy::Proxy, server, server::TestServer, side::Side, stores::store_at, verbs,
 };
 
 /// What was stored since is another grant: none of the revocation's, however late it is retried.
@@ -98,7 +94,7 @@ async fn a_retried_creation_brings_nothing_back() {
 async fn a_retried_store_brings_nothing_back() {
     for host in Host::both().await {
         for keeps_receipts in [true, false] {
-            let (store, id) = (&*host.store, verbs::connection());
+            let (store, id) = (&*host.side.store, verbs::connection());
             let (request, holder) = (verbs::request(), verbs::request());
             let new = credential(&id, request);
             assert_eq!(store.store_credential(new.clone()).await.unwrap(), STORED);
@@ -107,7 +103,7 @@ async fn a_retried_store_brings_nothing_back() {
             if keeps_receipts {
                 let deleted = store.delete_connection(new.owner, &id, verbs::request(), verbs::BY);
                 assert_eq!(deleted.await.unwrap(), DeletedConnection::Deleted);
-            } else if host.memory.is_none() {
+            } else if host.side.is_redis() {
                 let mut raw = server::shared().await.raw().await;
                 let _: () = raw.del(host.key(&id)).await.unwrap();
             } else {
@@ -147,8 +143,10 @@ async fn a_lost_reply_is_asked_for_again() {
     let server = TestServer::builder().start().await;
     let proxy = Proxy::start(server.port());
     proxy.announce_on(&server).await;
+    let direct = Side::redis_on(&server).await;
     for url in [proxy.url(), proxy.cluster_url()] {
-        let host = Host::on(store_at(&url, "vst").await.unwrap(), None, "vst".to_owned());
+        let store = store_at(&url, direct.prefix()).await.unwrap();
+        let host = Host::on(Side { store, ..direct.clone() });
         let all = &host.connections;
         // Every script is there: a reply that is lost shall not be NOSCRIPT.
         let id = all.create("warm", "demo").await.unwrap();
@@ -171,7 +169,7 @@ async fn a_lost_reply_is_asked_for_again() {
 #[tokio::test]
 async fn a_full_redis_lets_owners_end_what_they_have() {
     let server = TestServer::builder().cluster(false).start().await;
-    let host = Host::on(store(&server, "vst").await, None, "vst".to_owned());
+    let host = Host::on(Side::redis_on(&server).await);
     let (all, one, two) =
         (&host.connections, host.stored("alice").await, host.stored("alice").await);
     let mut raw = server.raw().await;

@@ -3,25 +3,22 @@
 //!
 //! Leases last no time here, so that every attempt may begin, and every credential is due at once.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use vestibule::store::{
     Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, FailureKind,
-    NewCredential, Status, Store, memory::MemoryStore,
+    NewCredential, Status,
 };
 
 use super::{HOUR, digest, fresh};
-use crate::support::{
-    server,
-    stores::{fresh_prefix, store},
-};
+use crate::support::side::Side;
 
 /// Three attempts in all commit orders, whichever of their answers lives, with a next refresh in
 /// none, some or all of the gaps: 486 orderings on each store.
 #[tokio::test]
 async fn the_live_answer_is_never_the_one_dropped() {
-    for world in World::both().await {
+    for world in Side::both().await.map(World) {
         let lost = world.play_all(3, Guard::None).await;
         assert_eq!(lost, [] as [String; 0]);
     }
@@ -30,7 +27,7 @@ async fn the_live_answer_is_never_the_one_dropped() {
 /// What each guard is for: without it some ordering loses the account.
 #[tokio::test]
 async fn without_a_guard_some_ordering_loses_the_account() {
-    let [_, redis] = World::both().await;
+    let redis = World(Side::redis().await);
     for without in [Guard::Alt, Guard::LateCommits, Guard::Recovery] {
         let lost = redis.play_all(2, without).await;
         assert!(!lost.is_empty(), "nothing is lost without {without:?}");
@@ -67,22 +64,10 @@ struct Ordering {
     gaps: Vec<Gap>,
 }
 
-struct World {
-    store: Arc<dyn Store>,
-    /// To take fields away; `None` in memory.
-    redis: Option<(MultiplexedConnection, String)>,
-}
+/// On which a story is played.
+struct World(Side);
 
 impl World {
-    async fn both() -> [Self; 2] {
-        let (server, prefix) = (server::shared().await, fresh_prefix());
-        let redis = store(server, &prefix).await;
-        [
-            Self { store: Arc::new(MemoryStore::new()), redis: None },
-            Self { store: redis, redis: Some((server.raw().await, prefix)) },
-        ]
-    }
-
     /// The orderings of so many attempts that end without the live token.
     async fn play_all(&self, attempts: usize, without: Guard) -> Vec<String> {
         let mut lost = Vec::new();
@@ -161,7 +146,7 @@ impl Story<'_> {
             refresh_expires_in: None,
             by: crate::support::verbs::BY,
         };
-        self.world.store.store_credential(new).await.unwrap();
+        self.world.0.store.store_credential(new).await.unwrap();
     }
 
     async fn begin(&self) -> Option<Begun> {
@@ -177,7 +162,7 @@ impl Story<'_> {
             lifetime: None,
             by: crate::support::verbs::BY,
         };
-        match self.world.store.begin(attempt).await.unwrap() {
+        match self.world.0.store.begin(attempt).await.unwrap() {
             Begin::Begun(begun) => Some(begun),
             Begin::Inactive(Status::NeedsReauth) => None,
             other => panic!("{other:?}"),
@@ -213,13 +198,13 @@ impl Story<'_> {
                 horizon: None,
                 by: crate::support::verbs::BY,
             };
-            let outcome = self.world.store.fail(fail).await.unwrap();
+            let outcome = self.world.0.store.fail(fail).await.unwrap();
             assert_ne!(outcome, FailOutcome::Gone);
         }
     }
 
     async fn commit_unless(&self, without: Guard, begun: &Begun, token: u8, ago: Duration) {
-        let row = self.world.store.read_credential(&self.id).await.unwrap().unwrap();
+        let row = self.world.0.store.read_credential(&self.id).await.unwrap().unwrap();
         let dropped = match without {
             Guard::None | Guard::Alt => false,
             Guard::LateCommits => begun.fence < self.last_fence().await,
@@ -251,7 +236,7 @@ impl Story<'_> {
             refresh_expires_in: None,
             by: crate::support::verbs::BY,
         };
-        self.world.store.commit(commit).await.unwrap()
+        self.world.0.store.commit(commit).await.unwrap()
     }
 
     async fn last_fence(&self) -> u64 {
@@ -260,13 +245,13 @@ impl Story<'_> {
     }
 
     fn raw(&self) -> (MultiplexedConnection, String) {
-        let (redis, prefix) = self.world.redis.clone().expect("only on Redis");
-        (redis, format!("{prefix}:{{{}}}:conn:{}", self.id.shard(), self.id))
+        let side = &self.world.0;
+        (side.raw(), side.key(self.id.shard(), format!("conn:{}", self.id)))
     }
 
     /// The token that the provider accepts is the one that the record holds.
     async fn lives(&self) -> Result<(), String> {
-        let row = self.world.store.read_credential(&self.id).await.unwrap().unwrap();
+        let row = self.world.0.store.read_credential(&self.id).await.unwrap().unwrap();
         if row.status == Status::Active && row.secret == [self.live] {
             return Ok(());
         }

@@ -28,6 +28,7 @@ pub mod results;
 pub mod roles;
 pub mod sentinel;
 pub mod server;
+pub mod side;
 pub mod sign_in;
 pub mod stores;
 pub mod tls;

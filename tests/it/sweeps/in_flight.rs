@@ -30,7 +30,7 @@ async fn withdraw(store: &dyn Store, id: &vestibule::store::ConnectionId) {
 #[tokio::test]
 async fn an_answer_in_flight_is_kept_by_the_orphan() {
     for host in Host::both().await {
-        let store = &*host.store;
+        let store = &*host.side.store;
         let (id, begun) = verbs::begun(store, verbs::request()).await;
         withdraw(store, &id).await;
         let commit = verbs::request();
@@ -60,7 +60,7 @@ async fn an_answer_in_flight_is_kept_by_the_orphan() {
 #[tokio::test]
 async fn a_failure_in_flight_condemns_no_orphan() {
     for host in Host::both().await {
-        let store = &*host.store;
+        let store = &*host.side.store;
         let (id, begun) = verbs::begun(store, verbs::request()).await;
         withdraw(store, &id).await;
         assert_eq!(verbs::fail(store, &id, &begun).await.unwrap(), FailOutcome::Stale);

@@ -55,7 +55,7 @@ async fn only_what_is_older_than_the_retention_is_reaped() {
         for (id, word) in [(&back, "active"), (&used, "active"), (&young, "orphaned")] {
             assert_eq!(all.get(alice, id).await.unwrap().status.as_str(), word);
         }
-        if host.memory.is_none() {
+        if host.side.is_redis() {
             let mut raw = server::shared().await.raw().await;
             let fields: Vec<String> = raw.hkeys(host.key(&old)).await.unwrap();
             assert!(!fields.iter().any(|field| field == "secret" || field == "owner"));
@@ -89,7 +89,7 @@ async fn a_retention_of_zero_or_of_ages_reaps_nothing() {
 #[tokio::test]
 async fn what_is_reaped_is_judged_where_it_is_deleted() {
     for host in Host::both().await {
-        let store = &*host.store;
+        let store = &*host.side.store;
         let id = verbs::due(store).await;
         let (owner, retention) = (verbs::owner_of(&id), MONTH);
         let reap = |request| ReapConnection { id: &id, request, owner, retention };
@@ -136,7 +136,7 @@ async fn what_cannot_be_reaped_holds_nothing_up() {
         ids.push(host.orphan("alice").await);
     }
     host.pass(31 * DAY_S).await;
-    let index = format!("{}:{{{}}}:orphans", host.prefix, ids[0].shard());
+    let index = host.side.key(ids[0].shard(), "orphans");
     let [not_known, no_hash, no_time, gone] = [&ids[0], &ids[1], &ids[2], &ids[3]];
     let _: () = raw.zadd(&index, "thing:1", 1).await.unwrap();
     let _: () = raw.hset(host.key(not_known), "status", "dormant").await.unwrap();
@@ -205,7 +205,7 @@ async fn a_round_is_shared() {
             lease: Duration::from_secs(60),
             not_within: hour,
         };
-        assert!(matches!(host.store.begin_turn(dead).await.unwrap(), Turn::Begun { .. }));
+        assert!(matches!(host.side.store.begin_turn(dead).await.unwrap(), Turn::Begun { .. }));
         let budget = Budget { not_within: hour, ..Budget::default() };
         let swept = host.reap(MONTH, budget).await;
         assert_eq!((swept.held, swept.shards, swept.unfinished), (1, 255, true), "{swept:?}");

@@ -57,24 +57,23 @@ impl Host {
         let ring = KeyRing::new(ring.iter().map(|number| key(*number)).collect()).unwrap();
         let keys = Keys { ring: ring.clone(), ..shared_keys() };
         let seal = Seal::new(ring);
-        let vestibule = Vestibule::assemble(self.store.clone(), seal.clone(), &keys);
+        let vestibule = Vestibule::assemble(self.side.store.clone(), seal.clone(), &keys);
         let connector = connector("http://127.0.0.1:9", ReplayPolicy::Strict);
         let connections = connections_of(&vestibule, connector);
         let tokens = vestibule.temp_tokens(Scopes::new());
         let headers = vestibule.header_credentials(HeadersConfig::new(tokens));
-        Replica { vestibule, connections, headers, seal, prefix: self.prefix.clone() }
+        Replica { vestibule, connections, headers, seal, prefix: self.side.prefix().to_owned() }
     }
 
     /// A connection's own record, on Redis.
     async fn fields(&self, id: &ConnectionId) -> Fields {
-        server::shared().await.raw().await.hgetall(self.key(id)).await.unwrap()
+        self.side.raw().hgetall(self.key(id)).await.unwrap()
     }
 
     async fn index(&self, member: &str, score: f64) {
         let shard = &member.split(':').nth(1).unwrap()[..2];
-        let index = format!("{}:{{{shard}}}:sealed", self.prefix);
-        let mut raw = server::shared().await.raw().await;
-        let _: () = raw.zadd(index, member, score).await.unwrap();
+        let index = format!("{}:{{{shard}}}:sealed", self.side.prefix());
+        let _: () = self.side.raw().zadd(index, member, score).await.unwrap();
     }
 }
 
@@ -115,7 +114,7 @@ impl Replica {
 
     /// What is sealed under this name, if it opens.
     async fn opened(&self, host: &Host, name: &SealedName) -> Option<String> {
-        let found = host.store.read_sealed(name).await.unwrap()?;
+        let found = host.side.store.read_sealed(name).await.unwrap()?;
         let SealedOf::Connection { owner, connector } = &found.of else { panic!("{:?}", found.of) };
         let (SealedName::Connection(id) | SealedName::Sibling(id) | SealedName::OlderSibling(id)) =
             name
@@ -137,7 +136,10 @@ impl Replica {
             secret: &secret,
             ..crate::support::verbs::credential(&id, request())
         };
-        assert_eq!(host.store.store_credential(new).await.unwrap(), Stored::Stored { grant: 1 });
+        assert_eq!(
+            host.side.store.store_credential(new).await.unwrap(),
+            Stored::Stored { grant: 1 }
+        );
         let mut begun = Vec::new();
         for _ in 0..3 {
             let attempt = Attempt {
@@ -151,7 +153,7 @@ impl Replica {
                 lifetime: None,
                 by: BY,
             };
-            let Begin::Begun(one) = host.store.begin(attempt).await.unwrap() else { panic!() };
+            let Begin::Begun(one) = host.side.store.begin(attempt).await.unwrap() else { panic!() };
             begun.push(one);
             host.pass(LEASE.as_secs() + 1).await;
         }
@@ -173,7 +175,7 @@ impl Replica {
                 refresh_expires_in: None,
                 by: BY,
             };
-            let committed = host.store.commit(commit).await.unwrap();
+            let committed = host.side.store.commit(commit).await.unwrap();
             assert!(matches!(committed, CommitOutcome::Committed { .. }), "{committed:?}");
         }
         id
@@ -208,9 +210,9 @@ async fn one_pass_frees_the_old_key() {
         old.headers.upsert(&alice(), &headers).await.unwrap();
         let fresh = both.stored("alice").await;
         assert_eq!((old.sealed_by(1).await, both.sealed_by(2).await), (24, 1));
-        let before = match host.memory {
-            None => Some(host.fields(&with_siblings).await),
-            Some(_) => None,
+        let before = match host.side.is_redis() {
+            true => Some(host.fields(&with_siblings).await),
+            false => None,
         };
 
         let dry = both.pass_with(Budget { dry_run: true, ..Budget::default() }).await;
@@ -257,7 +259,7 @@ async fn what_came_meanwhile_stays() {
         let (old, both) = (host.with_ring(&[1]), host.with_ring(&[2, 1]));
         let id = old.stored("alice").await;
         let name = SealedName::Connection(id.clone());
-        let read = host.store.read_sealed(&name).await.unwrap().unwrap();
+        let read = host.side.store.read_sealed(&name).await.unwrap().unwrap();
         let reseal = store::Reseal {
             name: &name,
             request: request(),
@@ -266,19 +268,19 @@ async fn what_came_meanwhile_stays() {
             sealed_by: number(2),
         };
         both.connections.store("alice", "demo", Some(&id), &granted("first")).await.unwrap();
-        let stays = host.store.read_sealed(&name).await.unwrap().unwrap();
+        let stays = host.side.store.read_sealed(&name).await.unwrap().unwrap();
         for _ in 0..2 {
-            assert_eq!(host.store.reseal(reseal).await.unwrap(), Resealed::Changed);
-            assert_eq!(host.store.read_sealed(&name).await.unwrap().unwrap(), stays);
+            assert_eq!(host.side.store.reseal(reseal).await.unwrap(), Resealed::Changed);
+            assert_eq!(host.side.store.read_sealed(&name).await.unwrap().unwrap(), stays);
         }
         assert!(host.with_ring(&[2]).vended("alice", &id).await);
 
         let reseal = store::Reseal { old: &stays.sealed, ..reseal };
         for _ in 0..2 {
-            assert_eq!(host.store.reseal(reseal).await.unwrap(), Resealed::Resealed);
+            assert_eq!(host.side.store.reseal(reseal).await.unwrap(), Resealed::Resealed);
         }
         both.connections.delete("alice", &id).await.unwrap();
-        assert_eq!(host.store.reseal(reseal).await.unwrap(), Resealed::Absent);
+        assert_eq!(host.side.store.reseal(reseal).await.unwrap(), Resealed::Absent);
         assert_eq!(both.sealed_by(2).await, 0);
     }
 }
@@ -373,7 +375,7 @@ async fn every_sibling_counts() {
         let (old, both) = (host.with_ring(&[1]), host.with_ring(&[2, 1]));
         let id = old.with_siblings(&host).await;
         let name = SealedName::OlderSibling(id.clone());
-        let read = host.store.read_sealed(&name).await.unwrap().unwrap();
+        let read = host.side.store.read_sealed(&name).await.unwrap().unwrap();
         let new = both.sealed(&id, "answer 1").await;
         let reseal = store::Reseal {
             name: &name,
@@ -382,15 +384,15 @@ async fn every_sibling_counts() {
             new: &new,
             sealed_by: number(2),
         };
-        assert_eq!(host.store.reseal(reseal).await.unwrap(), Resealed::Resealed);
+        assert_eq!(host.side.store.reseal(reseal).await.unwrap(), Resealed::Resealed);
         assert_eq!((both.sealed_by(1).await, both.sealed_by(2).await), (2, 1));
         let page = SealedPage { shard: id.shard(), not_by: number(2), skip: 0, limit: 10 };
-        let mut listed = host.store.list_sealed(page).await.unwrap();
+        let mut listed = host.side.store.list_sealed(page).await.unwrap();
         listed.sort();
         let names: Vec<_> = listed.into_iter().map(|record| record.name).collect();
         assert_eq!(names, all_of(&id)[..2]);
         let skipped = SealedPage { skip: 1, ..page };
-        assert_eq!(host.store.list_sealed(skipped).await.unwrap().len(), 1);
+        assert_eq!(host.side.store.list_sealed(skipped).await.unwrap().len(), 1);
     }
 }
 

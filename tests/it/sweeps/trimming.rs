@@ -44,7 +44,7 @@ impl Host {
         };
         for _ in 0..times {
             let shard = Shard::new(shard);
-            self.store.append_event(shard, event, verbs::request()).await.unwrap();
+            self.side.store.append_event(shard, event, verbs::request()).await.unwrap();
         }
     }
 
@@ -61,7 +61,7 @@ impl Host {
                 count: 100,
                 idle: Duration::from_secs(60),
             };
-            let read = self.store.read_outbox(read).await.unwrap();
+            let read = self.side.store.read_outbox(read).await.unwrap();
             let OutboxRead::Page(page) = read else { panic!("{read:?}") };
             ids.extend(page.events.iter().map(|event| event.id));
             after = page.next;
@@ -70,7 +70,7 @@ impl Host {
             }
         }
         let some = &ids[..acknowledged.min(ids.len())];
-        self.store.ack_outbox(shard, &group, some).await.unwrap();
+        self.side.store.ack_outbox(shard, &group, some).await.unwrap();
         ids.len()
     }
 
@@ -83,13 +83,13 @@ impl Host {
     }
 
     async fn kept(&self) -> BTreeMap<u8, u64> {
-        let backlog = self.store.outbox_backlog().await.unwrap();
+        let backlog = self.side.store.outbox_backlog().await.unwrap();
         backlog.into_iter().map(|(shard, length)| (shard.number(), length)).collect()
     }
 
     async fn remembered(&self, shard: u8) -> usize {
         let page = ReadHistory { shard: Shard::new(shard), before: None, since_ms: 0, limit: 1000 };
-        self.store.read_history(page).await.unwrap().events.len()
+        self.side.store.read_history(page).await.unwrap().events.len()
     }
 }
 
@@ -99,7 +99,7 @@ impl Host {
 async fn only_what_all_have_been_told_is_trimmed() {
     for host in Host::both().await {
         for name in ["one", "two"] {
-            host.store.open_outbox(&group(name)).await.unwrap();
+            host.side.store.open_outbox(&group(name)).await.unwrap();
         }
         for shard in [3, 4, 5] {
             host.happen(shard, 5).await;
@@ -136,7 +136,7 @@ async fn a_dry_run_changes_nothing() {
     let host = Host::redis().await;
     let mut raw = server::shared().await.raw().await;
     let mut state = async || {
-        let mut keys: Vec<String> = raw.keys(format!("{}:*", host.prefix)).await.unwrap();
+        let mut keys: Vec<String> = raw.keys(format!("{}:*", host.side.prefix())).await.unwrap();
         keys.sort();
         let mut state = Vec::new();
         for key in keys.into_iter().filter(|key| !key.ends_with(":meta")) {
@@ -145,7 +145,7 @@ async fn a_dry_run_changes_nothing() {
         }
         state
     };
-    host.store.open_outbox(&group("one")).await.unwrap();
+    host.side.store.open_outbox(&group("one")).await.unwrap();
     let idle = state().await;
     assert_eq!(host.trim(Budget::default()).await, Swept::default());
     assert_eq!(state().await, idle);
@@ -168,7 +168,7 @@ async fn a_dry_run_changes_nothing() {
 #[tokio::test]
 async fn a_pass_that_ends_early_is_gone_on_with() {
     for host in Host::both().await {
-        host.store.open_outbox(&group("one")).await.unwrap();
+        host.side.store.open_outbox(&group("one")).await.unwrap();
         for (shard, times) in [(1, 250), (2, 30), (0xfe, 20)] {
             host.happen(shard, times).await;
             host.tell(shard, "one", times).await;
@@ -206,7 +206,7 @@ async fn a_pass_that_ends_early_is_gone_on_with() {
 #[tokio::test]
 async fn replicas_share_a_round() {
     let host = Host::redis().await;
-    host.store.open_outbox(&group("one")).await.unwrap();
+    host.side.store.open_outbox(&group("one")).await.unwrap();
     for shard in 0..100 {
         host.happen(shard, 3).await;
         host.tell(shard, "one", 3).await;
@@ -219,7 +219,7 @@ async fn replicas_share_a_round() {
         lease: Duration::from_secs(60),
         not_within: Duration::ZERO,
     };
-    assert!(matches!(host.store.begin_turn(dead).await.unwrap(), Turn::Begun { .. }));
+    assert!(matches!(host.side.store.begin_turn(dead).await.unwrap(), Turn::Begun { .. }));
     let swept = join_all((0..3).map(|_| host.trim(budget))).await;
     let sum = |of: fn(&Swept) -> u64| swept.iter().map(of).sum::<u64>();
     assert_eq!((sum(|it| it.found), sum(|it| it.done), sum(|it| it.shards)), (297, 297, 99));
@@ -265,7 +265,7 @@ async fn what_is_too_old_is_forgotten() {
 #[tokio::test]
 async fn a_damaged_shard_holds_up_no_other() {
     let host = Host::redis().await;
-    host.store.open_outbox(&group("one")).await.unwrap();
+    host.side.store.open_outbox(&group("one")).await.unwrap();
     for shard in [1, 2, 3, 4, 5, 6] {
         host.happen(shard, 2).await;
         host.tell(shard, "one", 2).await;
@@ -275,7 +275,7 @@ async fn a_damaged_shard_holds_up_no_other() {
     // However many there are in a row: it is not Redis that is away.
     for shard in ["02", "03", "04", "05"] {
         for stream in ["outbox", "history"] {
-            let key = format!("{}:{{{shard}}}:{stream}", host.prefix);
+            let key = format!("{}:{{{shard}}}:{stream}", host.side.prefix());
             let _: () = raw.set(key, "foreign").await.unwrap();
         }
     }
@@ -284,6 +284,6 @@ async fn a_damaged_shard_holds_up_no_other() {
         assert!(swept.unfinished, "{swept:?}");
     }
     assert!(host.vestibule.events().lags().await.unwrap().values().all(|lag| *lag == 0));
-    let kept: String = raw.get(format!("{}:{{02}}:outbox", host.prefix)).await.unwrap();
+    let kept: String = raw.get(format!("{}:{{02}}:outbox", host.side.prefix())).await.unwrap();
     assert_eq!(kept, "foreign");
 }

@@ -37,8 +37,8 @@ fn end(request: vestibule::Digest, cursor: Option<&str>) -> EndTurn<'_> {
 async fn a_round_is_seen_in_redis() {
     let host = Host::redis().await;
     let mut raw = server::shared().await.raw().await;
-    let key = format!("{}:{{2a}}:sweep:orphans", host.prefix);
-    let store = &host.store;
+    let key = format!("{}:{{2a}}:sweep:orphans", host.side.prefix());
+    let store = &host.side.store;
     let [one, two, three] = [verbs::request(), verbs::request(), verbs::request()];
     store.begin_turn(begin(one)).await.unwrap();
     assert_eq!(store.end_turn(end(one, Some("17"))).await.unwrap(), TurnEnd::Ended);
@@ -61,7 +61,7 @@ async fn a_round_is_seen_in_redis() {
 #[tokio::test]
 async fn a_late_holder_ends_nothing() {
     for host in Host::both().await {
-        let store = &host.store;
+        let store = &host.side.store;
         let [late, next] = [verbs::request(), verbs::request()];
         store.begin_turn(begin(late)).await.unwrap();
         assert!(matches!(store.begin_turn(begin(next)).await.unwrap(), Turn::Held { .. }));
@@ -77,7 +77,7 @@ async fn a_late_holder_ends_nothing() {
 async fn a_damaged_turn_is_begun_anew() {
     let host = Host::redis().await;
     let mut raw = server::shared().await.raw().await;
-    let key = format!("{}:{{2a}}:sweep:orphans", host.prefix);
+    let key = format!("{}:{{2a}}:sweep:orphans", host.side.prefix());
     for (field, value) in [
         ("lease_ends_at", &b"9999999999999999"[..]),
         ("lease_ends_at", b"soon"),
@@ -90,14 +90,14 @@ async fn a_damaged_turn_is_begun_anew() {
         let _: () = raw.del(&key).await.unwrap();
         let _: () = raw.hset(&key, field, value).await.unwrap();
         let request = verbs::request();
-        let turn = host.store.begin_turn(begin(request)).await.unwrap();
+        let turn = host.side.store.begin_turn(begin(request)).await.unwrap();
         assert!(matches!(turn, Turn::Begun { .. }), "{field} {value:?}: {turn:?}");
-        assert_eq!(host.store.end_turn(end(request, None)).await.unwrap(), TurnEnd::Ended);
+        assert_eq!(host.side.store.end_turn(end(request, None)).await.unwrap(), TurnEnd::Ended);
         // A whole pass comes past it, too.
         let budget = Budget::default();
         let (stop, retention) = (CancellationToken::new(), Duration::from_secs(1));
         for sweep in ["orphans", "reseal"] {
-            let key = format!("{}:{{2a}}:sweep:{sweep}", host.prefix);
+            let key = format!("{}:{{2a}}:sweep:{sweep}", host.side.prefix());
             let _: () = raw.del(&key).await.unwrap();
             let _: () = raw.hset(&key, field, value).await.unwrap();
             let swept = match sweep {
