@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 use vestibule::{
     Digest,
     store::{
-        Begin, Begun, By, Commit, CommitOutcome, ConnectionId, ConnectorName, Event, Fail,
-        FailureKind, NewConnection, NewCredential, Pause, ReadHistory, Revoke, Shard, Store,
+        Begun, By, Commit, CommitOutcome, ConnectionId, ConnectorName, Event, Fail, FailureKind,
+        NewConnection, NewCredential, Pause, ReadHistory, Revoke, Shard, Store,
     },
 };
 
@@ -60,10 +60,7 @@ impl Scene {
     }
 
     async fn begun(&self) -> Begun {
-        match verbs::begin(&*self.store, &self.id, request()).await.unwrap() {
-            Begin::Begun(begun) => begun,
-            other => panic!("{other:?}"),
-        }
+        verbs::begin_as(&*self.store, verbs::attempt(&self.id, request())).await
     }
 
     /// `ago`: ms since the exchange began; of two answers the later is current.
@@ -75,35 +72,22 @@ impl Scene {
         ago: u64,
     ) -> CommitOutcome {
         let commit = Commit {
-            id: &self.id,
-            request,
-            fence: begun.fence,
-            grant: begun.grant,
-            presented: begun.refresh_token,
-            secret: verbs::NEW_SECRET,
-            sealed_by: 2,
             refresh_token: token(refresh_token),
             expires_in: None,
-            refresh_expires_in: None,
             next_in: Some(Duration::ZERO),
             answered_ago: Duration::from_millis(ago),
-            by: BY,
+            ..verbs::answer(&self.id, begun, request)
         };
         self.store.commit(commit).await.unwrap()
     }
 
     async fn fail(&self, begun: &Begun, request: Digest, kind: FailureKind, given_up: bool) {
         let fail = Fail {
-            id: &self.id,
-            request,
-            fence: begun.fence,
-            grant: begun.grant,
-            presented: begun.refresh_token,
             kind,
             reason: "try\u{7f}later",
             backoff: Duration::ZERO,
             horizon: given_up.then_some(Duration::ZERO),
-            by: BY,
+            ..verbs::failure(&self.id, begun, request)
         };
         self.store.fail(fail).await.unwrap();
     }

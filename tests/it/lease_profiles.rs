@@ -179,17 +179,9 @@ impl Scene {
             ReplayPolicy::Grace(grace) => (Duration::from_secs(12), grace),
             _ => (Duration::from_secs(30), Duration::ZERO),
         };
-        let attempt = Attempt {
-            id: &self.id,
-            holder: verbs::request(),
-            owner: None,
-            lease,
-            instance: "test",
-            forgiven,
-            settled: lease + Duration::from_secs(60),
-            lifetime: None,
-            by: crate::support::verbs::BY,
-        };
+        let settled = lease + Duration::from_secs(60);
+        let attempt = verbs::attempt(&self.id, verbs::request());
+        let attempt = Attempt { lease, forgiven, settled, ..attempt };
         self.store.begin(attempt).await.unwrap()
     }
 }

@@ -7,21 +7,19 @@ mod replicas;
 use std::time::Duration;
 
 use vestibule::{
-    Digest, RequestId,
+    Digest,
     store::{
-        Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, FailureKind,
-        NewCredential, Status, Stored,
+        Begin, Begun, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail, FailOutcome,
+        FailureKind, NewCredential, Status, Stored,
     },
 };
 
-use crate::support::side::Side;
+use crate::support::{
+    side::Side,
+    verbs::{self, LEASE, answer, attempt, credential, digest, failure, request},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const LEASE: Duration = Duration::from_secs(12);
-
-fn digest(byte: u8) -> Digest {
-    Digest::from_bytes(&[byte; 16]).unwrap()
-}
 
 /// One store with one due connection.
 struct Scene {
@@ -34,50 +32,25 @@ impl Scene {
         let scenes =
             Side::both().await.map(|side| Self { side, id: ConnectionId::random(digest(9)) });
         for scene in &scenes {
-            scene.store_secret(RequestId::random().digest(), b"first", digest(1)).await;
+            scene.store_secret(request(), b"first", digest(1)).await;
             scene.side.pass(HOUR).await;
         }
         scenes
     }
 
     async fn store_secret(&self, request: Digest, secret: &[u8], token: Digest) -> Stored {
-        let new = NewCredential {
-            id: &self.id,
-            request,
-            owner: digest(9),
-            connector: "demo",
-            secret,
-            refresh_token: Some(token),
-            expires_in: Some(HOUR),
-            next_in: Some(HOUR),
-            known_end: None,
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
-        };
+        let (refresh_token, next_in) = (Some(token), Some(HOUR));
+        let new = credential(&self.id, request);
+        let new = NewCredential { secret, refresh_token, next_in, ..new };
         self.side.store.store_credential(new).await.unwrap()
     }
 
     async fn begin_as(&self, holder: Digest) -> Begin {
-        let attempt = Attempt {
-            id: &self.id,
-            holder,
-            owner: None,
-            lease: LEASE,
-            instance: "t",
-            forgiven: HOUR,
-            settled: HOUR,
-            lifetime: None,
-            by: crate::support::verbs::BY,
-        };
-        self.side.store.begin(attempt).await.unwrap()
+        verbs::begin(&*self.side.store, &self.id, holder).await.unwrap()
     }
 
     async fn begun(&self) -> Begun {
-        match self.begin_as(RequestId::random().digest()).await {
-            Begin::Begun(begun) => begun,
-            other => panic!("{other:?}"),
-        }
+        verbs::begin_as(&*self.side.store, attempt(&self.id, request())).await
     }
 
     /// A commit of `secret` for what `begun` presented; `ago` is when the provider answered.
@@ -89,46 +62,50 @@ impl Scene {
         ago: u64,
     ) -> CommitOutcome {
         let commit = Commit {
-            id: &self.id,
-            request,
-            fence: begun.fence,
-            grant: begun.grant,
-            presented: begun.refresh_token,
             secret,
             refresh_token: Some(digest(secret[0])),
-            expires_in: Some(HOUR),
             next_in: Some(HOUR),
             answered_ago: Duration::from_millis(ago),
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
+            ..answer(&self.id, begun, request)
         };
         self.side.store.commit(commit).await.unwrap()
     }
 
     async fn fail(&self, begun: &Begun, request: Digest, kind: FailureKind) -> FailOutcome {
-        let fail = Fail {
-            id: &self.id,
-            request,
-            fence: begun.fence,
-            grant: begun.grant,
-            presented: begun.refresh_token,
-            kind,
-            reason: "because",
-            backoff: Duration::from_secs(60),
-            horizon: None,
-            by: crate::support::verbs::BY,
-        };
+        let fail = Fail { kind, ..failure(&self.id, begun, request) };
         self.side.store.fail(fail).await.unwrap()
     }
 
-    async fn secret(&self) -> Vec<u8> {
-        self.side.store.read_credential(&self.id).await.unwrap().unwrap().secret
+    async fn answered(&self, begun: &Begun, secret: &[u8], ago: u64) -> CommitOutcome {
+        self.commit(begun, request(), secret, ago).await
     }
-}
 
-fn fresh() -> Digest {
-    RequestId::random().digest()
+    async fn rejected(&self, begun: &Begun) -> FailOutcome {
+        self.fail(begun, request(), FailureKind::NeedsReauth).await
+    }
+
+    /// An attempt whose lease runs out, and the next one.
+    async fn overlapping(&self) -> [Begun; 2] {
+        let slow = self.begun().await;
+        self.side.pass(LEASE * 2).await;
+        [slow, self.begun().await]
+    }
+
+    /// `2` is current, `1` is kept beside it, and a refresh is due.
+    async fn gets_a_sibling(&self) {
+        let [one, two] = self.overlapping().await;
+        self.answered(&two, b"2", 0).await;
+        self.answered(&one, b"1", 500).await;
+        self.side.pass(HOUR * 2).await;
+    }
+
+    async fn row(&self) -> CredentialRow {
+        self.side.store.read_credential(&self.id).await.unwrap().unwrap()
+    }
+
+    async fn secret(&self) -> Vec<u8> {
+        self.row().await.secret
+    }
 }
 
 /// A freshly rotated token is kept however late its holder is: its lease ran out, another attempt
@@ -136,14 +113,12 @@ fn fresh() -> Digest {
 #[tokio::test]
 async fn a_commit_under_a_stale_fence_is_accepted() {
     for scene in Scene::on_both().await {
-        let slow = scene.begun().await;
-        scene.side.pass(LEASE * 2).await;
-        let newer = scene.begun().await;
+        let [slow, newer] = scene.overlapping().await;
         assert!(newer.fence > slow.fence && newer.undecided_since.is_some_and(|d| d >= LEASE));
-        let outcome = scene.commit(&slow, fresh(), b"slow", 0).await;
+        let outcome = scene.answered(&slow, b"slow", 0).await;
         assert_eq!(outcome, CommitOutcome::Committed { ver: 2, recovered: false });
         // The newer attempt's failure does not condemn what the older one saved.
-        let verdict = scene.fail(&newer, fresh(), FailureKind::NeedsReauth).await;
+        let verdict = scene.rejected(&newer).await;
         assert_eq!(verdict, FailOutcome::Stale);
         assert_eq!(scene.secret().await, b"slow");
     }
@@ -155,15 +130,13 @@ async fn a_commit_under_a_stale_fence_is_accepted() {
 async fn of_two_siblings_the_later_answer_is_current() {
     for (first_ago, second_ago, current) in [(500, 0, b"B-later"), (0, 500, b"A-later")] {
         for scene in Scene::on_both().await {
-            let one = scene.begun().await;
-            scene.side.pass(LEASE * 2).await;
-            let two = scene.begun().await;
-            scene.commit(&one, fresh(), b"A-later", first_ago).await;
-            let second = fresh();
+            let [one, two] = scene.overlapping().await;
+            scene.answered(&one, b"A-later", first_ago).await;
+            let second = request();
             let outcome = scene.commit(&two, second, b"B-later", second_ago).await;
             let late = first_ago < second_ago;
             assert_eq!(outcome == CommitOutcome::Alt, late, "{outcome:?}");
-            let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
+            let row = scene.row().await;
             assert_eq!((row.secret.as_slice(), row.alts), (current.as_slice(), 1));
             assert_eq!(row.lease_ends_at_ms, None, "the second attempt is decided either way");
             // also of one that is kept.
@@ -178,30 +151,21 @@ async fn of_two_siblings_the_later_answer_is_current() {
 #[tokio::test]
 async fn a_sibling_takes_the_place_of_what_is_dead() {
     for scene in Scene::on_both().await {
-        let one = scene.begun().await;
-        scene.side.pass(LEASE * 2).await;
-        let two = scene.begun().await;
-        scene.commit(&two, fresh(), b"2", 0).await;
-        scene.commit(&one, fresh(), b"1", 500).await;
-        scene.side.pass(HOUR * 2).await;
+        scene.gets_a_sibling().await;
 
         let three = scene.begun().await;
         assert_eq!(three.refresh_token, digest(b'2'));
-        let request = fresh();
+        let by = request();
         let switched = FailOutcome::Switched { attempts: 1 };
-        assert_eq!(scene.fail(&three, request, FailureKind::NeedsReauth).await, switched);
-        assert_eq!(
-            scene.fail(&three, request, FailureKind::NeedsReauth).await,
-            switched,
-            "a retry"
-        );
-        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
+        assert_eq!(scene.fail(&three, by, FailureKind::NeedsReauth).await, switched);
+        assert_eq!(scene.fail(&three, by, FailureKind::NeedsReauth).await, switched, "a retry");
+        let row = scene.row().await;
         assert_eq!((row.status, row.secret.as_slice(), row.alts), (Status::Active, &b"1"[..], 0));
 
         let four = scene.begun().await;
         assert_eq!((four.refresh_token, four.undecided_since), (digest(b'1'), None));
-        scene.commit(&four, fresh(), b"4", 0).await;
-        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
+        scene.answered(&four, b"4", 0).await;
+        let row = scene.row().await;
         assert_eq!((row.secret.as_slice(), row.attempts, row.alts), (&b"4"[..], 0, 0));
     }
 }
@@ -210,18 +174,11 @@ async fn a_sibling_takes_the_place_of_what_is_dead() {
 #[tokio::test]
 async fn an_answer_to_a_refused_token_is_accepted() {
     for scene in Scene::on_both().await {
-        let one = scene.begun().await;
-        scene.side.pass(LEASE * 2).await;
-        let two = scene.begun().await;
-        scene.commit(&two, fresh(), b"2", 0).await;
-        scene.commit(&one, fresh(), b"1", 500).await;
-        scene.side.pass(HOUR * 2).await;
-        let slow = scene.begun().await;
-        scene.side.pass(LEASE * 2).await;
-        let refused = scene.begun().await;
+        scene.gets_a_sibling().await;
+        let [slow, refused] = scene.overlapping().await;
         assert_eq!(slow.refresh_token, refused.refresh_token);
-        scene.fail(&refused, fresh(), FailureKind::NeedsReauth).await;
-        let outcome = scene.commit(&slow, fresh(), b"slow", 0).await;
+        scene.rejected(&refused).await;
+        let outcome = scene.answered(&slow, b"slow", 0).await;
         assert_eq!(outcome, CommitOutcome::Committed { ver: 4, recovered: false });
         assert_eq!(scene.secret().await, b"slow");
     }
@@ -232,17 +189,15 @@ async fn an_answer_to_a_refused_token_is_accepted() {
 #[tokio::test]
 async fn a_repeated_answer_is_no_sibling() {
     for scene in Scene::on_both().await {
-        let one = scene.begun().await;
-        scene.side.pass(LEASE * 2).await;
-        let two = scene.begun().await;
-        scene.commit(&two, fresh(), b"same", 0).await;
-        assert_eq!(scene.commit(&one, fresh(), b"same", 500).await, CommitOutcome::Superseded);
+        let [one, two] = scene.overlapping().await;
+        scene.answered(&two, b"same", 0).await;
+        assert_eq!(scene.answered(&one, b"same", 500).await, CommitOutcome::Superseded);
         scene.side.pass(HOUR * 2).await;
         let three = scene.begun().await;
-        let verdict = scene.fail(&three, fresh(), FailureKind::NeedsReauth).await;
+        let verdict = scene.rejected(&three).await;
         assert_eq!(verdict, FailOutcome::Recorded { attempts: 1 });
-        assert_eq!(scene.commit(&one, fresh(), b"same", 500).await, CommitOutcome::Superseded);
-        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
+        assert_eq!(scene.answered(&one, b"same", 500).await, CommitOutcome::Superseded);
+        let row = scene.row().await;
         assert_eq!(row.status, Status::NeedsReauth);
     }
 }
@@ -251,14 +206,12 @@ async fn a_repeated_answer_is_no_sibling() {
 #[tokio::test]
 async fn an_answer_from_before_the_last_refresh_is_superseded() {
     for scene in Scene::on_both().await {
-        let slow = scene.begun().await;
-        scene.side.pass(LEASE * 2).await;
-        let two = scene.begun().await;
-        scene.commit(&two, fresh(), b"two", 0).await;
+        let [slow, two] = scene.overlapping().await;
+        scene.answered(&two, b"two", 0).await;
         scene.side.pass(HOUR * 2).await;
         let three = scene.begun().await;
-        scene.commit(&three, fresh(), b"3", 0).await;
-        assert_eq!(scene.commit(&slow, fresh(), b"slow", 0).await, CommitOutcome::Superseded);
+        scene.answered(&three, b"3", 0).await;
+        assert_eq!(scene.answered(&slow, b"slow", 0).await, CommitOutcome::Superseded);
         assert_eq!(scene.secret().await, b"3");
     }
 }
@@ -269,11 +222,11 @@ async fn a_new_grant_refuses_the_old_ones_answers() {
     for scene in Scene::on_both().await {
         let old = scene.begun().await;
         assert_eq!(
-            scene.store_secret(fresh(), b"again", digest(2)).await,
+            scene.store_secret(request(), b"again", digest(2)).await,
             Stored::Stored { grant: 2 }
         );
-        assert_eq!(scene.commit(&old, fresh(), b"old", 0).await, CommitOutcome::Refused);
-        assert_eq!(scene.fail(&old, fresh(), FailureKind::NeedsReauth).await, FailOutcome::Stale);
+        assert_eq!(scene.answered(&old, b"old", 0).await, CommitOutcome::Refused);
+        assert_eq!(scene.rejected(&old).await, FailOutcome::Stale);
         assert_eq!(scene.secret().await, b"again");
         scene.side.pass(HOUR * 2).await;
         assert_eq!(scene.begun().await.undecided_since, None);
@@ -284,13 +237,13 @@ async fn a_new_grant_refuses_the_old_ones_answers() {
 #[tokio::test]
 async fn a_retried_begin_remembers_the_undecided_attempt() {
     for scene in Scene::on_both().await {
-        let holder = fresh();
+        let holder = request();
         let Begin::Begun(first) = scene.begin_as(holder).await else { panic!() };
         let Begin::Begun(again) = scene.begin_as(holder).await else { panic!() };
         assert_eq!((first.fence, first.undecided_since), (again.fence, None));
         scene.side.pass(LEASE * 2).await;
 
-        let holder = fresh();
+        let holder = request();
         let Begin::Begun(first) = scene.begin_as(holder).await else { panic!() };
         let Begin::Begun(again) = scene.begin_as(holder).await else { panic!() };
         assert_eq!(first.fence, again.fence);
@@ -304,35 +257,22 @@ async fn a_retried_begin_remembers_the_undecided_attempt() {
 async fn a_decided_attempt_cannot_fail_again() {
     for scene in Scene::on_both().await {
         let failed = scene.begun().await;
-        let request = fresh();
+        let by = request();
         let recorded = FailOutcome::Recorded { attempts: 1 };
-        assert_eq!(scene.fail(&failed, request, FailureKind::Undecided).await, recorded);
-        assert_eq!(scene.fail(&failed, request, FailureKind::Undecided).await, recorded, "a retry");
-        let other = scene.fail(&failed, fresh(), FailureKind::NeedsReauth).await;
+        assert_eq!(scene.fail(&failed, by, FailureKind::Undecided).await, recorded);
+        assert_eq!(scene.fail(&failed, by, FailureKind::Undecided).await, recorded, "a retry");
+        let other = scene.rejected(&failed).await;
         assert_eq!(other, FailOutcome::Stale);
 
         scene.side.pass(HOUR).await;
         let good = scene.begun().await;
         // A provider that does not rotate: the token stays the same.
-        let commit = Commit {
-            id: &scene.id,
-            request: fresh(),
-            fence: good.fence,
-            grant: good.grant,
-            presented: good.refresh_token,
-            secret: b"good",
-            refresh_token: Some(good.refresh_token),
-            expires_in: Some(HOUR),
-            next_in: Some(HOUR),
-            answered_ago: Duration::ZERO,
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
-        };
+        let refresh_token = Some(good.refresh_token);
+        let commit = Commit { refresh_token, ..answer(&scene.id, &good, request()) };
         scene.side.store.commit(commit).await.unwrap();
-        let late = scene.fail(&good, fresh(), FailureKind::NeedsReauth).await;
+        let late = scene.rejected(&good).await;
         assert_eq!(late, FailOutcome::Stale);
-        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
+        let row = scene.row().await;
         assert_eq!((row.status, row.attempts), (Status::Active, 0));
     }
 }
@@ -341,7 +281,7 @@ async fn a_decided_attempt_cannot_fail_again() {
 #[tokio::test]
 async fn a_late_retry_does_not_overwrite_what_came_after() {
     for scene in Scene::on_both().await {
-        let (old, new) = (fresh(), fresh());
+        let (old, new) = (request(), request());
         scene.store_secret(old, b"old", digest(2)).await;
         scene.store_secret(new, b"new", digest(3)).await;
         let late = scene.store_secret(old, b"old", digest(2)).await;
@@ -349,10 +289,8 @@ async fn a_late_retry_does_not_overwrite_what_came_after() {
         assert_eq!(scene.secret().await, b"new");
 
         scene.side.pass(HOUR * 2).await;
-        let one = scene.begun().await;
-        scene.side.pass(LEASE * 2).await;
-        let two = scene.begun().await;
-        let (first, second) = (fresh(), fresh());
+        let [one, two] = scene.overlapping().await;
+        let (first, second) = (request(), request());
         scene.commit(&one, first, b"1", 100).await;
         scene.commit(&two, second, b"2", 0).await;
         let late = scene.commit(&one, first, b"1", 0).await;
@@ -365,14 +303,12 @@ async fn a_late_retry_does_not_overwrite_what_came_after() {
 #[tokio::test]
 async fn a_commit_recovers_what_was_condemned_under_the_same_grant() {
     for scene in Scene::on_both().await {
-        let slow = scene.begun().await;
-        scene.side.pass(LEASE * 2).await;
-        let newer = scene.begun().await;
-        let verdict = scene.fail(&newer, fresh(), FailureKind::NeedsReauth).await;
+        let [slow, newer] = scene.overlapping().await;
+        let verdict = scene.rejected(&newer).await;
         assert_eq!(verdict, FailOutcome::Recorded { attempts: 1 });
-        let outcome = scene.commit(&slow, fresh(), b"slow", 0).await;
+        let outcome = scene.answered(&slow, b"slow", 0).await;
         assert_eq!(outcome, CommitOutcome::Committed { ver: 2, recovered: true });
-        let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
+        let row = scene.row().await;
         assert_eq!((row.status, row.reason), (Status::Active, None));
     }
 }
@@ -388,22 +324,14 @@ async fn absurd_durations_do_not_break_a_record() {
         ] {
             let begun = scene.begun().await;
             let commit = Commit {
-                id: &scene.id,
-                request: fresh(),
-                fence: begun.fence,
-                grant: begun.grant,
-                presented: begun.refresh_token,
-                secret: b"absurd",
                 refresh_token: Some(begun.refresh_token),
                 expires_in: Some(life),
                 next_in: Some(Duration::ZERO),
                 answered_ago: ago,
-                sealed_by: 0,
-                refresh_expires_in: None,
-                by: crate::support::verbs::BY,
+                ..answer(&scene.id, &begun, request())
             };
             scene.side.store.commit(commit).await.unwrap();
-            let row = scene.side.store.read_credential(&scene.id).await.unwrap().unwrap();
+            let row = scene.row().await;
             assert!(row.expires_at_ms.is_some_and(|at| at >= scene.side.store.now_ms() - 60_000));
         }
     }

@@ -8,16 +8,16 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep};
-use vestibule::{
-    Digest, RequestId,
-    store::{
-        Attempt, Begin, Begun, BindingName, Change, Commit, ConnectionId, Fail, FailureKind,
-        HeadersId, HeadersMode, Keeper, MarkHeaders, NewCredential, NewHeaders, Revoke, Shard,
-        Store, WithdrawConnection, memory::MemoryStore,
-    },
+use vestibule::store::{
+    Attempt, Begun, BindingName, Change, Commit, ConnectionId, Fail, FailureKind, HeadersId,
+    HeadersMode, Keeper, MarkHeaders, NewCredential, NewHeaders, Revoke, Shard, Store,
+    WithdrawConnection, memory::MemoryStore,
 };
 
-use crate::support::{server, stores};
+use crate::support::{
+    server, stores,
+    verbs::{BY, answer, attempt, begin_as, credential, digest, failure, request},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -79,83 +79,34 @@ impl Scene {
     }
 
     async fn stored(&self, id: &ConnectionId, token: u8) -> ConnectionId {
-        let new = NewCredential {
-            id,
-            request: RequestId::random().digest(),
-            owner: digest(9),
-            connector: "demo",
-            secret: b"secret",
-            refresh_token: Some(digest(token)),
-            expires_in: Some(HOUR),
-            // Due at once.
-            next_in: Some(Duration::ZERO),
-            known_end: None,
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
-        };
+        let refresh_token = Some(digest(token));
+        let new = NewCredential { refresh_token, ..credential(id, request()) };
         self.store.store_credential(new).await.unwrap();
         id.clone()
     }
 
     async fn begun(&self, id: &ConnectionId) -> Begun {
-        let attempt = Attempt {
-            id,
-            holder: RequestId::random().digest(),
-            owner: None,
-            // Nobody renews it: the next one begins.
-            lease: Duration::ZERO,
-            instance: "test",
-            forgiven: HOUR,
-            settled: HOUR,
-            lifetime: None,
-            by: crate::support::verbs::BY,
-        };
-        match self.store.begin(attempt).await.unwrap() {
-            Begin::Begun(begun) => begun,
-            other => panic!("{other:?}"),
-        }
+        // Nobody renews it: the next one begins.
+        let lease = Duration::ZERO;
+        begin_as(&*self.store, Attempt { lease, ..attempt(id, request()) }).await
     }
 
     async fn commit(&self, id: &ConnectionId, begun: &Begun, token: u8, answered_ago: Duration) {
         let commit = Commit {
-            id,
-            request: RequestId::random().digest(),
-            fence: begun.fence,
-            grant: begun.grant,
-            presented: begun.refresh_token,
-            secret: b"newer",
             refresh_token: Some(digest(token)),
-            expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
             answered_ago,
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
+            ..answer(id, begun, request())
         };
         self.store.commit(commit).await.unwrap();
     }
 
     async fn fail(&self, id: &ConnectionId, kind: FailureKind, horizon: Option<Duration>) {
         let begun = self.begun(id).await;
-        let fail = Fail {
-            id,
-            request: RequestId::random().digest(),
-            fence: begun.fence,
-            grant: begun.grant,
-            presented: begun.refresh_token,
-            kind,
-            reason: "test",
-            backoff: Duration::ZERO,
-            horizon,
-            by: crate::support::verbs::BY,
-        };
+        let fail =
+            Fail { kind, backoff: Duration::ZERO, horizon, ..failure(id, &begun, request()) };
         self.store.fail(fail).await.unwrap();
     }
-}
-
-fn digest(byte: u8) -> Digest {
-    Digest::from_bytes(&[byte; 16]).unwrap()
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -194,31 +145,19 @@ async fn every_change_of_a_credential_is_told_and_nothing_else() {
         let told = scene.tells(&id, scene.fail(&id, FailureKind::Transient, horizon)).await;
         assert!(told, "fail that gives up");
         scene.stored(&id, 5).await;
-        let withdraw = || WithdrawConnection {
-            id: &id,
-            request: RequestId::random().digest(),
-            owner: digest(9),
-            reason: "test",
-        };
+        let withdraw =
+            || WithdrawConnection { id: &id, request: request(), owner: digest(9), reason: "test" };
         let withdrawing = async { drop(store.withdraw_connection(withdraw()).await) };
         assert!(scene.tells(&id, withdrawing).await, "withdraw");
         let withdrawing = async { drop(store.withdraw_connection(withdraw()).await) };
         assert!(!scene.tells(&id, withdrawing).await, "withdraw of an orphan");
-        let revoke = || Revoke {
-            id: &id,
-            request: RequestId::random().digest(),
-            owner: digest(9),
-            reason: "test",
-            by: crate::support::verbs::BY,
-        };
+        let revoke =
+            || Revoke { id: &id, request: request(), owner: digest(9), reason: "test", by: BY };
         let told = scene.tells(&id, async { drop(store.revoke_connection(revoke()).await) }).await;
         assert!(told, "revoke");
         let told = scene.tells(&id, async { drop(store.revoke_connection(revoke()).await) }).await;
         assert!(!told, "revoke of what is revoked");
-        let request = RequestId::random().digest();
-        let delete = async {
-            drop(store.delete_connection(digest(9), &id, request, crate::support::verbs::BY).await)
-        };
+        let delete = async { drop(store.delete_connection(digest(9), &id, request(), BY).await) };
         assert!(scene.tells(&id, delete).await, "delete");
     }
 }
@@ -227,7 +166,7 @@ async fn every_change_of_a_credential_is_told_and_nothing_else() {
 #[tokio::test]
 async fn every_change_of_a_header_credential_is_told_and_nothing_else() {
     for scene in Scene::both().await {
-        let (store, request) = (&scene.store, || RequestId::random().digest());
+        let store = &scene.store;
         let binding = BindingName { shard: Shard::new(9), digest: request() };
         let (one, all) = (Change::Headers(binding.digest), Change::AllHeaders);
         let id = HeadersId::of(binding.shard, binding.digest);

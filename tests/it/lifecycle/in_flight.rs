@@ -10,17 +10,15 @@ use redis::{AsyncCommands, aio::MultiplexedConnection};
 use vestibule::{
     Digest,
     store::{
-        Attempt, Begin, Begun, Claim, Commit, CommitOutcome, ConnectionId, DeletedConnection, Fail,
+        Attempt, Begun, Claim, Commit, CommitOutcome, ConnectionId, DeletedConnection, Fail,
         FailOutcome, FailureKind, NewCredential, Revoke, RevokedConnection, Status, Stored,
     },
 };
 
 use crate::support::{
     side::Side,
-    verbs::{connection, owner_of, request},
+    verbs::{BY, answer, attempt, begin_as, connection, credential, failure, owner_of, request},
 };
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// Up to three of these, in any order; what arrives comes before, between or after them, twice: 710
 /// orderings on each store.
@@ -109,7 +107,7 @@ impl World {
         arrival: Arrival,
         without: Without,
     ) -> Result<(), String> {
-        let mut story = Story::begin(self).await;
+        let mut story = Story::begin(&self.0).await;
         for at in 0..=ends.len() {
             if at == arrives_at {
                 story.arrives(arrival, at > 0).await?;
@@ -133,7 +131,7 @@ impl World {
 
 /// One connection, and what it must be.
 struct Story<'a> {
-    world: &'a World,
+    side: &'a Side,
     id: ConnectionId,
     owner: Digest,
     begun: Begun,
@@ -146,63 +144,27 @@ struct Story<'a> {
 
 impl<'a> Story<'a> {
     /// Signed in, and an exchange begun.
-    async fn begin(world: &'a World) -> Self {
-        let id = connection();
-        let mut story = Self {
-            world,
+    async fn begin(side: &'a Side) -> Self {
+        let (id, first_sign_in) = (connection(), request());
+        let new = NewCredential { secret: &[0], ..credential(&id, first_sign_in) };
+        let stored = side.store.store_credential(new).await.unwrap();
+        assert_eq!(stored, Stored::Stored { grant: 1 });
+        let attempt = Attempt { lease: Duration::ZERO, ..attempt(&id, request()) };
+        Self {
+            side,
             owner: owner_of(&id),
-            begun: Begun {
-                fence: 0,
-                grant: 0,
-                owner: Digest::NONE,
-                connector: String::new(),
-                secret: Vec::new(),
-                refresh_token: Digest::NONE,
-                attempts: 0,
-                undecided_since: None,
-                refresh_expires_in: None,
-                signed_in_for: None,
-            },
+            begun: begin_as(&*side.store, attempt).await,
             id,
-            first_sign_in: request(),
+            first_sign_in,
             arrival: request(),
             sign_ins: 0,
             expected: Some((Status::Active, vec![0])),
-        };
-        assert_eq!(story.store(story.first_sign_in, 0).await, Stored::Stored { grant: 1 });
-        let attempt = Attempt {
-            id: &story.id,
-            holder: request(),
-            owner: None,
-            lease: Duration::ZERO,
-            instance: "t",
-            forgiven: HOUR,
-            settled: HOUR,
-            lifetime: None,
-            by: crate::support::verbs::BY,
-        };
-        let begun = world.0.store.begin(attempt).await.unwrap();
-        let Begin::Begun(begun) = begun else { panic!("{begun:?}") };
-        story.begun = begun;
-        story
+        }
     }
 
     async fn store(&self, request: Digest, secret: u8) -> Stored {
-        let new = NewCredential {
-            id: &self.id,
-            request,
-            owner: self.owner,
-            connector: "demo",
-            secret: &[secret],
-            refresh_token: Some(Digest::NONE),
-            expires_in: Some(HOUR),
-            next_in: Some(Duration::ZERO),
-            known_end: None,
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
-        };
-        self.world.0.store.store_credential(new).await.unwrap()
+        let new = NewCredential { secret: &[secret], ..credential(&self.id, request) };
+        self.side.store.store_credential(new).await.unwrap()
     }
 
     async fn end(&mut self, end: End, without: Without) {
@@ -276,42 +238,17 @@ impl<'a> Story<'a> {
     }
 
     async fn ask(&self, arrival: Arrival) -> String {
-        let (id, fence, grant) = (&self.id, self.begun.fence, self.begun.grant);
-        let (request, presented) = (self.arrival, self.begun.refresh_token);
-        let store = &self.world.0.store;
+        let (id, begun, request) = (&self.id, &self.begun, self.arrival);
+        let store = &self.side.store;
         match arrival {
             Arrival::Commit => {
-                let commit = Commit {
-                    id,
-                    request,
-                    fence,
-                    grant,
-                    presented,
-                    secret: &[99],
-                    refresh_token: Digest::from_bytes(&[1; 16]),
-                    expires_in: Some(HOUR),
-                    next_in: Some(Duration::ZERO),
-                    answered_ago: Duration::ZERO,
-                    sealed_by: 0,
-                    refresh_expires_in: None,
-                    by: crate::support::verbs::BY,
-                };
+                let next_in = Some(Duration::ZERO);
+                let commit = Commit { secret: &[99], next_in, ..answer(id, begun, request) };
                 let outcome: CommitOutcome = store.commit(commit).await.unwrap();
                 outcome.as_str().to_owned()
             }
             Arrival::Fail(kind) => {
-                let fail = Fail {
-                    id,
-                    request,
-                    fence,
-                    grant,
-                    presented,
-                    kind,
-                    reason: "invalid_grant",
-                    backoff: Duration::ZERO,
-                    horizon: None,
-                    by: crate::support::verbs::BY,
-                };
+                let fail = Fail { kind, backoff: Duration::ZERO, ..failure(id, begun, request) };
                 let outcome: FailOutcome = store.fail(fail).await.unwrap();
                 format!("{outcome:?}")
             }
@@ -320,7 +257,7 @@ impl<'a> Story<'a> {
     }
 
     async fn is_as_expected(&self) -> Result<(), String> {
-        let store = &self.world.0.store;
+        let store = &self.side.store;
         let row = store.read_credential(&self.id).await.unwrap();
         let found = row.map(|row| (row.status, row.secret));
         if found != self.expected {
@@ -337,7 +274,7 @@ impl<'a> Story<'a> {
     async fn is_due_if_active(&self) -> Result<(), String> {
         let (shard, hide) = (self.id.shard(), Duration::ZERO);
         let claim = Claim { shard, request: request(), limit: 100, hide };
-        let due = self.world.0.store.claim_due(claim).await.unwrap().contains(&self.id);
+        let due = self.side.store.claim_due(claim).await.unwrap().contains(&self.id);
         let active = self.expected.as_ref().is_some_and(|(status, _)| *status == Status::Active);
         if due == active { Ok(()) } else { Err(format!("due: {due}, active: {active}")) }
     }
@@ -353,23 +290,18 @@ impl<'a> Story<'a> {
             request: request(),
             owner: self.owner,
             reason: "withdrawn",
-            by: crate::support::verbs::BY,
+            by: BY,
         };
-        self.world.0.store.revoke_connection(revoke).await.unwrap()
+        self.side.store.revoke_connection(revoke).await.unwrap()
     }
 
     async fn delete(&self) -> DeletedConnection {
-        self.world
-            .0
-            .store
-            .delete_connection(self.owner, &self.id, request(), crate::support::verbs::BY)
-            .await
-            .unwrap()
+        self.side.store.delete_connection(self.owner, &self.id, request(), BY).await.unwrap()
     }
 
     /// A connection to Redis, and the keys of the record and the due index.
     fn raw(&self) -> (MultiplexedConnection, String, String) {
-        let (side, shard) = (&self.world.0, self.id.shard());
+        let (side, shard) = (self.side, self.id.shard());
         (side.raw(), side.key(shard, format!("conn:{}", self.id)), side.key(shard, "due"))
     }
 }

@@ -1,15 +1,13 @@
 //! The same request again: the same answer, and nothing comes back that was ended, nor is anything
 //! ended that came since.
 
-use std::time::Duration;
-
 use redis::AsyncCommands;
 use vestibule::{
-    Digest, RequestId,
+    RequestId,
     connection::ConnectionError,
     store::{
-        Begin, Class, CommitOutcome, ConnectionId, DeletedConnection, NewCredential,
-        RevokedConnection, Status, Stored,
+        Begin, Class, CommitOutcome, ConnectionId, DeletedConnection, RevokedConnection, Status,
+        Stored,
     },
 };
 
@@ -96,7 +94,7 @@ async fn a_retried_store_brings_nothing_back() {
         for keeps_receipts in [true, false] {
             let (store, id) = (&*host.side.store, verbs::connection());
             let (request, holder) = (verbs::request(), verbs::request());
-            let new = credential(&id, request);
+            let new = verbs::credential(&id, request);
             assert_eq!(store.store_credential(new.clone()).await.unwrap(), STORED);
             let begun = verbs::begin(store, &id, holder).await.unwrap();
             let Begin::Begun(begun) = begun else { panic!("{begun:?}") };
@@ -119,23 +117,6 @@ async fn a_retried_store_brings_nothing_back() {
 }
 
 const STORED: Stored = Stored::Stored { grant: 1 };
-
-fn credential(id: &ConnectionId, request: Digest) -> NewCredential<'_> {
-    NewCredential {
-        id,
-        request,
-        owner: verbs::owner_of(id),
-        connector: "demo",
-        secret: b"sealed",
-        refresh_token: Some(Digest::NONE),
-        expires_in: None,
-        next_in: Some(Duration::ZERO),
-        known_end: None,
-        sealed_by: 0,
-        refresh_expires_in: None,
-        by: crate::support::verbs::BY,
-    }
-}
 
 /// Whatever verb loses its reply, its caller gets the answer of the run that it did not see.
 #[tokio::test]

@@ -11,8 +11,10 @@ use vestibule::store::{
     NewCredential, Status,
 };
 
-use super::{HOUR, digest, fresh};
-use crate::support::side::Side;
+use crate::support::{
+    side::Side,
+    verbs::{answer, attempt, credential, digest, failure, request},
+};
 
 /// Three attempts in all commit orders, whichever of their answers lives, with a next refresh in
 /// none, some or all of the gaps: 486 orderings on each store.
@@ -89,7 +91,7 @@ impl World {
 
     async fn play(&self, ordering: &Ordering, without: Guard) -> Result<(), String> {
         let mut story =
-            Story { world: self, id: ConnectionId::random(digest(9)), live: 0, next: 0 };
+            Story { side: &self.0, id: ConnectionId::random(digest(9)), live: 0, next: 0 };
         story.store().await;
         let mut attempts = Vec::new();
         for _ in 0..ordering.commits.len() {
@@ -122,7 +124,7 @@ impl World {
 
 /// One connection, and its provider.
 struct Story<'a> {
-    world: &'a World,
+    side: &'a Side,
     id: ConnectionId,
     /// The one refresh token that the provider accepts.
     live: u8,
@@ -132,37 +134,14 @@ struct Story<'a> {
 
 impl Story<'_> {
     async fn store(&self) {
-        let new = NewCredential {
-            id: &self.id,
-            request: fresh(),
-            owner: digest(9),
-            connector: "demo",
-            secret: b"first",
-            refresh_token: Some(digest(1)),
-            expires_in: Some(HOUR),
-            next_in: Some(Duration::ZERO),
-            known_end: None,
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
-        };
-        self.world.0.store.store_credential(new).await.unwrap();
+        let new =
+            NewCredential { refresh_token: Some(digest(1)), ..credential(&self.id, request()) };
+        self.side.store.store_credential(new).await.unwrap();
     }
 
     async fn begin(&self) -> Option<Begun> {
-        let (id, holder, lease) = (&self.id, fresh(), Duration::ZERO);
-        let attempt = Attempt {
-            id,
-            holder,
-            owner: None,
-            lease,
-            instance: "t",
-            forgiven: HOUR,
-            settled: HOUR,
-            lifetime: None,
-            by: crate::support::verbs::BY,
-        };
-        match self.world.0.store.begin(attempt).await.unwrap() {
+        let attempt = Attempt { lease: Duration::ZERO, ..attempt(&self.id, request()) };
+        match self.side.store.begin(attempt).await.unwrap() {
             Begin::Begun(begun) => Some(begun),
             Begin::Inactive(Status::NeedsReauth) => None,
             other => panic!("{other:?}"),
@@ -186,25 +165,15 @@ impl Story<'_> {
             self.live = 200 + self.next;
             self.commit(begun, self.live, Duration::ZERO).await;
         } else {
-            let fail = Fail {
-                id: &self.id,
-                request: fresh(),
-                fence: begun.fence,
-                grant: begun.grant,
-                presented: begun.refresh_token,
-                kind: FailureKind::NeedsReauth,
-                reason: "invalid_grant",
-                backoff: Duration::ZERO,
-                horizon: None,
-                by: crate::support::verbs::BY,
-            };
-            let outcome = self.world.0.store.fail(fail).await.unwrap();
+            let (kind, backoff) = (FailureKind::NeedsReauth, Duration::ZERO);
+            let fail = Fail { kind, backoff, ..failure(&self.id, begun, request()) };
+            let outcome = self.side.store.fail(fail).await.unwrap();
             assert_ne!(outcome, FailOutcome::Gone);
         }
     }
 
     async fn commit_unless(&self, without: Guard, begun: &Begun, token: u8, ago: Duration) {
-        let row = self.world.0.store.read_credential(&self.id).await.unwrap().unwrap();
+        let row = self.side.store.read_credential(&self.id).await.unwrap().unwrap();
         let dropped = match without {
             Guard::None | Guard::Alt => false,
             Guard::LateCommits => begun.fence < self.last_fence().await,
@@ -222,21 +191,13 @@ impl Story<'_> {
 
     async fn commit(&self, begun: &Begun, token: u8, ago: Duration) -> CommitOutcome {
         let commit = Commit {
-            id: &self.id,
-            request: fresh(),
-            fence: begun.fence,
-            grant: begun.grant,
-            presented: begun.refresh_token,
             secret: &[token],
             refresh_token: Some(digest(token)),
-            expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
             answered_ago: ago,
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
+            ..answer(&self.id, begun, request())
         };
-        self.world.0.store.commit(commit).await.unwrap()
+        self.side.store.commit(commit).await.unwrap()
     }
 
     async fn last_fence(&self) -> u64 {
@@ -245,13 +206,12 @@ impl Story<'_> {
     }
 
     fn raw(&self) -> (MultiplexedConnection, String) {
-        let side = &self.world.0;
-        (side.raw(), side.key(self.id.shard(), format!("conn:{}", self.id)))
+        (self.side.raw(), self.side.key(self.id.shard(), format!("conn:{}", self.id)))
     }
 
     /// The token that the provider accepts is the one that the record holds.
     async fn lives(&self) -> Result<(), String> {
-        let row = self.world.0.store.read_credential(&self.id).await.unwrap().unwrap();
+        let row = self.side.store.read_credential(&self.id).await.unwrap().unwrap();
         if row.status == Status::Active && row.secret == [self.live] {
             return Ok(());
         }

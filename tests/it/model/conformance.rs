@@ -4,12 +4,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use stateright::Model;
-use vestibule::{
-    Digest, RequestId,
-    store::{
-        self, Begin, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, FailureKind,
-        NewCredential, Status, Store, memory::MemoryStore,
-    },
+use vestibule::store::{
+    self, Begin, Commit, CommitOutcome, ConnectionId, Fail, FailOutcome, FailureKind,
+    NewCredential, Status, Store, memory::MemoryStore,
 };
 
 use crate::{
@@ -18,11 +15,11 @@ use crate::{
         record::{Attempt, Committed, Failed, Guards, Record},
         world::{State, Step, Worker, World},
     },
-    support::server,
+    support::{
+        server,
+        verbs::{LEASE, answer, attempt, credential, digest, failure, request},
+    },
 };
-
-const HOUR: Duration = Duration::from_secs(3600);
-const LEASE: Duration = Duration::from_secs(12);
 
 #[tokio::test]
 async fn the_store_does_what_the_model_does() {
@@ -59,8 +56,8 @@ async fn the_store_does_what_the_model_does() {
 struct Real {
     store: MemoryStore,
     id: ConnectionId,
-    /// When each attempt began.
-    began: HashMap<u8, u64>,
+    /// Each attempt, and when it began.
+    began: HashMap<u8, (store::Begun, u64)>,
 }
 
 impl Real {
@@ -129,18 +126,9 @@ impl Real {
     async fn sign_in(&self, record: &Record) {
         let token = record.held[0].token;
         let new = NewCredential {
-            id: &self.id,
-            request: fresh(),
-            owner: digest(9),
-            connector: "demo",
             secret: &[token.number, token.grant],
             refresh_token: Some(digest(token.number)),
-            expires_in: Some(HOUR),
-            next_in: Some(Duration::ZERO),
-            known_end: None,
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
+            ..credential(&self.id, request())
         };
         self.store.store_credential(new).await.unwrap();
     }
@@ -148,65 +136,31 @@ impl Real {
     async fn begin(&mut self, expected: Attempt) {
         // So that no two begin at the same moment.
         self.store.advance(Duration::from_millis(10));
-        let attempt = store::Attempt {
-            id: &self.id,
-            holder: fresh(),
-            owner: None,
-            lease: LEASE,
-            instance: "model",
-            forgiven: HOUR,
-            settled: HOUR,
-            lifetime: None,
-            by: crate::support::verbs::BY,
-        };
+        let attempt = attempt(&self.id, request());
         let outcome = self.store.begin(attempt).await.unwrap();
         let Begin::Begun(begun) = outcome else { panic!("{outcome:?}, not {expected:?}") };
         assert_eq!(begun.fence, u64::from(expected.fence));
         assert_eq!(begun.grant, u64::from(expected.grant));
         assert_eq!(begun.refresh_token, digest(expected.presented));
-        self.began.insert(expected.fence, self.store.now_ms());
+        self.began.insert(expected.fence, (begun, self.store.now_ms()));
     }
 
     async fn commit(&self, attempt: Attempt, number: u8, grant: u8) -> CommitOutcome {
+        let (begun, began) = &self.began[&attempt.fence];
         let commit = Commit {
-            id: &self.id,
-            request: fresh(),
-            fence: attempt.fence.into(),
-            grant: attempt.grant.into(),
-            presented: digest(attempt.presented),
             secret: &[number, grant],
             refresh_token: Some(digest(number)),
-            expires_in: Some(HOUR),
             next_in: Some(Duration::ZERO),
-            answered_ago: Duration::from_millis(self.store.now_ms() - self.began[&attempt.fence]),
-            sealed_by: 0,
-            refresh_expires_in: None,
-            by: crate::support::verbs::BY,
+            answered_ago: Duration::from_millis(self.store.now_ms() - began),
+            ..answer(&self.id, begun, request())
         };
         self.store.commit(commit).await.unwrap()
     }
 
     async fn fail(&self, attempt: Attempt) -> FailOutcome {
-        let fail = Fail {
-            id: &self.id,
-            request: fresh(),
-            fence: attempt.fence.into(),
-            grant: attempt.grant.into(),
-            presented: digest(attempt.presented),
-            kind: FailureKind::NeedsReauth,
-            reason: "invalid_grant",
-            backoff: Duration::ZERO,
-            horizon: None,
-            by: crate::support::verbs::BY,
-        };
+        let (begun, _) = &self.began[&attempt.fence];
+        let (kind, backoff) = (FailureKind::NeedsReauth, Duration::ZERO);
+        let fail = Fail { kind, backoff, ..failure(&self.id, begun, request()) };
         self.store.fail(fail).await.unwrap()
     }
-}
-
-fn fresh() -> Digest {
-    RequestId::random().digest()
-}
-
-fn digest(number: u8) -> Digest {
-    Digest::from_bytes(&[number; 16]).unwrap()
 }

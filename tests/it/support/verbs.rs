@@ -30,6 +30,11 @@ pub fn request() -> Digest {
     RequestId::random().digest()
 }
 
+/// One that is known from its byte.
+pub fn digest(byte: u8) -> Digest {
+    Digest::from_bytes(&[byte; 16]).unwrap()
+}
+
 /// A name that no other record has.
 pub fn name() -> RecordName {
     RecordName::alone(Kind::Pkce, request())
@@ -99,29 +104,38 @@ pub async fn begin(
     id: &ConnectionId,
     holder: Digest,
 ) -> Result<Begin, StoreError> {
+    store.begin(attempt(id, holder)).await
+}
+
+/// What [`begin`] asks for.
+pub fn attempt(id: &ConnectionId, holder: Digest) -> Attempt<'_> {
     let grace = Duration::from_secs(3600);
-    store
-        .begin(Attempt {
-            id,
-            holder,
-            owner: None,
-            lease: LEASE,
-            instance: "test",
-            forgiven: grace,
-            settled: grace,
-            lifetime: None,
-            by: BY,
-        })
-        .await
+    Attempt {
+        id,
+        holder,
+        owner: None,
+        lease: LEASE,
+        instance: "test",
+        forgiven: grace,
+        settled: grace,
+        lifetime: None,
+        by: BY,
+    }
+}
+
+/// An attempt that may begin.
+pub async fn begin_as(store: &dyn Store, attempt: Attempt<'_>) -> Begun {
+    match store.begin(attempt).await.unwrap() {
+        Begin::Begun(begun) => begun,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A connection whose exchange is under way.
 pub async fn begun(store: &dyn Store, holder: Digest) -> (ConnectionId, Begun) {
     let id = due(store).await;
-    match begin(store, &id, holder).await.unwrap() {
-        Begin::Begun(begun) => (id, begun),
-        other => panic!("{other:?}"),
-    }
+    let begun = begin_as(store, attempt(&id, holder)).await;
+    (id, begun)
 }
 
 pub async fn commit(
@@ -130,22 +144,26 @@ pub async fn commit(
     begun: &Begun,
     request: Digest,
 ) -> Result<CommitOutcome, StoreError> {
-    let commit = Commit {
+    store.commit(answer(id, begun, request)).await
+}
+
+/// What [`commit`] stores: the answer to what was presented.
+pub fn answer<'a>(id: &'a ConnectionId, begun: &Begun, request: Digest) -> Commit<'a> {
+    Commit {
         id,
         request,
         fence: begun.fence,
         grant: begun.grant,
         presented: begun.refresh_token,
         secret: NEW_SECRET,
-        refresh_token: Digest::from_bytes(&[1; 16]),
+        refresh_token: Some(digest(1)),
         expires_in: Some(Duration::from_secs(3600)),
         next_in: Some(Duration::from_secs(3300)),
         answered_ago: Duration::ZERO,
         sealed_by: 0,
         refresh_expires_in: None,
         by: BY,
-    };
-    store.commit(commit).await
+    }
 }
 
 pub async fn fail(
@@ -162,7 +180,12 @@ pub async fn fail_as(
     begun: &Begun,
     request: Digest,
 ) -> Result<FailOutcome, StoreError> {
-    let fail = Fail {
+    store.fail(failure(id, begun, request)).await
+}
+
+/// What [`fail`] records.
+pub fn failure<'a>(id: &'a ConnectionId, begun: &Begun, request: Digest) -> Fail<'a> {
+    Fail {
         id,
         request,
         fence: begun.fence,
@@ -173,8 +196,7 @@ pub async fn fail_as(
         backoff: Duration::from_secs(30),
         horizon: None,
         by: BY,
-    };
-    store.fail(fail).await
+    }
 }
 
 pub async fn claim(store: &dyn Store, shard: Shard) -> Result<Vec<ConnectionId>, StoreError> {

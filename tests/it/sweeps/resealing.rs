@@ -9,8 +9,8 @@ use vestibule::{
     headers::{Binding, HeaderCredentials, Headers, HeadersConfig, Identity},
     seal::{self, KeyInUse, KeyRing, Seal, SealingKey},
     store::{
-        self, Attempt, Begin, Commit, CommitOutcome, ConnectionId, NewCredential, Resealed,
-        SealedName, SealedOf, SealedPage, Stored,
+        self, Commit, CommitOutcome, ConnectionId, NewCredential, Resealed, SealedName, SealedOf,
+        SealedPage, Stored,
     },
     sweep::{Budget, Reseal, Swept},
     token::Scopes,
@@ -25,7 +25,9 @@ use crate::{
     },
     support::{
         logs, server,
-        verbs::{BY, LEASE, connection, owner_of, request},
+        verbs::{
+            LEASE, answer, attempt, begin_as, connection, credential, digest, owner_of, request,
+        },
     },
 };
 
@@ -134,7 +136,7 @@ impl Replica {
         let new = NewCredential {
             sealed_by: self.seal.sealed_by().number(),
             secret: &secret,
-            ..crate::support::verbs::credential(&id, request())
+            ..credential(&id, request())
         };
         assert_eq!(
             host.side.store.store_credential(new).await.unwrap(),
@@ -142,38 +144,20 @@ impl Replica {
         );
         let mut begun = Vec::new();
         for _ in 0..3 {
-            let attempt = Attempt {
-                id: &id,
-                holder: request(),
-                owner: None,
-                lease: LEASE,
-                instance: "test",
-                forgiven: LEASE * 100,
-                settled: LEASE,
-                lifetime: None,
-                by: BY,
-            };
-            let Begin::Begun(one) = host.side.store.begin(attempt).await.unwrap() else { panic!() };
-            begun.push(one);
+            begun.push(begin_as(&*host.side.store, attempt(&id, request())).await);
             host.pass(LEASE.as_secs() + 1).await;
         }
         for (at, begun) in (1_u8..).zip(&begun) {
             let secret = self.sealed(&id, &format!("answer {at}")).await;
             let commit = Commit {
-                id: &id,
-                request: request(),
-                fence: begun.fence,
-                grant: begun.grant,
-                presented: begun.refresh_token,
                 secret: &secret,
-                refresh_token: Digest::from_bytes(&[at; 16]),
+                refresh_token: Some(digest(at)),
                 expires_in: None,
                 next_in: None,
                 // The later the better.
                 answered_ago: LEASE - std::time::Duration::from_secs(at.into()),
                 sealed_by: self.seal.sealed_by().number(),
-                refresh_expires_in: None,
-                by: BY,
+                ..answer(&id, begun, request())
             };
             let committed = host.side.store.commit(commit).await.unwrap();
             assert!(matches!(committed, CommitOutcome::Committed { .. }), "{committed:?}");

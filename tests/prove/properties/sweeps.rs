@@ -27,6 +27,7 @@ use crate::support::{
     children::{self, Parent},
     server::{TestServer, random},
     stores::{fresh_prefix, store},
+    verbs::{credential, request},
 };
 
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -67,18 +68,10 @@ async fn stored(store: &RedisStore, number: u64, orphan: bool) -> ConnectionId {
     let owner = owner(number);
     let id = ConnectionId::random(owner);
     let new = NewCredential {
-        id: &id,
-        request: RequestId::random().digest(),
         owner,
-        connector: "demo",
         secret: &[7; 300],
-        refresh_token: Some(Digest::NONE),
-        expires_in: Some(Duration::from_secs(3600)),
         next_in: Some(Duration::from_secs(3300)),
-        known_end: None,
-        sealed_by: 0,
-        refresh_expires_in: None,
-        by: crate::support::verbs::BY,
+        ..credential(&id, request())
     };
     store.store_credential(new).await.unwrap();
     if orphan {
