@@ -12,11 +12,11 @@ use vestibule::{
         AccessToken, CacheConfig, ConnectionError, Connections, ConnectionsConfig, RefreshToken,
         Registry, ReplayPolicy, TokenAnswer, VendPath,
     },
-    store::{ConnectionId, redis::RedisConfig},
+    store::ConnectionId,
 };
 
 use crate::{
-    properties::pkce::shared_keys,
+    properties::connect,
     support::{
         ageing::age,
         provider::Scripted,
@@ -41,9 +41,7 @@ fn answer(access_token: &str) -> TokenAnswer {
 }
 
 async fn replica(url: &str, prefix: &str, cache: Option<CacheConfig>) -> Connections {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
-    connections(&vestibule, cache)
+    connections(&connect(url, prefix).await, cache)
 }
 
 fn connections(vestibule: &Vestibule, cache: Option<CacheConfig>) -> Connections {

@@ -4,19 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use redis::AsyncCommands;
 use vestibule::{
-    Vestibule,
     connection::{
         Callback, ConnectionError, Connections, ConnectionsConfig, HttpExchange, Refreshed,
         Registry, ReplayPolicy, SignIn, SignInError, VendPath,
     },
     pkce::{NotFound, PkceError},
-    store::{ConnectionId, redis::RedisConfig},
+    store::ConnectionId,
     sweep::RefreshDue,
 };
 use vestibule_worker::provider::{Answer, Failure, Provider, Settings};
 
 use crate::{
-    properties::{connections::connections, pkce::shared_keys},
+    properties::{connect, connections::connections},
     support::{
         ageing::age,
         server,
@@ -48,8 +47,7 @@ impl Scene {
 
     async fn with_replay(&self, replay: ReplayPolicy) -> Connections {
         let url = server::shared().await.url();
-        let config = RedisConfig::new(&url).unwrap().with_prefix(&*self.prefix).unwrap();
-        let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+        let vestibule = connect(&url, &self.prefix).await;
         connections_of(&vestibule, connector(&self.provider.issuer(), replay))
     }
 
@@ -437,8 +435,7 @@ async fn a_removed_connector_keeps_its_credentials() {
     scene.age(280).await;
     install_tls();
     let url = server::shared().await.url();
-    let config = RedisConfig::new(&url).unwrap().with_prefix(&*scene.prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(&url, &scene.prefix).await;
     let exchange = Arc::new(HttpExchange::new().unwrap());
     let bare = vestibule.connections(ConnectionsConfig::new(Registry::default(), exchange));
     assert_eq!(scene.pass(&bare).await.skipped, 1);

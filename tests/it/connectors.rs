@@ -6,17 +6,16 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
-    Vestibule,
     connection::{
         AccessToken, ApiKey, ApiSecret, AuthType, ClientSecret, ConnectionError, Connections,
         Connector, Refreshed, SignIn, SignInError, TokenAnswer, VendPath,
     },
-    store::{ConnectionId, redis::RedisConfig},
+    store::ConnectionId,
     sweep::RefreshDue,
 };
 
 use crate::{
-    properties::pkce::shared_keys,
+    properties::connect,
     support::{
         ageing::age,
         provider::{Answer, Asked, Scripted, With, connections_at, tokens},
@@ -36,8 +35,7 @@ impl Scene {
     async fn new() -> Self {
         let prefix = fresh_prefix();
         let url = server::shared().await.url();
-        let config = RedisConfig::new(&url).unwrap().with_prefix(&*prefix).unwrap();
-        let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+        let vestibule = connect(&url, &prefix).await;
         let url = |path: &str| format!("https://p.example/{path}").parse().unwrap();
         let secret = ClientSecret::new("hush");
         let connectors = [

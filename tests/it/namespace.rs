@@ -16,12 +16,12 @@ use vestibule::{
         PendingManager, Pendings, PendingsConfig, Spec, Unverified,
     },
     seal::Seal,
-    store::{PendingId, memory::MemoryStore, redis::RedisConfig},
+    store::{PendingId, memory::MemoryStore},
 };
 
 use self::tokens::{Issuer, claims, issuer, jwks, unsigned};
 use crate::{
-    properties::pkce::shared_keys,
+    properties::{connect, pkce::shared_keys},
     support::{logs, server, stores::fresh_prefix},
 };
 
@@ -333,8 +333,7 @@ async fn keys_are_replaced_for_all_clones() {
 async fn pendings_follow_the_person_and_nothing_raw_is_stored() {
     let logs = logs::capture();
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let config = RedisConfig::new(&server.url()).unwrap().with_prefix(&prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(&server.url(), &prefix).await;
     let provider = vestibule.claims_namespace(issuer().keys()).with_audiences(["the-api"]);
     let pendings: Pendings<String> = vestibule.pendings(PendingsConfig::default());
     let manager = |provider: ClaimsNamespace| {

@@ -22,7 +22,7 @@ use vestibule::{
 };
 
 use crate::{
-    properties::pkce::shared_keys,
+    properties::{connect, pkce::shared_keys},
     support::{ageing::age, server, stores::fresh_prefix},
 };
 
@@ -45,15 +45,10 @@ fn config(instance: &str) -> PendingsConfig {
     PendingsConfig { instance: instance.to_owned(), ..PendingsConfig::default() }
 }
 
-async fn vestibule(url: &str, prefix: &str) -> Vestibule {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    Vestibule::connect(config, &shared_keys()).await.unwrap()
-}
-
 /// Two replicas on one Redis, and two handles of one memory store.
 async fn replicas() -> [[Pendings<Device>; 2]; 2] {
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let (a, b) = (vestibule(&server.url(), &prefix).await, vestibule(&server.url(), &prefix).await);
+    let (a, b) = (connect(&server.url(), &prefix).await, connect(&server.url(), &prefix).await);
     let memory = Vestibule::in_memory();
     [
         [a.pendings(config("a")), b.pendings(config("b"))],
@@ -99,7 +94,7 @@ async fn a_pending_ends_exactly_once() {
 #[tokio::test]
 async fn a_life_is_stated_and_ends_by_itself() {
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let pendings: Pendings<Device> = vestibule(&server.url(), &prefix).await.pendings(config("a"));
+    let pendings: Pendings<Device> = connect(&server.url(), &prefix).await.pendings(config("a"));
     for life in [Duration::ZERO, Duration::from_micros(1), Duration::from_secs(24 * 3600 + 1)] {
         let mut spec = Spec::new("form", device());
         spec.life = Life::For(life);
@@ -290,7 +285,7 @@ async fn a_retry_outlives_the_pending() {
 #[tokio::test]
 async fn any_name_of_a_replica_is_told_alike() {
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let vestibule = vestibule(&server.url(), &prefix).await;
+    let vestibule = connect(&server.url(), &prefix).await;
     let pendings: Pendings<Device> = vestibule.pendings(config("Web_1.\n Prod"));
     let id = pendings.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
     pendings.complete(id, None, &7).await.unwrap();
@@ -321,7 +316,7 @@ async fn a_bound_pending_is_ended_by_its_subject_alone() {
 #[tokio::test]
 async fn redis_sees_no_payload() {
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let pendings: Pendings<Device> = vestibule(&server.url(), &prefix).await.pendings(config("a"));
+    let pendings: Pendings<Device> = connect(&server.url(), &prefix).await.pendings(config("a"));
     let mut spec = Spec::new("device_code", device());
     spec.alias = "github".to_owned();
     spec.subject = Some("alice".to_owned());
@@ -345,7 +340,7 @@ async fn redis_sees_no_payload() {
 #[tokio::test]
 async fn another_payload_type_is_told_and_the_record_stays() {
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let vestibule = vestibule(&server.url(), &prefix).await;
+    let vestibule = connect(&server.url(), &prefix).await;
     let old: Pendings<Device> = vestibule.pendings(config("a"));
     let new: Pendings<Vec<u64>> = vestibule.pendings(config("a"));
     let id = old.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;

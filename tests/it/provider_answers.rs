@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use vestibule::{
-    Vestibule,
     connection::{
         AccessToken, ClientAuth, ClientSecret, Connections, ConnectionsConfig, Connector,
         ExchangeClass, HttpExchange, Quirk, RefreshToken, Refreshed, Registry, TokenAnswer,
         TokenExchange,
     },
-    store::{ConnectionId, redis::RedisConfig},
+    store::ConnectionId,
 };
 
 use self::{
@@ -24,7 +23,7 @@ use self::{
     table::{Case, Means, refusals, successes, unreadable},
 };
 use crate::{
-    properties::{connections::install_tls, pkce::shared_keys},
+    properties::{connect, connections::install_tls},
     support::{ageing::age, server, stores::fresh_prefix},
 };
 
@@ -54,8 +53,7 @@ impl Scene {
     async fn new() -> Self {
         let (endpoint, prefix) = (Endpoint::start().await, fresh_prefix());
         let url = server::shared().await.url();
-        let config = RedisConfig::new(&url).unwrap().with_prefix(&*prefix).unwrap();
-        let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+        let vestibule = connect(&url, &prefix).await;
         let registry = Registry::new([connector(endpoint.port)]).unwrap();
         let config = ConnectionsConfig::new(registry, std::sync::Arc::new(exchange()));
         Self { endpoint, prefix, connections: vestibule.connections(config) }

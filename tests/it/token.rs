@@ -11,8 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use vestibule::{
-    Keys, Vestibule,
-    store::redis::RedisConfig,
+    Vestibule,
     token::{
         InvalidMint, MCP_AUTH, MintSpec, Minted, NotFound, Scope, Scopes, TempTokens, TokenError,
         ValidatedToken,
@@ -20,7 +19,7 @@ use vestibule::{
 };
 
 use crate::{
-    properties::pkce::shared_keys,
+    properties::connect,
     support::{ageing::age, server, stores::fresh_prefix},
 };
 
@@ -50,18 +49,11 @@ fn spec(scope: &str) -> MintSpec {
     MintSpec::new(scope, RESOURCE, MAX_TTL)
 }
 
-async fn connect(url: &str, prefix: &str, keys: &Keys) -> Vestibule {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    Vestibule::connect(config, keys).await.unwrap()
-}
-
 /// Two replicas on one Redis, two on a Cluster, and two handles of one memory store.
 async fn replicas() -> [[TempTokens; 2]; 3] {
     let server = server::shared().await;
     let (plain, cluster) = (fresh_prefix(), fresh_prefix());
-    let at = async |url: String, prefix: &str| {
-        connect(&url, prefix, &shared_keys()).await.temp_tokens(scopes())
-    };
+    let at = async |url: String, prefix: &str| connect(&url, prefix).await.temp_tokens(scopes());
     let memory = Vestibule::in_memory();
     [
         [at(server.url(), &plain).await, at(server.url(), &plain).await],
@@ -84,7 +76,7 @@ impl Scene {
 
     async fn at(url: &str) -> Self {
         let (server, prefix) = (server::shared().await, fresh_prefix());
-        let tokens = connect(url, &prefix, &shared_keys()).await.temp_tokens(scopes());
+        let tokens = connect(url, &prefix).await.temp_tokens(scopes());
         Self { tokens, prefix, raw: server.raw().await }
     }
 
@@ -181,7 +173,7 @@ async fn refusals_come_in_their_order() {
         "temptoken: request method and path are not allowed by token scope"
     );
     // A replica that does not know the scope does not look at the route.
-    let elsewhere = connect(&server::shared().await.url(), &scene.prefix, &shared_keys()).await;
+    let elsewhere = connect(&server::shared().await.url(), &scene.prefix).await;
     let elsewhere = elsewhere.temp_tokens(Scopes::new());
     let error = wrong_route(&elsewhere).await;
     assert!(matches!(error, TokenError::ScopeUnknown));
@@ -204,7 +196,7 @@ async fn refusals_come_in_their_order() {
 
 async fn connect_without_scopes(scene: &Scene) -> TempTokens {
     let url = server::shared().await.url();
-    connect(&url, &scene.prefix, &shared_keys()).await.temp_tokens(Scopes::new())
+    connect(&url, &scene.prefix).await.temp_tokens(Scopes::new())
 }
 
 /// T-6, T-11: the very end counts as expired; a minute later nothing is left, without a sweep.

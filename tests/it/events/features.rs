@@ -18,6 +18,7 @@ use vestibule_worker::provider::{Provider, Settings};
 use super::{history, said};
 use crate::{
     properties::{
+        connect,
         connections::connections,
         journal::{Kill, Scene},
         pkce::shared_keys,
@@ -94,8 +95,7 @@ async fn a_sign_in_and_its_replays_are_told() {
 #[tokio::test]
 async fn what_cannot_be_told_is_no_fault_of_the_verb() {
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let config = RedisConfig::new(&server.url()).unwrap().with_prefix(&*prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(&server.url(), &prefix).await;
     let mut raw = server.raw().await;
     for shard in Shard::all() {
         let key = format!("{prefix}:{{{shard}}}:history");
@@ -112,8 +112,7 @@ async fn what_cannot_be_told_is_no_fault_of_the_verb() {
 #[tokio::test]
 async fn a_token_that_is_used_up_is_told() {
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let config = RedisConfig::new(&server.url()).unwrap().with_prefix(&*prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(&server.url(), &prefix).await;
     let scopes = Scopes::new();
     let scope = Scope::new("once").with_placeholder("{id}").with_route("GET", "/flows/{id}");
     scopes.register(scope.with_max_uses(1).with_max_ttl(Duration::from_secs(60))).unwrap();

@@ -20,11 +20,11 @@ use vestibule::{
     Vestibule,
     http::{CurrentPending, IdFrom, PendingLayer},
     pending::{Completion, Descriptor, Namespace, Pendings, PendingsConfig, Spec},
-    store::{PendingId, redis::RedisConfig},
+    store::PendingId,
 };
 
 use crate::{
-    properties::pkce::shared_keys,
+    properties::connect,
     support::{server, stores::fresh_prefix},
 };
 
@@ -215,12 +215,9 @@ pub async fn everywhere() -> Vec<Replicas> {
 /// Two handles with connections of their own.
 pub async fn on_redis(prefix: &str) -> [Pendings<Question>; 2] {
     let server = server::shared().await;
-    let connect = async |instance| {
-        let config = RedisConfig::new(&server.url()).unwrap().with_prefix(prefix).unwrap();
-        let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
-        vestibule.pendings(config_of(instance))
-    };
-    [connect("a").await, connect("b").await]
+    let replica =
+        async |instance| connect(&server.url(), prefix).await.pendings(config_of(instance));
+    [replica("a").await, replica("b").await]
 }
 
 pub fn in_memory() -> [Pendings<Question>; 2] {

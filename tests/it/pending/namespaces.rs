@@ -11,8 +11,11 @@ use vestibule::{
     store::{Ending, PendingId},
 };
 
-use super::{Device, PATIENCE, config, device, namespace, replicas, vestibule};
-use crate::support::{server, stores::fresh_prefix};
+use super::{Device, PATIENCE, config, device, namespace, replicas};
+use crate::{
+    properties::connect,
+    support::{server, stores::fresh_prefix},
+};
 
 /// P-5: an unknown namespace is empty; clearing ends every pending, wakes who waits, and leaves
 /// other namespaces alone.
@@ -82,7 +85,7 @@ async fn a_page_leaves_out_nobody_when_its_last_entry_moves() {
 #[tokio::test]
 async fn a_manager_knows_its_callers() {
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let vestibule = vestibule(&server.url(), &prefix).await;
+    let vestibule = connect(&server.url(), &prefix).await;
     let provider = vestibule.bearer_namespace();
     let pendings: Pendings<Device> = vestibule.pendings(config("a"));
     let callback = |id: PendingId| format!("https://app.example/pending/{id}");
@@ -111,7 +114,7 @@ async fn hostile_names_forge_nothing() {
     }
     assert!(Namespace::new("").is_err() && Namespace::new("x".repeat(10_000)).is_err());
     let (server, prefix) = (server::shared().await, fresh_prefix());
-    let pendings: Pendings<Device> = vestibule(&server.url(), &prefix).await.pendings(config("a"));
+    let pendings: Pendings<Device> = connect(&server.url(), &prefix).await.pendings(config("a"));
     for name in ["{x}", "a:b", "a\0b", "*", "\r\n", "../.."] {
         let namespace = Namespace::new(name).unwrap();
         let id = pendings.create(&namespace, &Spec::new("form", device())).await.unwrap().id;

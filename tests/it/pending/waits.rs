@@ -8,8 +8,11 @@ use vestibule::{
     store::PendingId,
 };
 
-use super::{Device, PATIENCE, config, device, namespace, replicas, vestibule};
-use crate::support::{proxy::Proxy, server::TestServer};
+use super::{Device, PATIENCE, config, device, namespace, replicas};
+use crate::{
+    properties::connect,
+    support::{proxy::Proxy, server::TestServer},
+};
 
 /// whichever replica ends it, whoever waits learns how, with the answer; also afterwards.
 #[tokio::test]
@@ -59,8 +62,8 @@ async fn a_wait_learns_how_it_ended() {
 async fn a_wake_up_is_not_lost_with_the_subscription() {
     let server = TestServer::builder().start().await;
     let proxy = Proxy::start(server.port());
-    let waiting: Pendings<Device> = vestibule(&proxy.url(), "vst").await.pendings(config("a"));
-    let ending: Pendings<Device> = vestibule(&server.url(), "vst").await.pendings(config("b"));
+    let waiting: Pendings<Device> = connect(&proxy.url(), "vst").await.pendings(config("a"));
+    let ending: Pendings<Device> = connect(&server.url(), "vst").await.pendings(config("b"));
     for _ in 0..5 {
         let id = waiting.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
         let waiter = tokio::spawn({
@@ -86,8 +89,8 @@ async fn a_wait_outlives_a_restart_of_redis() {
         .start()
         .await;
     let waiting: Pendings<Device> =
-        vestibule(&server.cluster_url(), "vst").await.pendings(config("a"));
-    let ending: Pendings<Device> = vestibule(&server.url(), "vst").await.pendings(config("b"));
+        connect(&server.cluster_url(), "vst").await.pendings(config("a"));
+    let ending: Pendings<Device> = connect(&server.url(), "vst").await.pendings(config("b"));
     let id = waiting.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
     let waiter = tokio::spawn({
         let waiting = waiting.clone();
@@ -130,7 +133,7 @@ async fn a_wait_follows_a_replacement() {
 #[tokio::test]
 async fn patience_bounds_a_wait_on_a_silent_redis() {
     let server = TestServer::builder().start().await;
-    let pendings: Pendings<Device> = vestibule(&server.url(), "vst").await.pendings(config("a"));
+    let pendings: Pendings<Device> = connect(&server.url(), "vst").await.pendings(config("a"));
     let id = pendings.create(&namespace(), &Spec::new("form", device())).await.unwrap().id;
     server.kill9();
     let waiting = pendings.wait::<u8>(id, Duration::from_secs(1));

@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use vestibule::{
-    Vestibule,
     connection::{
         CodeGrant, Connections, ConnectionsConfig, Connector, ExchangeError, HttpExchange,
         RefreshToken, Refreshed, Registry, ReplayPolicy, TokenAnswer, TokenExchange,
     },
-    store::{ConnectionId, Status, redis::RedisConfig},
+    store::{ConnectionId, Status},
 };
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
     table::{refusals, unreadable},
 };
 use crate::{
-    properties::pkce::shared_keys,
+    properties::connect,
     support::{
         ageing::age,
         provider::{Scripted, connections_at, tokens},
@@ -77,8 +76,7 @@ async fn no_refusal_of_an_old_token_touches_the_new_one() {
     let url = server::shared().await.url();
     for case in refusals().into_iter().chain(unreadable()) {
         let prefix = fresh_prefix();
-        let config = RedisConfig::new(&url).unwrap().with_prefix(&*prefix).unwrap();
-        let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+        let vestibule = connect(&url, &prefix).await;
         let mut connector = connector(endpoint.port);
         connector.replay = ReplayPolicy::Grace(Duration::from_secs(30));
         let other = connections_at(&Scripted::giving(HOUR), &vestibule, [connector.clone()]);

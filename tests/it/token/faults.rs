@@ -12,11 +12,14 @@ use vestibule::{
     token::{MCP_AUTH, MintSpec, NotFound, TempTokens, TokenError},
 };
 
-use super::{LIMITED, MAX_TTL, RESOURCE, cause, connect, get, scopes, shared_keys, spec};
-use crate::support::{ageing::age, proxy::Proxy, server::TestServer};
+use super::{LIMITED, MAX_TTL, RESOURCE, cause, get, scopes, spec};
+use crate::{
+    properties::{connect, pkce::shared_keys},
+    support::{ageing::age, proxy::Proxy, server::TestServer},
+};
 
 async fn tokens_at(url: &str) -> TempTokens {
-    connect(url, "vst", &shared_keys()).await.temp_tokens(scopes())
+    connect(url, "vst").await.temp_tokens(scopes())
 }
 
 async fn tell(raw: &mut MultiplexedConnection, words: &str) {

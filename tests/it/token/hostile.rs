@@ -10,13 +10,16 @@ use vestibule::{
     token::{MCP_AUTH, MintSpec, NotFound, Scope, TokenError},
 };
 
-use super::{MAX_TTL, PATH, RESOURCE, Scene, cause, connect, get, scopes, shared_keys, spec};
-use crate::support::{
-    logs,
-    proxy::Proxy,
-    server::{self, TestServer},
-    stores::{self, fresh_prefix},
-    verbs,
+use super::{MAX_TTL, PATH, RESOURCE, Scene, cause, get, scopes, spec};
+use crate::{
+    properties::connect,
+    support::{
+        logs,
+        proxy::Proxy,
+        server::{self, TestServer},
+        stores::{self, fresh_prefix},
+        verbs,
+    },
 };
 
 /// A text that is not a token's is not found, and Redis is not asked: here it does not even answer.
@@ -24,7 +27,7 @@ use crate::support::{
 async fn a_text_that_is_no_tokens_asks_nobody() {
     let server = TestServer::builder().start().await;
     let proxy = Proxy::start(server.port());
-    let tokens = connect(&proxy.url(), "vst", &shared_keys()).await.temp_tokens(scopes());
+    let tokens = connect(&proxy.url(), "vst").await.temp_tokens(scopes());
     let minted = tokens.mint(&spec(MCP_AUTH)).await.unwrap();
     let good = minted.token.secret();
     proxy.black_hole();

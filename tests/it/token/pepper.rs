@@ -7,8 +7,11 @@ use vestibule::{
     token::{MCP_AUTH, NotFound},
 };
 
-use super::{LIMITED, RESOURCE, cause, connect, get, scopes, shared_keys, spec};
-use crate::support::{server::TestServer, stores::fresh_prefix};
+use super::{LIMITED, RESOURCE, cause, get, scopes, spec};
+use crate::{
+    properties::{connect_with, pkce::shared_keys},
+    support::{server::TestServer, stores::fresh_prefix},
+};
 
 /// The keys of all tests with other peppers, by their numbers.
 fn peppered(current: u8, other: Option<u8>) -> Keys {
@@ -22,7 +25,7 @@ fn peppered(current: u8, other: Option<u8>) -> Keys {
 async fn a_pepper_is_rotated() {
     let (server, prefix) = (TestServer::builder().start().await, fresh_prefix());
     for url in [server.url(), server.cluster_url()] {
-        let at = async |keys: &Keys| connect(&url, &prefix, keys).await.temp_tokens(scopes());
+        let at = async |keys: &Keys| connect_with(&url, &prefix, keys).await.temp_tokens(scopes());
         let old = at(&peppered(1, None)).await;
         let both = at(&peppered(2, Some(1))).await;
         let new = at(&peppered(2, None)).await;
@@ -67,7 +70,7 @@ async fn neighbouring_roll_outs_accept_and_revoke_each_others_tokens() {
     let mut replicas = Vec::new();
     for (current, other) in rollouts {
         let keys = peppered(current, other);
-        replicas.push(connect(&server.url(), &prefix, &keys).await.temp_tokens(scopes()));
+        replicas.push(connect_with(&server.url(), &prefix, &keys).await.temp_tokens(scopes()));
     }
     for (number, side_by_side) in replicas.windows(2).enumerate() {
         for (minter, judge) in [(0, 1), (1, 0)] {
@@ -89,7 +92,7 @@ async fn a_second_pepper_costs_no_round_trip() {
     let prefix = fresh_prefix();
     let mut raw = server.raw().await;
     for (keys, peppers) in [(peppered(2, None), 1), (peppered(2, Some(1)), 2)] {
-        let tokens = connect(&server.url(), &prefix, &keys).await.temp_tokens(scopes());
+        let tokens = connect_with(&server.url(), &prefix, &keys).await.temp_tokens(scopes());
         let (plain, limited) = (
             tokens.mint(&spec(MCP_AUTH)).await.unwrap(),
             tokens.mint(&spec(LIMITED)).await.unwrap(),

@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
-    Vestibule,
     connection::{Connections, ReplayPolicy},
-    store::{ConnectionId, redis::RedisConfig},
+    store::ConnectionId,
     sweep::RefreshDue,
 };
 use vestibule_worker::provider::{Provider, Settings};
 
-use super::{Progress, Verdict, pkce::shared_keys, verdict};
+use super::{Progress, Verdict, connect, verdict};
 pub use crate::support::sign_in::{connections_of, connector, install_tls, sign_in};
 use crate::support::{
     ageing::age,
@@ -27,8 +26,7 @@ const CREDENTIALS: usize = 8;
 pub const GRACE: Duration = Duration::from_secs(30);
 
 pub async fn connections(url: &str, prefix: &str, issuer: &str) -> Connections {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(url, prefix).await;
     connections_of(&vestibule, connector(issuer, ReplayPolicy::Grace(GRACE)))
 }
 

@@ -8,21 +8,20 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
-    Digest, Vestibule,
+    Digest,
     connection::{
         CodeGrant, Connections, ConnectionsConfig, Connector, ExchangeError, HttpExchange,
         RefreshToken, Registry, ReplayPolicy, TokenAnswer, TokenExchange,
         journal::{DirectoryJournal, Journal, JournalEntry, JournalError, Undecided},
     },
-    store::{ConnectionId, redis::RedisConfig},
+    store::ConnectionId,
     sweep::RefreshDue,
 };
 use vestibule_worker::provider::{Provider, Settings};
 
 use super::{
-    Progress, Verdict,
+    Progress, Verdict, connect,
     connections::{connector, install_tls, sign_in},
-    pkce::shared_keys,
     verdict,
 };
 use crate::support::{
@@ -151,8 +150,7 @@ async fn replica(
     failpoint: Option<Arc<Failpoint>>,
 ) -> Connections {
     install_tls();
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(url, prefix).await;
     let replay = if grace.is_zero() { ReplayPolicy::Strict } else { ReplayPolicy::Grace(grace) };
     let registry = Registry::new([connector(issuer, replay)]).unwrap();
     let exchange: Arc<dyn TokenExchange> = Arc::new(HttpExchange::new().unwrap());

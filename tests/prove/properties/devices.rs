@@ -8,12 +8,12 @@ use vestibule::{
     connection::{Connections, ConnectionsConfig, Connector, HttpExchange, Registry, ReplayPolicy},
     device::{DeviceConfig, DeviceOutcome, DeviceSignIn, DeviceSignIns, StartedDevice},
     pending::{Namespace, PendingsConfig},
-    store::{PendingId, redis::RedisConfig},
+    store::PendingId,
 };
 
 use super::{
+    connect,
     connections::{connector, install_tls},
-    pkce::shared_keys,
 };
 use crate::support::children::Parent;
 
@@ -31,9 +31,7 @@ pub struct Replica {
 
 impl Replica {
     pub async fn connect(url: &str, prefix: &str, issuer: &str) -> Self {
-        let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-        let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
-        Self::of(&vestibule, issuer)
+        Self::of(&connect(url, prefix).await, issuer)
     }
 
     pub fn of(vestibule: &Vestibule, issuer: &str) -> Self {

@@ -5,7 +5,6 @@ pub mod endings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -19,15 +18,17 @@ use vestibule::{
     token::{LinkBase, Scope, Scopes, TempTokens},
 };
 
-use super::{Progress, Verdict, sweeps::connect, verdict};
+use super::{
+    Progress, Verdict, connect,
+    races::{HERE, PROCESSES, RACERS, Racers, batches},
+    verdict,
+};
 use crate::support::{
-    children::{self, Child, Parent},
+    children::Parent,
     server::{TestServer, random, with_every_right},
     stores::fresh_prefix,
 };
 
-const PROCESSES: usize = 4;
-const RACERS: usize = 64;
 const BATCH: u64 = 50;
 const CLIENT: &str = "weather";
 /// Of a claim, where one is to lapse.
@@ -69,49 +70,31 @@ fn value(headers: &Headers) -> Option<&str> {
     (one == other).then_some(one)
 }
 
-/// Racers in four processes, and what they race for.
-struct Racers(Vec<Child>);
-
 /// What the racers said of one thing, and how many of them.
 type Said = BTreeMap<String, u64>;
 
-impl Racers {
-    /// `what` is `ask`, `store` or `claim`; `plain` does what some write: look, then write.
-    async fn start(server: &TestServer, prefix: &str, what: &str, plain: bool) -> Self {
-        let mut racers = Vec::new();
-        for process in 0..PROCESSES {
-            let args = json!({
-                "url": server.url(), "prefix": prefix, "what": what, "plain": plain,
-                "process": process, "lease_ms": USUAL.as_millis() as u64,
-            });
-            racers.push(children::spawn("race-headers", &args).await);
-        }
-        children::start_together(&mut racers).await;
-        Self(racers)
-    }
-
-    /// All 64 race for each of these.
-    async fn race(&mut self, names: impl Iterator<Item = String>) -> Vec<Said> {
-        let names: Vec<_> = names.collect();
-        for racer in &mut self.0 {
-            racer.tell(&names.join(" ")).await;
-        }
-        let mut all = vec![Said::new(); names.len()];
-        for racer in &mut self.0 {
-            let said = racer.next().await.expect("a racer lives");
-            let said: Vec<Said> = serde_json::from_value(said).unwrap();
-            for (all, said) in all.iter_mut().zip(said) {
-                for (word, times) in said {
-                    *all.entry(word).or_default() += times;
-                }
-            }
-        }
-        all
-    }
+/// Racers who `ask`, `store` or `claim`; `plain` ones do what some write: look, then write.
+async fn start(server: &TestServer, prefix: &str, what: &str, plain: bool) -> Racers {
+    let args = json!({
+        "url": server.url(), "prefix": prefix, "what": what, "plain": plain,
+        "lease_ms": USUAL.as_millis() as u64,
+    });
+    Racers::start("race-headers", args).await
 }
 
-fn batches(count: u64) -> impl Iterator<Item = Range<u64>> {
-    (0..count).step_by(BATCH as usize).map(move |first| first..count.min(first + BATCH))
+/// All 64 race for each of these.
+async fn race(racers: &mut Racers, names: impl Iterator<Item = String>) -> Vec<Said> {
+    let names: Vec<_> = names.collect();
+    let mut all = vec![Said::new(); names.len()];
+    for said in racers.race(&names.join(" ")).await {
+        let said: Vec<Said> = serde_json::from_value(said).unwrap();
+        for (all, said) in all.iter_mut().zip(said) {
+            for (word, times) in said {
+                *all.entry(word).or_default() += times;
+            }
+        }
+    }
+    all
 }
 
 /// 64 racers in four processes ask for each binding's submission, all at once: there is one flow, which
@@ -120,10 +103,10 @@ fn batches(count: u64) -> impl Iterator<Item = Range<u64>> {
 pub async fn one_flow(server: &TestServer, plain: bool, count: u64, progress: Progress) -> Verdict {
     let (seed, prefix) = (random(), fresh_prefix());
     let (host, _) = replica(&server.url(), &prefix, USUAL).await;
-    let mut racers = Racers::start(server, &prefix, "ask", plain).await;
+    let mut racers = start(server, &prefix, "ask", plain).await;
     let (mut several, mut firsts, mut open, mut other) = (0, 0, 0, 0);
-    for batch in batches(count) {
-        let said = racers.race(batch.clone().map(|number| number.to_string())).await;
+    for batch in batches(count, BATCH) {
+        let said = race(&mut racers, batch.clone().map(|number| number.to_string())).await;
         for (number, said) in batch.clone().zip(said) {
             let flows: BTreeSet<_> = said.keys().filter_map(|word| word.split_once(' ')).collect();
             let ids: BTreeSet<_> = flows.iter().map(|(id, _)| *id).collect();
@@ -167,10 +150,10 @@ pub async fn one_credential(
 ) -> Verdict {
     let (seed, prefix) = (random(), fresh_prefix());
     let (host, _) = replica(&server.url(), &prefix, USUAL).await;
-    let mut racers = Racers::start(server, &prefix, "store", plain).await;
+    let mut racers = start(server, &prefix, "store", plain).await;
     let [mut ids, mut created, mut vers, mut last, mut mixed] = [0; 5];
-    for batch in batches(count) {
-        let said = racers.race(batch.clone().map(|number| number.to_string())).await;
+    for batch in batches(count, BATCH) {
+        let said = race(&mut racers, batch.clone().map(|number| number.to_string())).await;
         for (number, said) in batch.clone().zip(said) {
             let told: Vec<Vec<&str>> = said.keys().map(|word| word.split(' ').collect()).collect();
             let of = |at: usize| told.iter().map(|told| told[at]).collect::<BTreeSet<_>>();
@@ -215,14 +198,14 @@ pub async fn one_claimer(
 ) -> Verdict {
     let (seed, prefix) = (random(), fresh_prefix());
     let (host, _) = replica(&server.url(), &prefix, USUAL).await;
-    let mut racers = Racers::start(server, &prefix, "claim", plain).await;
+    let mut racers = start(server, &prefix, "claim", plain).await;
     let (mut none, mut several, mut other) = (0, 0, 0);
-    for batch in batches(count) {
+    for batch in batches(count, BATCH) {
         let mut flows = Vec::new();
         for number in batch.clone() {
             flows.push(host.initiate(&binding(number), &base()).await.unwrap().flow.to_string());
         }
-        for said in racers.race(flows.into_iter()).await {
+        for said in race(&mut racers, flows.into_iter()).await {
             let [claimed, busy] =
                 ["claimed", "busy"].map(|word| said.get(word).copied().unwrap_or(0));
             none += u64::from(claimed == 0);
@@ -241,7 +224,6 @@ pub async fn one_claimer(
 
 /// The racers of one process: 16 of the 64. They say of each thing what they were answered.
 pub async fn racer(args: Value, mut parent: Parent) {
-    const HERE: usize = RACERS / PROCESSES;
     let text = |name: &str| args[name].as_str().unwrap().to_owned();
     let lease = Duration::from_millis(args["lease_ms"].as_u64().unwrap());
     let (host, _) = replica(&text("url"), &text("prefix"), lease).await;

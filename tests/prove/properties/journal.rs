@@ -7,20 +7,19 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
-    Digest, Vestibule,
+    Digest,
     connection::{
         Connections, ConnectionsConfig, HttpExchange, Registry, ReplayPolicy,
         journal::{DirectoryJournal, Journal, JournalEntry, JournalError, NoJournal, Undecided},
     },
-    store::{ConnectionId, redis::RedisConfig},
+    store::ConnectionId,
     sweep::RefreshDue,
 };
 use vestibule_worker::provider::{Provider, Settings};
 
 use super::{
-    Progress, Verdict,
+    Progress, Verdict, connect,
     connections::{connector, install_tls, sign_in},
-    pkce::shared_keys,
     verdict,
 };
 use crate::support::{
@@ -171,8 +170,7 @@ pub async fn strict(
     journal: Arc<dyn Journal>,
 ) -> Connections {
     install_tls();
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(url, prefix).await;
     let registry = Registry::new([connector(issuer, ReplayPolicy::Strict)]).unwrap();
     let exchange = Arc::new(HttpExchange::new().unwrap());
     let mut config = ConnectionsConfig::new(registry, exchange);

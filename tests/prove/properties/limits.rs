@@ -9,16 +9,14 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
-    Vestibule,
     connection::{Connections, RateProfile, ReplayPolicy},
-    store::redis::RedisConfig,
     sweep::RefreshDue,
 };
 use vestibule_worker::provider::{Provider, Settings};
 
 use super::{
+    connect,
     connections::{GRACE, connections_of, connector, sign_in},
-    pkce::shared_keys,
 };
 use crate::support::{
     ageing::age,
@@ -50,8 +48,7 @@ pub struct Seen {
 
 /// A replica, as a host with these caps would have it.
 pub async fn limited(url: &str, prefix: &str, issuer: &str, limited: Limited) -> Connections {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(url, prefix).await;
     let mut connector = connector(issuer, ReplayPolicy::Grace(GRACE));
     let second = Duration::from_secs(1);
     connector.rate =
@@ -103,8 +100,7 @@ pub async fn replica_of(
     issuer: &str,
     replay: ReplayPolicy,
 ) -> Connections {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
+    let vestibule = connect(url, prefix).await;
     connections_of(&vestibule, connector(issuer, replay))
 }
 

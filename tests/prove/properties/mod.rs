@@ -32,6 +32,7 @@ pub mod partial;
 pub mod pendings;
 pub mod pkce;
 pub mod poison;
+pub mod races;
 pub mod records;
 pub mod refusals;
 pub mod rotation;
@@ -43,7 +44,15 @@ pub mod token_clocks;
 pub mod token_timing;
 pub mod tokens;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use vestibule::{Keys, Vestibule, store::redis::RedisConfig};
+
+/// How many calls a property has under way where nothing breaks.
+pub const AT_ONCE: u64 = 64;
 
 /// A figure, or what was found instead of it.
 pub type Verdict = Result<String, String>;
@@ -54,6 +63,31 @@ pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 /// Nobody watches.
 pub fn unwatched() -> Progress {
     Arc::new(|_| {})
+}
+
+/// A host with the keys of all tests.
+pub async fn connect(url: &str, prefix: &str) -> Vestibule {
+    connect_with(url, prefix, &pkce::shared_keys()).await
+}
+
+pub async fn connect_with(url: &str, prefix: &str, keys: &Keys) -> Vestibule {
+    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
+    Vestibule::connect(config, keys).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Calls `act` with every number below `count`, so many at once.
+pub async fn for_each(count: u64, at_once: u64, act: impl AsyncFn(u64)) {
+    let next = AtomicU64::new(0);
+    futures_util::future::join_all((0..at_once).map(|_| async {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return;
+            }
+            act(number).await;
+        }
+    }))
+    .await;
 }
 
 /// `Ok(figure)` if nothing is in `broken`.

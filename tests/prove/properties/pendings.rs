@@ -21,27 +21,22 @@ use vestibule::{
         Completion, Created, Dedup, Namespace, Pending, PendingError, Pendings, PendingsConfig,
         Replacement, Spec, Waited,
     },
-    store::{Ending, PendingId, StoreError, redis::RedisConfig},
+    store::{Ending, PendingId, StoreError},
 };
 
-use super::{Progress, Verdict, pkce::shared_keys, verdict};
+use super::{
+    Progress, Verdict, connect, for_each,
+    races::{HERE, PROCESSES, RACERS, Racers, batches},
+    verdict,
+};
 use crate::support::{
-    children::{self, Parent},
+    children::Parent,
     proxy::Proxy,
     server::{TestServer, random, with_every_right},
     stores::fresh_prefix,
 };
 
-const PROCESSES: usize = 4;
-const RACERS: usize = 64;
 const BATCH: u64 = 100;
-/// How many calls a property has under way where nothing breaks.
-const AT_ONCE: u64 = 64;
-
-async fn connect(url: &str, prefix: &str) -> Vestibule {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    Vestibule::connect(config, &shared_keys()).await.unwrap_or_else(|error| panic!("{error}"))
-}
 
 /// The pendings of one replica. The payload of each is its number.
 fn replica(vestibule: &Vestibule, instance: &str) -> Pendings<u64> {
@@ -51,21 +46,6 @@ fn replica(vestibule: &Vestibule, instance: &str) -> Pendings<u64> {
 
 fn namespace(number: u64) -> Namespace {
     Namespace::new(format!("person-{number}@example.com")).unwrap()
-}
-
-/// Calls `act` with every number below `count`, so many at once.
-async fn for_each<F: Future<Output = ()>>(count: u64, at_once: u64, act: impl Fn(u64) -> F) {
-    let next = AtomicU64::new(0);
-    futures_util::future::join_all((0..at_once).map(|_| async {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            act(number).await;
-        }
-    }))
-    .await;
 }
 
 /// 64 racers in four processes end each pending, half of them by completing it and half by
@@ -80,20 +60,13 @@ pub async fn one_winner(
     let (seed, prefix) = (random(), fresh_prefix());
     let pendings = replica(&connect(&server.url(), &prefix).await, "parent");
     let mut raw = server.raw().await;
-    let mut racers = Vec::new();
-    for process in 0..PROCESSES {
-        let args = json!({
-            "url": server.url(), "prefix": prefix, "process": process, "plain": plain,
-        });
-        racers.push(children::spawn("race-pendings", &args).await);
-    }
-    children::start_together(&mut racers).await;
+    let args = json!({ "url": server.url(), "prefix": prefix, "plain": plain });
+    let mut racers = Racers::start("race-pendings", args).await;
 
     let (mut none, mut several, mut misled, mut other, mut completed) = (0, 0, 0, 0, 0);
-    for first in (0..count).step_by(BATCH as usize) {
-        let batch = BATCH.min(count - first);
+    for batch in batches(count, BATCH) {
         let mut ids = Vec::new();
-        for number in first..first + batch {
+        for number in batch.clone() {
             if plain {
                 let key = format!("plain-{seed:x}-{number}");
                 let _: () = raw.set(&key, number).await.unwrap();
@@ -103,12 +76,8 @@ pub async fn one_winner(
             let spec = Spec::new("form", number);
             ids.push(pendings.create(&namespace(number % 50), &spec).await.unwrap().id.to_string());
         }
-        for racer in &mut racers {
-            racer.tell(&format!("{first} {}", ids.join(" "))).await;
-        }
         let mut races: Vec<_> = ids.iter().map(|_| Race::default()).collect();
-        for racer in &mut racers {
-            let said = racer.next().await.expect("a racer lives");
+        for said in racers.race(&format!("{} {}", batch.start, ids.join(" "))).await {
             for line in said["ended"].as_array().unwrap() {
                 races[line["at"].as_u64().unwrap() as usize].hear(line);
             }
@@ -123,7 +92,7 @@ pub async fn one_winner(
                 completed += u64::from(matches!(told, Waited::Completed { .. }));
             }
         }
-        progress(batch);
+        progress(batch.end - batch.start);
     }
     verdict(
         format!(
@@ -191,9 +160,9 @@ pub async fn racer(args: Value, mut parent: Parent) {
         let mut words = heard.split(' ').map(str::to_owned);
         let first: u64 = words.next().unwrap().parse().unwrap();
         let ids: Arc<[String]> = words.collect();
-        let barrier = Arc::new(Barrier::new(RACERS / PROCESSES));
+        let barrier = Arc::new(Barrier::new(HERE));
         let mut tasks = JoinSet::new();
-        for task in 0..RACERS / PROCESSES {
+        for task in 0..HERE {
             let name = format!("racer-{process}-{task}");
             let pendings = replica(&vestibule, &name);
             let (ids, barrier, mut link) = (ids.clone(), barrier.clone(), link.clone());
@@ -274,57 +243,55 @@ pub async fn lost_replies(count: u64, progress: Progress) -> Verdict {
         to.fetch_add(wrong.into(), Ordering::Relaxed);
     };
     // Few at a time: a swallowed reply takes all that are in flight on the connection with it.
-    for_each(count.div_ceil(size), 4, |group| {
+    for_each(count.div_ceil(size), 4, async |group| {
         let (through, direct, unknown) = (&through, &direct, &unknown);
         let (doubled, lost, wrong, untold) = (&doubled, &lost, &wrong, &untold);
-        let (namespace, progress) = (namespace(group), &progress);
-        async move {
-            let mut ids = Vec::new();
-            for number in group * size..count.min((group + 1) * size) {
-                let created = create_surely(through, &namespace, number, unknown).await;
-                add(doubled, created.joined);
-                ids.push((number, created.id));
-            }
-            let (mut there, _) = list_all(through, &namespace).await;
-            let mut made: Vec<_> = ids.iter().map(|(_, id)| *id).collect();
-            made.sort_unstable();
-            there.sort_unstable();
-            add(doubled, there != made);
-            for (number, id) in &ids {
-                let read = through.get(*id).await.unwrap().filter(|read| read.data == *number);
-                add(lost, read.is_none());
-                if let Some(read) = read.filter(|_| number % 5 == 0) {
-                    add(wrong, !replace_surely(through, &read, unknown).await);
-                }
-                let how = match number % 3 {
-                    0 => Ending::Completed,
-                    1 => Ending::Cancelled,
-                    _ => continue,
-                };
-                match finish_surely(through, *id, how, *number, unknown).await {
-                    Completion::Won(pending) => add(wrong, pending.data != *number),
-                    _ => add(lost, true),
-                }
-                // Another caller is told the truth.
-                let late = through.cancel(*id, None).await.unwrap();
-                add(wrong, !matches!(late, Completion::Lost { how: said, .. } if said == how));
-            }
-            let left = ids.iter().filter(|(number, _)| number % 3 == 2).map(|(_, id)| *id);
-            let left: BTreeSet<_> = left.collect();
-            let cleared = through.clear(&namespace).await.unwrap();
-            add(doubled, cleared.len() > left.len());
-            add(lost, cleared.into_iter().collect::<BTreeSet<_>>() != left);
-            for (number, id) in &ids {
-                let told = direct.wait::<u64>(*id, Duration::ZERO).await.unwrap();
-                let right = match number % 3 {
-                    0 => matches!(told, Waited::Completed { answer, .. } if answer == *number),
-                    1 => told == Waited::Cancelled,
-                    _ => told == Waited::Cleared,
-                };
-                add(untold, !right);
-            }
-            progress(ids.len() as u64);
+        let namespace = namespace(group);
+        let mut ids = Vec::new();
+        for number in group * size..count.min((group + 1) * size) {
+            let created = create_surely(through, &namespace, number, unknown).await;
+            add(doubled, created.joined);
+            ids.push((number, created.id));
         }
+        let (mut there, _) = list_all(through, &namespace).await;
+        let mut made: Vec<_> = ids.iter().map(|(_, id)| *id).collect();
+        made.sort_unstable();
+        there.sort_unstable();
+        add(doubled, there != made);
+        for (number, id) in &ids {
+            let read = through.get(*id).await.unwrap().filter(|read| read.data == *number);
+            add(lost, read.is_none());
+            if let Some(read) = read.filter(|_| number % 5 == 0) {
+                add(wrong, !replace_surely(through, &read, unknown).await);
+            }
+            let how = match number % 3 {
+                0 => Ending::Completed,
+                1 => Ending::Cancelled,
+                _ => continue,
+            };
+            match finish_surely(through, *id, how, *number, unknown).await {
+                Completion::Won(pending) => add(wrong, pending.data != *number),
+                _ => add(lost, true),
+            }
+            // Another caller is told the truth.
+            let late = through.cancel(*id, None).await.unwrap();
+            add(wrong, !matches!(late, Completion::Lost { how: said, .. } if said == how));
+        }
+        let left = ids.iter().filter(|(number, _)| number % 3 == 2).map(|(_, id)| *id);
+        let left: BTreeSet<_> = left.collect();
+        let cleared = through.clear(&namespace).await.unwrap();
+        add(doubled, cleared.len() > left.len());
+        add(lost, cleared.into_iter().collect::<BTreeSet<_>>() != left);
+        for (number, id) in &ids {
+            let told = direct.wait::<u64>(*id, Duration::ZERO).await.unwrap();
+            let right = match number % 3 {
+                0 => matches!(told, Waited::Completed { answer, .. } if answer == *number),
+                1 => told == Waited::Cancelled,
+                _ => told == Waited::Cleared,
+            };
+            add(untold, !right);
+        }
+        progress(ids.len() as u64);
     })
     .await;
     let (dropped, unknown) = (proxy.dropped_replies(), unknown.into_inner());

@@ -12,21 +12,22 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::{sync::Barrier, task::JoinSet, time::Instant};
 use vestibule::{
-    Keys, RequestId, Vestibule,
+    Keys, RequestId,
     pkce::{NotFound, OauthState, PkceError, PkceState, PkceStates, PkceVerifier},
-    store::redis::RedisConfig,
 };
 
-use super::{Progress, Verdict, verdict};
+use super::{
+    Progress, Verdict, connect_with, for_each,
+    races::{HERE, PROCESSES, RACERS, Racers, batches},
+    verdict,
+};
 use crate::support::{
-    children::{self, Parent},
+    children::Parent,
     proxy::Proxy,
     server::{TestServer, random, with_every_right},
     stores::fresh_prefix,
 };
 
-const PROCESSES: usize = 4;
-const RACERS: usize = 64;
 const BATCH: u64 = 100;
 
 /// How a take is done.
@@ -45,8 +46,7 @@ pub enum Taker {
 
 /// The states of a host with these keys, at a URL.
 pub async fn states(url: &str, prefix: &str, keys: &Keys) -> PkceStates {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    Vestibule::connect(config, keys).await.unwrap_or_else(|error| panic!("{error}")).pkce()
+    connect_with(url, prefix, keys).await.pkce()
 }
 
 /// The keys of all tests, so that processes agree on them.
@@ -81,25 +81,20 @@ pub async fn one_winner(
     let plain = taker == Taker::PlainGetThenDel;
     let args = json!({ "url": server.url(), "prefix": prefix, "seed": seed, "plain": plain });
     let mut raw = server.raw().await;
-    let mut racers = children::spawn_many(PROCESSES, "race", &args).await;
-    children::start_together(&mut racers).await;
+    let mut racers = Racers::start("race", args).await;
 
     let (mut none, mut several, mut other) = (0, 0, 0);
-    for first in (0..count).step_by(BATCH as usize) {
-        let batch = BATCH.min(count - first);
-        for number in first..first + batch {
+    for batch in batches(count, BATCH) {
+        let (first, size) = (batch.start, batch.end - batch.start);
+        for number in batch {
             if plain {
                 let _: () = raw.set(plain_key(seed, number), number).await.unwrap();
             } else {
                 states.put(&state(seed, number), &record(number)).await.unwrap();
             }
         }
-        for racer in &mut racers {
-            racer.tell(&format!("{first} {batch}")).await;
-        }
-        let mut winners = vec![0; batch as usize];
-        for racer in &mut racers {
-            let said = racer.next().await.expect("a racer lives");
+        let mut winners = vec![0; size as usize];
+        for said in racers.race(&format!("{first} {size}")).await {
             for number in said["won"].as_array().unwrap() {
                 winners[(number.as_u64().unwrap() - first) as usize] += 1;
             }
@@ -107,7 +102,7 @@ pub async fn one_winner(
         }
         none += winners.iter().filter(|won| **won == 0).count() as u64;
         several += winners.iter().filter(|won| **won > 1).count() as u64;
-        progress(batch);
+        progress(size);
     }
     verdict(
         format!(
@@ -133,9 +128,9 @@ pub async fn racer(args: Value, mut parent: Parent) {
         let heard = parent.hear().await;
         let (first, batch) = heard.split_once(' ').unwrap();
         let (first, batch): (u64, u64) = (first.parse().unwrap(), batch.parse().unwrap());
-        let barrier = Arc::new(Barrier::new(RACERS / PROCESSES));
+        let barrier = Arc::new(Barrier::new(HERE));
         let mut tasks = JoinSet::new();
-        for _ in 0..RACERS / PROCESSES {
+        for _ in 0..HERE {
             let (states, barrier, mut link) = (states.clone(), barrier.clone(), link.clone());
             tasks.spawn(async move {
                 let (mut won, mut other) = (Vec::new(), 0);
@@ -193,40 +188,32 @@ pub async fn lost_replies(taker: Taker, count: u64, progress: Progress) -> Verdi
     }
 
     proxy.drop_reply(0.2, seed);
-    let (next, lost, wrong, unknown) =
-        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let slowest = AtomicU64::new(0);
+    let [lost, wrong, unknown, slowest] = [(); 4].map(|()| AtomicU64::new(0));
     // Few at a time: a swallowed reply takes all that are in flight on the connection with it.
-    futures_util::future::join_all((0..4).map(|_| async {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
+    for_each(count, 4, async |number| {
+        if taker == Taker::PlainGetdel {
+            if !plain_take(&plain, number).await {
+                lost.fetch_add(1, Ordering::Relaxed);
             }
-            if taker == Taker::PlainGetdel {
-                if !plain_take(&plain, number).await {
-                    lost.fetch_add(1, Ordering::Relaxed);
-                }
-                continue;
-            }
-            let (request, state) = (RequestId::random(), state(seed, number));
-            let started = Instant::now();
-            let mut outcome = through.take_as(&request, &state).await;
-            while started.elapsed() < Duration::from_secs(5)
-                && matches!(&outcome, Err(PkceError::Take { .. }))
-            {
-                unknown.fetch_add(1, Ordering::Relaxed);
-                outcome = through.take_as(&request, &state).await;
-            }
-            slowest.fetch_max(started.elapsed().as_millis() as u64, Ordering::Relaxed);
-            match outcome {
-                Ok(found) if found.connection == format!("c{number}") => {}
-                Ok(_) => drop(wrong.fetch_add(1, Ordering::Relaxed)),
-                Err(_) => drop(lost.fetch_add(1, Ordering::Relaxed)),
-            }
-            progress(1);
+            return;
         }
-    }))
+        let (request, state) = (RequestId::random(), state(seed, number));
+        let started = Instant::now();
+        let mut outcome = through.take_as(&request, &state).await;
+        while started.elapsed() < Duration::from_secs(5)
+            && matches!(&outcome, Err(PkceError::Take { .. }))
+        {
+            unknown.fetch_add(1, Ordering::Relaxed);
+            outcome = through.take_as(&request, &state).await;
+        }
+        slowest.fetch_max(started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        match outcome {
+            Ok(found) if found.connection == format!("c{number}") => {}
+            Ok(_) => drop(wrong.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => drop(lost.fetch_add(1, Ordering::Relaxed)),
+        }
+        progress(1);
+    })
     .await;
     let dropped = proxy.dropped_replies();
     let unknown = unknown.into_inner();
@@ -305,46 +292,39 @@ pub async fn dropped_futures(
     let states = states(&server.url(), &prefix, &shared_keys()).await;
     let raw = redis::Client::open(with_every_right(&server.url())).unwrap();
     let raw = raw.get_multiplexed_async_connection().await.unwrap();
-    let (next, lost, wrong, dropped) =
-        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    futures_util::future::join_all((0..32).map(|_| async {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            let patience = Patience::random(number);
-            if taker == Taker::PlainGetdel {
-                let (key, mut raw) = (plain_key(seed, number), raw.clone());
-                let _: () = raw.set(&key, number).await.unwrap();
-                let value: Option<u64> = match patience.with(raw.clone().get_del(&key)).await {
-                    Some(taken) => taken.unwrap(),
-                    None => {
-                        dropped.fetch_add(1, Ordering::Relaxed);
-                        raw.get_del(&key).await.unwrap()
-                    }
-                };
-                lost.fetch_add(u64::from(value.is_none()), Ordering::Relaxed);
-                continue;
-            }
-            let state = state(seed, number);
-            states.put(&state, &record(number)).await.unwrap();
-            let request = RequestId::random();
-            let outcome = match patience.with(states.take_as(&request, &state)).await {
-                Some(outcome) => outcome,
+    let [lost, wrong, dropped] = [(); 3].map(|()| AtomicU64::new(0));
+    for_each(count, 32, async |number| {
+        let patience = Patience::random(number);
+        if taker == Taker::PlainGetdel {
+            let (key, mut raw) = (plain_key(seed, number), raw.clone());
+            let _: () = raw.set(&key, number).await.unwrap();
+            let value: Option<u64> = match patience.with(raw.clone().get_del(&key)).await {
+                Some(taken) => taken.unwrap(),
                 None => {
                     dropped.fetch_add(1, Ordering::Relaxed);
-                    states.take_as(&request, &state).await
+                    raw.get_del(&key).await.unwrap()
                 }
             };
-            match outcome {
-                Ok(found) if found.connection == format!("c{number}") => {}
-                Ok(_) => drop(wrong.fetch_add(1, Ordering::Relaxed)),
-                Err(_) => drop(lost.fetch_add(1, Ordering::Relaxed)),
-            }
-            progress(1);
+            lost.fetch_add(u64::from(value.is_none()), Ordering::Relaxed);
+            return;
         }
-    }))
+        let state = state(seed, number);
+        states.put(&state, &record(number)).await.unwrap();
+        let request = RequestId::random();
+        let outcome = match patience.with(states.take_as(&request, &state)).await {
+            Some(outcome) => outcome,
+            None => {
+                dropped.fetch_add(1, Ordering::Relaxed);
+                states.take_as(&request, &state).await
+            }
+        };
+        match outcome {
+            Ok(found) if found.connection == format!("c{number}") => {}
+            Ok(_) => drop(wrong.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => drop(lost.fetch_add(1, Ordering::Relaxed)),
+        }
+        progress(1);
+    })
     .await;
     let dropped = dropped.into_inner();
     verdict(

@@ -25,7 +25,7 @@ use vestibule::{
 use vestibule_worker::provider::{Provider, Settings};
 
 use super::{
-    Progress, Verdict,
+    Progress, Verdict, connect_with,
     connections::{connections_of, connector, sign_in},
     pkce::shared_keys,
     verdict,
@@ -62,8 +62,7 @@ struct Replica {
 
 impl Replica {
     async fn connect(url: &str, prefix: &str, issuer: &str, ring: &[u64]) -> Self {
-        let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-        let vestibule = Vestibule::connect(config, &keys(ring)).await.unwrap();
+        let vestibule = connect_with(url, prefix, &keys(ring)).await;
         let connections = connections_of(&vestibule, connector(issuer, ReplayPolicy::Strict));
         Self { handles: Mutex::new((vestibule, connections)), issuer: issuer.to_owned() }
     }

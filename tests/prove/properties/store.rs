@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use vestibule::store::{Class, Store, StoreError};
 
 use super::{
-    Progress, Verdict,
+    Progress, Verdict, for_each,
     pkce::{record, shared_keys, state, states},
     verdict,
 };
@@ -29,38 +29,25 @@ pub async fn survives_a_restart(aof: bool, count: u64, progress: Progress) -> Ve
         .start()
         .await;
     let states = states(&server.url(), "vst", &shared_keys()).await;
-    let next = AtomicU64::new(0);
     let unacknowledged = AtomicU64::new(0);
-    futures_util::future::join_all((0..128).map(|_| async {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            if states.put(&state(seed, number), &record(number)).await.is_err() {
-                unacknowledged.fetch_add(1, Ordering::Relaxed);
-            }
+    for_each(count, 128, async |number| {
+        if states.put(&state(seed, number), &record(number)).await.is_err() {
+            unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
-    }))
+    })
     .await;
     server.kill9();
     server.restart().await;
 
-    let (next, missing) = (AtomicU64::new(0), AtomicU64::new(0));
-    futures_util::future::join_all((0..128).map(|_| async {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            let found = states.take(&state(seed, number)).await;
-            if found.is_ok_and(|found| found.connection == format!("c{number}")) {
-                progress(1);
-            } else {
-                missing.fetch_add(1, Ordering::Relaxed);
-            }
+    let missing = AtomicU64::new(0);
+    for_each(count, 128, async |number| {
+        let found = states.take(&state(seed, number)).await;
+        if found.is_ok_and(|found| found.connection == format!("c{number}")) {
+            progress(1);
+        } else {
+            missing.fetch_add(1, Ordering::Relaxed);
         }
-    }))
+    })
     .await;
     verdict(
         format!("{count} acknowledged puts, SIGKILL, restart (AOF always), none missing"),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
-    Digest, RequestId, Vestibule,
+    Digest, RequestId,
     store::{
         AccessStore, ConnectionId, LifecycleStore, NewCredential, Orphan, OrphanPage,
         ReapConnection, Reaped, RestoredConnection, Status, Store, WithdrawConnection,
@@ -22,7 +22,9 @@ use vestibule::{
     sweep::{Budget, Orphans},
 };
 
-use super::{Progress, Verdict, pkce::shared_keys, verdict};
+use super::{
+    AT_ONCE, Progress, Verdict, connect, for_each, pkce::shared_keys, races::batches, verdict,
+};
 use crate::support::{
     children::{self, Parent},
     server::{TestServer, random},
@@ -33,28 +35,7 @@ use crate::support::{
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longer than that.
 const LONG_AGO_MS: u64 = 31 * 24 * 3600 * 1000;
-const AT_ONCE: u64 = 64;
 const WORKERS: usize = 3;
-
-pub async fn connect(url: &str, prefix: &str) -> Vestibule {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    Vestibule::connect(config, &shared_keys()).await.unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Calls `act` with every number below `count`, so many at once.
-pub async fn for_each<F: Future<Output = ()>>(count: u64, act: impl Fn(u64) -> F) {
-    let next = AtomicU64::new(0);
-    futures_util::future::join_all((0..AT_ONCE).map(|_| async {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            act(number).await;
-        }
-    }))
-    .await;
-}
 
 /// The owner of a few dozen connections, as a host's users have them.
 fn owner(number: u64) -> Digest {
@@ -113,13 +94,10 @@ pub async fn three_workers(count: u64, progress: Progress) -> Verdict {
     let store = RedisStore::connect(config, &shared_keys().naming).await.unwrap();
     let made = std::sync::Mutex::new(Vec::new());
     // Of every 20: 16 to be reaped, 2 young orphans, and 2 that are in use.
-    for_each(count * 20 / 16, |number| {
-        let (store, made) = (&store, &made);
-        async move {
-            let kind = number % 20;
-            let id = stored(store, number, kind < 18).await;
-            made.lock().unwrap().push((kind, id, owner(number)));
-        }
+    for_each(count * 20 / 16, AT_ONCE, async |number| {
+        let kind = number % 20;
+        let id = stored(&store, number, kind < 18).await;
+        made.lock().unwrap().push((kind, id, owner(number)));
     })
     .await;
     let made = made.into_inner().unwrap();
@@ -275,44 +253,37 @@ pub async fn given_back_meanwhile(
     let (wrong, back, gone) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     const BATCH: u64 = 500;
     let mut raw = server.raw().await;
-    for first in (0..count).step_by(BATCH as usize) {
-        let batch = BATCH.min(count - first);
+    for batch in batches(count, BATCH) {
+        let size = batch.end - batch.start;
         let made = std::sync::Mutex::new(Vec::new());
-        for_each(batch, |number| {
-            let (host, made) = (&host, &made);
-            async move {
-                let id = stored(host, first + number, true).await;
-                made.lock().unwrap().push((id, owner(first + number)));
-            }
+        for_each(size, AT_ONCE, async |number| {
+            let number = batch.start + number;
+            let id = stored(&host, number, true).await;
+            made.lock().unwrap().push((id, owner(number)));
         })
         .await;
         let made = made.into_inner().unwrap();
         let ids: Vec<_> = made.iter().map(|(id, _)| id.clone()).collect();
         orphaned_long_ago(&mut raw, &prefix, &ids).await;
-        for_each(batch, |number| {
+        for_each(size, AT_ONCE, async |number| {
             let (id, owner) = &made[number as usize];
-            let (sweeper, host) = (&sweeper, &host);
-            let (wrong, back, gone) = (&wrong, &back, &gone);
-            async move {
-                let restore = async {
-                    sleep(Duration::from_micros(random() % 1500)).await;
-                    let request = RequestId::random().digest();
-                    host.restore_connection(*owner, id, request).await.unwrap()
-                };
-                let (reaped, restored) =
-                    tokio::join!(reap(&**sweeper, reaper, id, *owner), restore);
-                let row = host.read_connection(*owner, id).await.unwrap();
-                let is_back = row.is_some_and(|row| row.status == Status::Active && row.ver == 1);
-                match (restored, is_back) {
-                    (RestoredConnection::Restored, true) if !reaped => back,
-                    (RestoredConnection::Absent, false) if reaped => gone,
-                    _ => wrong,
-                }
-                .fetch_add(1, Ordering::Relaxed);
+            let restore = async {
+                sleep(Duration::from_micros(random() % 1500)).await;
+                let request = RequestId::random().digest();
+                host.restore_connection(*owner, id, request).await.unwrap()
+            };
+            let (reaped, restored) = tokio::join!(reap(&*sweeper, reaper, id, *owner), restore);
+            let row = host.read_connection(*owner, id).await.unwrap();
+            let is_back = row.is_some_and(|row| row.status == Status::Active && row.ver == 1);
+            match (restored, is_back) {
+                (RestoredConnection::Restored, true) if !reaped => &back,
+                (RestoredConnection::Absent, false) if reaped => &gone,
+                _ => &wrong,
             }
+            .fetch_add(1, Ordering::Relaxed);
         })
         .await;
-        progress(batch);
+        progress(size);
     }
     let [wrong, back, gone] = [wrong, back, gone].map(AtomicU64::into_inner);
     verdict(

@@ -12,7 +12,7 @@ use vestibule::token::{MintSpec, Minted, NotFound, TempTokens, TokenError};
 
 use super::{
     Progress, Verdict,
-    tokens::{connect, get},
+    tokens::{get, replica},
     verdict,
 };
 use crate::support::{
@@ -111,7 +111,7 @@ struct Scene {
 impl Scene {
     async fn new(server: &TestServer, walks: bool) -> Self {
         let prefix = fresh_prefix();
-        let tokens = connect(&server.url(), &prefix).await;
+        let tokens = replica(&server.url(), &prefix).await;
         let mint = async |resource: &str| -> Minted {
             let spec = MintSpec::new("plain", resource, Duration::from_secs(600));
             tokens.mint(&spec).await.unwrap()

@@ -12,37 +12,37 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::{sync::Barrier, task::JoinSet};
 use vestibule::{
-    RequestId, Vestibule,
-    store::{Revocation, StoreError, redis::RedisConfig},
+    RequestId,
+    store::{Revocation, StoreError},
     token::{MintSpec, Minted, NotFound, Scope, Scopes, TempTokens, TokenError, ValidatedToken},
 };
 
-use super::{Progress, Verdict, pkce::shared_keys, verdict};
+use super::{
+    Progress, Verdict, connect, for_each,
+    races::{HERE, PROCESSES, RACERS, Racers, batches},
+    verdict,
+};
 use crate::support::{
-    children::{self, Parent},
+    children::Parent,
     proxy::Proxy,
     server::{TestServer, random, with_every_right},
     stores::fresh_prefix,
 };
 
-const PROCESSES: usize = 4;
-const RACERS: usize = 64;
 const BATCH: u64 = 100;
 const TTL: Duration = Duration::from_secs(600);
 /// The limits in turn: one, few, nearly all, all, more than there are racers.
 const LIMITS: [u32; 5] = [1, 3, 63, 64, 100];
 
 /// The tokens of one replica: a scope for each limit, and one without.
-pub async fn connect(url: &str, prefix: &str) -> TempTokens {
-    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    let vestibule = Vestibule::connect(config, &shared_keys()).await;
+pub async fn replica(url: &str, prefix: &str) -> TempTokens {
     let scopes = Scopes::new();
     let page = |name| Scope::new(name).with_route("GET", "/page").with_max_ttl(TTL);
     for limit in LIMITS {
         scopes.register(page(format!("limited-{limit}")).with_max_uses(limit)).unwrap();
     }
     scopes.register(page("plain".to_owned())).unwrap();
-    vestibule.unwrap_or_else(|error| panic!("{error}")).temp_tokens(scopes)
+    connect(url, prefix).await.temp_tokens(scopes)
 }
 
 fn spec(scope: &str, number: u64) -> MintSpec {
@@ -63,20 +63,14 @@ pub async fn exactly_so_many_uses(
     progress: Progress,
 ) -> Verdict {
     let (seed, prefix) = (random(), fresh_prefix());
-    let tokens = connect(&server.url(), &prefix).await;
-    let mut racers = Vec::new();
-    for process in 0..PROCESSES {
-        let args =
-            json!({ "url": server.url(), "prefix": prefix, "process": process, "plain": plain });
-        racers.push(children::spawn("race-tokens", &args).await);
-    }
-    children::start_together(&mut racers).await;
+    let tokens = replica(&server.url(), &prefix).await;
+    let args = json!({ "url": server.url(), "prefix": prefix, "plain": plain });
+    let mut racers = Racers::start("race-tokens", args).await;
 
     let (mut too_many, mut too_few, mut other, mut uses) = (0, 0, 0, 0);
-    for first in (0..count).step_by(BATCH as usize) {
-        let batch = BATCH.min(count - first);
+    for batch in batches(count, BATCH) {
         let (mut texts, mut limits) = (Vec::new(), Vec::new());
-        for number in first..first + batch {
+        for number in batch {
             let limit = LIMITS[(number % LIMITS.len() as u64) as usize];
             limits.push(u64::from(limit).min(RACERS as u64));
             texts.push(if plain {
@@ -86,12 +80,8 @@ pub async fn exactly_so_many_uses(
                 minted.unwrap().token.secret().to_owned()
             });
         }
-        for racer in &mut racers {
-            racer.tell(&texts.join(" ")).await;
-        }
         let mut let_in = vec![0; texts.len()];
-        for racer in &mut racers {
-            let said = racer.next().await.expect("a racer lives");
+        for said in racers.race(&texts.join(" ")).await {
             for (sum, more) in let_in.iter_mut().zip(said["let_in"].as_array().unwrap()) {
                 *sum += more.as_u64().unwrap();
             }
@@ -102,7 +92,7 @@ pub async fn exactly_so_many_uses(
             too_few += u64::from(let_in < limit);
             uses += let_in;
         }
-        progress(batch);
+        progress(texts.len() as u64);
     }
     verdict(
         format!(
@@ -116,16 +106,16 @@ pub async fn exactly_so_many_uses(
 /// The racers of one process; see [`exactly_so_many_uses`].
 pub async fn racer(args: Value, mut parent: Parent) {
     let text = |name: &str| args[name].as_str().unwrap().to_owned();
-    let tokens = connect(&text("url"), &text("prefix")).await;
+    let tokens = replica(&text("url"), &text("prefix")).await;
     let plain = args["plain"].as_bool().unwrap();
     let client = redis::Client::open(with_every_right(&text("url"))).unwrap();
     let link = client.get_multiplexed_async_connection().await.unwrap();
     parent.ready().await;
     loop {
         let texts: Arc<[String]> = parent.hear().await.split(' ').map(str::to_owned).collect();
-        let barrier = Arc::new(Barrier::new(RACERS / PROCESSES));
+        let barrier = Arc::new(Barrier::new(HERE));
         let mut tasks = JoinSet::new();
-        for _ in 0..RACERS / PROCESSES {
+        for _ in 0..HERE {
             let (tokens, texts, barrier) = (tokens.clone(), texts.clone(), barrier.clone());
             let mut link = link.clone();
             tasks.spawn(async move {
@@ -167,8 +157,8 @@ pub async fn lost_replies(count: u64, progress: Progress) -> Verdict {
     let (seed, size) = (random(), (count / 4).clamp(5, 50));
     let server = TestServer::builder().start().await;
     let proxy = Proxy::start(server.port());
-    let through = connect(&proxy.url(), "vst").await;
-    let direct = connect(&server.url(), "vst").await;
+    let through = replica(&proxy.url(), "vst").await;
+    let direct = replica(&server.url(), "vst").await;
     proxy.drop_reply(0.2, seed);
     let [doubled, lost, wrong, unknown] = [(); 4].map(|()| AtomicU64::new(0));
     let add = |to: &AtomicU64, wrong: bool| {
@@ -176,48 +166,40 @@ pub async fn lost_replies(count: u64, progress: Progress) -> Verdict {
     };
     let groups = count.div_ceil(size);
     // Few at a time: a swallowed reply takes all that are in flight on the connection with it.
-    let next = AtomicU64::new(0);
-    futures_util::future::join_all((0..4).map(|_| async {
-        loop {
-            let group = next.fetch_add(1, Ordering::Relaxed);
-            if group >= groups {
-                return;
-            }
-            let mut minted = Vec::new();
-            for number in group * size..count.min((group + 1) * size) {
-                let (request, limited) = (RequestId::random(), spec("limited-3", group));
-                let token: Minted = surely(&unknown, || through.mint_as(&request, &limited)).await;
-                minted.push((number, token));
-            }
-            let listed = direct.list("limited-3", &format!("resource-{group}"), None, 100).await;
-            add(&doubled, listed.unwrap().tokens.len() > minted.len());
-            for (number, token) in &minted {
-                let text = token.token.secret();
-                for left in [2, 1] {
-                    let request = RequestId::random();
-                    let used = surely(&unknown, || {
-                        through.validate_as(&request, text, "GET", "/page", None)
-                    });
-                    add(&doubled, used.await.uses_left != Some(left));
-                }
-                if number % 2 == 0 {
-                    let request = RequestId::random();
-                    let revoked = surely(&unknown, || through.revoke_as(&request, text)).await;
-                    add(&wrong, revoked != Revocation::Revoked);
-                    add(&lost, get(&direct, text).await.is_ok());
-                }
-            }
-            let left = minted.iter().filter(|(number, _)| number % 2 == 1).count() as u64;
-            let (request, resource) = (RequestId::random(), format!("resource-{group}"));
-            let dropped =
-                surely(&unknown, || through.revoke_resource_as(&request, "limited-3", &resource));
-            add(&wrong, dropped.await != left);
-            for (_, token) in &minted {
-                add(&lost, get(&direct, token.token.secret()).await.is_ok());
-            }
-            progress(minted.len() as u64);
+    for_each(groups, 4, async |group| {
+        let mut minted = Vec::new();
+        for number in group * size..count.min((group + 1) * size) {
+            let (request, limited) = (RequestId::random(), spec("limited-3", group));
+            let token: Minted = surely(&unknown, || through.mint_as(&request, &limited)).await;
+            minted.push((number, token));
         }
-    }))
+        let listed = direct.list("limited-3", &format!("resource-{group}"), None, 100).await;
+        add(&doubled, listed.unwrap().tokens.len() > minted.len());
+        for (number, token) in &minted {
+            let text = token.token.secret();
+            for left in [2, 1] {
+                let request = RequestId::random();
+                let used =
+                    surely(&unknown, || through.validate_as(&request, text, "GET", "/page", None));
+                add(&doubled, used.await.uses_left != Some(left));
+            }
+            if number % 2 == 0 {
+                let request = RequestId::random();
+                let revoked = surely(&unknown, || through.revoke_as(&request, text)).await;
+                add(&wrong, revoked != Revocation::Revoked);
+                add(&lost, get(&direct, text).await.is_ok());
+            }
+        }
+        let left = minted.iter().filter(|(number, _)| number % 2 == 1).count() as u64;
+        let (request, resource) = (RequestId::random(), format!("resource-{group}"));
+        let dropped =
+            surely(&unknown, || through.revoke_resource_as(&request, "limited-3", &resource));
+        add(&wrong, dropped.await != left);
+        for (_, token) in &minted {
+            add(&lost, get(&direct, token.token.secret()).await.is_ok());
+        }
+        progress(minted.len() as u64);
+    })
     .await;
     let (dropped, unknown) = (proxy.dropped_replies(), unknown.into_inner());
     verdict(

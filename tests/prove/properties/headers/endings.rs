@@ -18,7 +18,7 @@ use super::{
     CLIENT, Progress, SHORT, USUAL, Verdict, base, binding, headers, replica, value, verdict,
 };
 use crate::{
-    properties::sweeps::for_each,
+    properties::{AT_ONCE, for_each},
     support::{
         children,
         proxy::Proxy,
@@ -52,55 +52,50 @@ pub async fn ended_meanwhile(
     let add = |to: &AtomicU64, it: bool| {
         to.fetch_add(it.into(), Ordering::Relaxed);
     };
-    for_each(count, |number| {
-        let (submitter, host, tokens) = (&submitter, &host, &tokens);
-        let (kept, open, links, both) = (&kept, &open, &links, &both);
-        let (stored, refused, progress) = (&stored, &refused, &progress);
-        async move {
-            // Every other of them has links with tokens.
-            let binding = if number % 2 == 0 { binding(number) } else { of_key(number) };
-            let had = number % 3 == 0;
-            if had {
-                host.upsert(&binding, &headers("old")).await.unwrap();
-            }
-            let flow = host.initiate(&binding, &base()).await.unwrap().flow;
-            let claim = submitter.claim(flow).await.unwrap();
-            // Its one step races the other's three or four.
-            let submit = async {
-                sleep(Duration::from_micros(random() % 10_000)).await;
-                submitter.submit(&claim, &headers("new")).await
-            };
-            let end = async {
-                sleep(Duration::from_micros(random() % 2_000)).await;
-                ended(host, ender, &binding, number % 4 < 2).await
-            };
-            let (submitted, (flows, withdrawn)) = tokio::join!(submit, end);
-            let has_stored = match submitted {
-                Ok(_) => true,
-                Err(HeadersError::FlowEnded(Ending::Cancelled)) => false,
-                Err(error) => panic!("{error}"),
-            };
-            add(if has_stored { stored } else { refused }, true);
-            add(both, (flows == 1) == has_stored);
-            add(kept, !matches!(host.get(&binding).await, Err(HeadersError::NotFound)));
-            let page = host.pending_flows(binding.identity(), None, 100).await.unwrap();
-            add(open, !page.flows.is_empty() || host.flow(flow).await.unwrap().is_some());
-            let left = tokens.list("mcp_headers_auth", &flow.to_string(), None, 100).await;
-            add(links, !left.unwrap().tokens.is_empty());
-            if withdrawn {
-                let back = host.restore_access(&binding).await.unwrap();
-                let found = host.get(&binding).await.ok();
-                let found = found.as_ref().and_then(|found| value(&found.headers));
-                let right = match (has_stored, had) {
-                    (true, _) => Some("new"),
-                    (false, true) => Some("old"),
-                    (false, false) => None,
-                };
-                let is_back = matches!(back, RestoredHeaders::Restored(_)) == right.is_some();
-                add(kept, !is_back || found != right);
-            }
-            progress(1);
+    for_each(count, AT_ONCE, async |number| {
+        // Every other of them has links with tokens.
+        let binding = if number % 2 == 0 { binding(number) } else { of_key(number) };
+        let had = number % 3 == 0;
+        if had {
+            host.upsert(&binding, &headers("old")).await.unwrap();
         }
+        let flow = host.initiate(&binding, &base()).await.unwrap().flow;
+        let claim = submitter.claim(flow).await.unwrap();
+        // Its one step races the other's three or four.
+        let submit = async {
+            sleep(Duration::from_micros(random() % 10_000)).await;
+            submitter.submit(&claim, &headers("new")).await
+        };
+        let end = async {
+            sleep(Duration::from_micros(random() % 2_000)).await;
+            ended(&host, ender, &binding, number % 4 < 2).await
+        };
+        let (submitted, (flows, withdrawn)) = tokio::join!(submit, end);
+        let has_stored = match submitted {
+            Ok(_) => true,
+            Err(HeadersError::FlowEnded(Ending::Cancelled)) => false,
+            Err(error) => panic!("{error}"),
+        };
+        add(if has_stored { &stored } else { &refused }, true);
+        add(&both, (flows == 1) == has_stored);
+        add(&kept, !matches!(host.get(&binding).await, Err(HeadersError::NotFound)));
+        let page = host.pending_flows(binding.identity(), None, 100).await.unwrap();
+        add(&open, !page.flows.is_empty() || host.flow(flow).await.unwrap().is_some());
+        let left = tokens.list("mcp_headers_auth", &flow.to_string(), None, 100).await;
+        add(&links, !left.unwrap().tokens.is_empty());
+        if withdrawn {
+            let back = host.restore_access(&binding).await.unwrap();
+            let found = host.get(&binding).await.ok();
+            let found = found.as_ref().and_then(|found| value(&found.headers));
+            let right = match (has_stored, had) {
+                (true, _) => Some("new"),
+                (false, true) => Some("old"),
+                (false, false) => None,
+            };
+            let is_back = matches!(back, RestoredHeaders::Restored(_)) == right.is_some();
+            add(&kept, !is_back || found != right);
+        }
+        progress(1);
     })
     .await;
     let [kept, open, links, both, stored, refused] =
@@ -240,27 +235,20 @@ pub async fn lost_replies(plain: bool, count: u64, progress: Progress) -> Verdic
     let client = redis::Client::open(with_every_right(&proxy.url())).unwrap();
     proxy.drop_reply(0.2, seed);
     let [doubled, lost, unknown] = [(); 3].map(|()| AtomicU64::new(0));
-    let next = AtomicU64::new(0);
     // Few at a time: a swallowed reply takes all that are in flight on the connection with it.
-    futures_util::future::join_all((0..4).map(|_| async {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            let lived = if plain {
-                raised(&client, number).await
-            } else {
-                life(&through, &direct, &binding(number), &unknown).await
-            };
-            match lived {
-                Ok(()) => {}
-                Err(Fault::Doubled) => drop(doubled.fetch_add(1, Ordering::Relaxed)),
-                Err(Fault::Lost) => drop(lost.fetch_add(1, Ordering::Relaxed)),
-            }
-            progress(1);
+    for_each(count, 4, async |number| {
+        let lived = if plain {
+            raised(&client, number).await
+        } else {
+            life(&through, &direct, &binding(number), &unknown).await
+        };
+        match lived {
+            Ok(()) => {}
+            Err(Fault::Doubled) => drop(doubled.fetch_add(1, Ordering::Relaxed)),
+            Err(Fault::Lost) => drop(lost.fetch_add(1, Ordering::Relaxed)),
         }
-    }))
+        progress(1);
+    })
     .await;
     let dropped = proxy.dropped_replies();
     verdict(

@@ -12,9 +12,9 @@ use vestibule::{
     store::{Ending, PendingId},
 };
 
-use super::{AT_ONCE, connect, for_each, list_all, namespace, replica};
+use super::{list_all, namespace, replica};
 use crate::{
-    properties::{Progress, Verdict, verdict},
+    properties::{AT_ONCE, Progress, Verdict, connect, for_each, verdict},
     support::{
         ageing::age_lives,
         server::{TestServer, random},
@@ -37,16 +37,14 @@ pub async fn expiry_leaves_nothing(count: u64, progress: Progress) -> Verdict {
     let before = size(&mut raw).await;
     let namespaces = count.div_ceil(100);
     let started = Instant::now();
-    for_each(count, AT_ONCE, |number| {
-        let (pendings, namespace) = (&pendings, namespace(number % namespaces));
-        async move {
-            let mut spec = Spec::new("form", number);
-            spec.life = Life::For(LIFE);
-            if number.is_multiple_of(2) {
-                spec.dedup = Dedup::Key(number.to_string());
-            }
-            assert!(!pendings.create(&namespace, &spec).await.unwrap().joined);
+    for_each(count, AT_ONCE, async |number| {
+        let namespace = namespace(number % namespaces);
+        let mut spec = Spec::new("form", number);
+        spec.life = Life::For(LIFE);
+        if number.is_multiple_of(2) {
+            spec.dedup = Dedup::Key(number.to_string());
         }
+        assert!(!pendings.create(&namespace, &spec).await.unwrap().joined);
     })
     .await;
     let keys = size(&mut raw).await - before;
@@ -174,12 +172,9 @@ async fn list_and_clear(
     raw: &mut redis::aio::MultiplexedConnection,
 ) -> Round {
     let created = Mutex::new(BTreeMap::new());
-    for_each(count, AT_ONCE, |number| {
-        let created = &created;
-        async move {
-            let id = pendings.create(namespace, &Spec::new("form", number)).await.unwrap().id;
-            created.lock().unwrap().insert(id, number);
-        }
+    for_each(count, AT_ONCE, async |number| {
+        let id = pendings.create(namespace, &Spec::new("form", number)).await.unwrap().id;
+        created.lock().unwrap().insert(id, number);
     })
     .await;
     let created = created.into_inner().unwrap();

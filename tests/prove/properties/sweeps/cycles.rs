@@ -15,10 +15,9 @@ use vestibule::{
     token::{MintSpec, Scope, Scopes, TempTokens},
 };
 
-use super::{connect, for_each};
 use crate::{
     properties::{
-        Progress, Verdict,
+        AT_ONCE, Progress, Verdict, connect, for_each,
         pkce::{record, state},
         verdict,
     },
@@ -50,7 +49,7 @@ pub async fn leave_nothing(count: u64, kills: u64, progress: Progress) -> Verdic
     let vestibule = connect(&server.url(), "vst").await;
     // Scripts and tables are there before it counts.
     let warm = Cycles::new(&vestibule, seed, 0);
-    for_each(2_000, |number| warm.turn(number)).await;
+    for_each(2_000, AT_ONCE, async |number| warm.turn(number).await).await;
     let before = settled(&vestibule, &mut raw).await;
 
     let started = Instant::now();
@@ -216,7 +215,7 @@ pub async fn cycler(args: Value, mut parent: Parent) {
     let vestibule = connect(args["url"].as_str().unwrap(), "vst").await;
     let cycles = Cycles::new(&vestibule, number("seed"), number("generation"));
     for stride in 0_u64.. {
-        for_each(STRIDE, |number| cycles.turn(stride * STRIDE + number)).await;
+        for_each(STRIDE, AT_ONCE, async |number| cycles.turn(stride * STRIDE + number).await).await;
         parent.say(STRIDE);
         parent.hear().await;
     }
