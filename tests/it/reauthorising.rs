@@ -7,17 +7,12 @@ use vestibule::{
     connection::{Callback, ConnectionError, Connections, Finished, SignIn, SignInError, Started},
     store::{ConnectionId, NewCredential, Revoke, Status, Stored},
 };
-use vestibule_worker::provider::{Provider, Settings};
 
-use crate::{
-    properties::connections::connections,
-    support::{
-        server,
-        side::Side,
-        sign_in::{consent, param, sign_in},
-        stores::fresh_prefix,
-        verbs::{BY, connection, credential, owner_of, request},
-    },
+use crate::support::{
+    replicas::Replicas,
+    side::Side,
+    sign_in::{consent, param, sign_in},
+    verbs::{BY, connection, credential, owner_of, request},
 };
 
 /// What ends it.
@@ -48,23 +43,7 @@ impl End {
     }
 }
 
-/// A provider, and two replicas.
-struct Scene {
-    provider: Provider,
-    one: Connections,
-    two: Connections,
-}
-
-impl Scene {
-    async fn new() -> Self {
-        let (server, prefix) = (server::shared().await, fresh_prefix());
-        let provider = Provider::start(Settings::default()).await.unwrap();
-        let (url, issuer) = (server.url(), provider.issuer());
-        let one = connections(&url, &prefix, &issuer).await;
-        let two = connections(&url, &prefix, &issuer).await;
-        Self { provider, one, two }
-    }
-
+impl Replicas {
     async fn again(&self, id: &ConnectionId) -> Result<Started, SignInError> {
         let mut again = SignIn::new("alice", "demo", "s", "http://127.0.0.1:9/callback");
         again.reauthorises = Some(id);
@@ -94,7 +73,7 @@ impl Scene {
 #[tokio::test]
 async fn what_ends_before_the_callback_stays_ended() {
     for end in ENDS {
-        let scene = Scene::new().await;
+        let scene = Replicas::start().await;
         let id = sign_in(&scene.one, "alice").await;
         let started = scene.again(&id).await.unwrap();
         let params = consent(started.authorize_url.as_str()).await;
@@ -121,14 +100,12 @@ async fn what_ends_before_the_callback_stays_ended() {
 #[tokio::test]
 async fn what_ends_during_the_exchange_stays_ended() {
     for end in ENDS {
-        let scene = Scene::new().await;
+        let scene = Replicas::start().await;
         let id = sign_in(&scene.one, "alice").await;
         let params = consent(scene.again(&id).await.unwrap().authorize_url.as_str()).await;
         scene.provider.set_answer_delay(Duration::from_millis(500));
         let (finished, ()) = tokio::join!(scene.finish(&params), async {
-            while scene.provider.in_flight() == 0 {
-                tokio::task::yield_now().await;
-            }
+            scene.in_flight().await;
             end.end(&scene.one, &id).await;
         });
         let error = finished.unwrap_err();
@@ -140,7 +117,7 @@ async fn what_ends_during_the_exchange_stays_ended() {
 /// V-5: another owner's connection, or none, is not found before anything is stored.
 #[tokio::test]
 async fn nobody_sets_out_for_anothers_connection() {
-    let scene = Scene::new().await;
+    let scene = Replicas::start().await;
     let foreign = sign_in(&scene.one, "mallory").await;
     let elsewhere = ConnectionId::random(owner_of(&connection()));
     for id in [foreign, elsewhere] {

@@ -6,59 +6,23 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use tokio::time::sleep;
 use vestibule::{
-    connection::{ConnectionError, Connections, Refreshed},
+    connection::{ConnectionError, Refreshed},
     store::{ConnectionId, DeletedConnection, Status},
 };
-use vestibule_worker::provider::{Provider, Settings};
 
 use crate::{
-    properties::{
-        connections::{connections, sign_in},
-        journal::{self, Kill},
-    },
+    properties::journal::{self, Kill},
     support::{
-        ageing::age,
+        replicas::Replicas,
         server::{self, random},
-        stores::fresh_prefix,
     },
 };
 
 const SLOW: Duration = Duration::from_millis(300);
 
-/// A provider, and two replicas.
-struct Scene {
-    provider: Provider,
-    prefix: String,
-    one: Connections,
-    two: Connections,
-}
-
-impl Scene {
-    async fn new() -> Self {
-        let (server, prefix) = (server::shared().await, fresh_prefix());
-        let provider = Provider::start(Settings::default()).await.unwrap();
-        let (url, issuer) = (server.url(), provider.issuer());
-        let one = connections(&url, &prefix, &issuer).await;
-        let two = connections(&url, &prefix, &issuer).await;
-        Self { provider, prefix, one, two }
-    }
-
-    /// A connection whose token has run out.
-    async fn ran_out(&self) -> ConnectionId {
-        let id = sign_in(&self.one, "alice").await;
-        age(&mut server::shared().await.raw().await, &self.prefix, Duration::from_secs(400)).await;
-        id
-    }
-
-    async fn in_flight(&self) {
-        while self.provider.in_flight() == 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
-    }
-
+impl Replicas {
     async fn fields(&self, id: &ConnectionId) -> Vec<String> {
-        let key = format!("{}:{{{}}}:conn:{id}", self.prefix, id.shard());
-        server::shared().await.raw().await.hkeys(key).await.unwrap()
+        server::shared().await.raw().await.hkeys(self.key(id)).await.unwrap()
     }
 
     async fn due(&self, id: &ConnectionId) -> bool {
@@ -72,7 +36,7 @@ impl Scene {
 /// X-6, V-5: revoked while the provider works: its answer is refused, and whoever waits is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_is_not_undone_by_what_is_in_flight() {
-    let scene = Scene::new().await;
+    let scene = Replicas::start().await;
     let id = scene.ran_out().await;
     scene.provider.set_answer_delay(SLOW);
     let waits = scene.one.vend("alice", &id);
@@ -95,7 +59,7 @@ async fn a_revocation_is_not_undone_by_what_is_in_flight() {
 /// X-6, C-6: deleted while the provider works: there is nothing for its answer to go to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_is_not_undone_by_what_is_in_flight() {
-    let scene = Scene::new().await;
+    let scene = Replicas::start().await;
     let id = scene.ran_out().await;
     scene.provider.set_answer_delay(SLOW);
     let (waits, refreshes) = (scene.one.vend("alice", &id), async {
@@ -117,7 +81,7 @@ async fn a_deletion_is_not_undone_by_what_is_in_flight() {
 /// ended at some moment or other of an exchange, over and over: never anything but ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_no_moment_is_an_end_undone() {
-    let scene = Scene::new().await;
+    let scene = Replicas::start().await;
     scene.provider.set_answer_delay(Duration::from_millis(10));
     let (mut refused, mut fresh) = (0, 0);
     for round in 0..40 {
@@ -172,7 +136,7 @@ async fn a_journal_does_not_bring_back_what_was_ended() {
 /// C-11: a look at a connection refreshes nothing, however due it is, and needs no provider.
 #[tokio::test]
 async fn a_look_refreshes_nothing() {
-    let scene = Scene::new().await;
+    let scene = Replicas::start().await;
     let id = scene.ran_out().await;
     let calls = scene.provider.counts().token_calls;
     let before = scene.fields(&id).await;

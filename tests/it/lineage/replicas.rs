@@ -5,46 +5,42 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use vestibule::connection::Refreshed;
-use vestibule_worker::provider::{Answer, Failure, Provider, Settings};
+use vestibule_worker::provider::{Answer, Failure};
 
 use crate::{
-    properties::connections::{connections, sign_in},
-    support::{ageing::age, server, stores::fresh_prefix},
+    properties::connections::sign_in,
+    support::{replicas::Replicas, server},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overlapping_replicas_keep_what_lives() {
-    let (server, prefix) = (server::shared().await, fresh_prefix());
-    let provider = Provider::start(Settings::default()).await.unwrap();
-    let one = connections(&server.url(), &prefix, &provider.issuer()).await;
-    let two = connections(&server.url(), &prefix, &provider.issuer()).await;
-    let mut raw = server.raw().await;
-    let id = sign_in(&one, "alice").await;
-    age(&mut raw, &prefix, Duration::from_secs(280)).await;
+    let replicas = Replicas::start().await;
+    let Replicas { provider, one, two, .. } = &replicas;
+    let mut raw = server::shared().await.raw().await;
+    let id = sign_in(one, "alice").await;
+    replicas.age(Duration::from_secs(280)).await;
 
     provider.set_answer_delay(Duration::from_millis(700));
     let slow = {
         let (one, id) = (one.clone(), id.clone());
         tokio::spawn(async move { one.refresh(&id).await })
     };
-    while provider.in_flight() == 0 {
-        tokio::task::yield_now().await;
-    }
+    replicas.in_flight().await;
     // Its lease is over, and the grace is not.
-    age(&mut raw, &prefix, Duration::from_secs(13)).await;
+    replicas.age(Duration::from_secs(13)).await;
     let quick = two.refresh(&id).await.unwrap();
     let slow = slow.await.unwrap().unwrap();
     // Which of them is taken for the later one is a matter of milliseconds.
     let is_fresh = |outcome: &Refreshed| matches!(outcome, Refreshed::Fresh { .. });
     assert!(is_fresh(&quick) || is_fresh(&slow), "{quick:?}, {slow:?}");
     provider.set_answer_delay(Duration::ZERO);
-    let key = format!("{prefix}:{{{}}}:conn:{id}", id.shard());
+    let key = replicas.key(&id);
     let kept: bool = raw.hexists(&key, "alt_token").await.unwrap();
     assert!(kept, "the other's answer is kept");
     assert_eq!(provider.counts().replays_in_grace, 1);
 
     // The provider has dropped the one that is current.
-    age(&mut raw, &prefix, Duration::from_secs(280)).await;
+    replicas.age(Duration::from_secs(280)).await;
     provider.set_failure(Some(Failure::next(1, Answer::InvalidGrant)));
     let switched = one.refresh(&id).await.unwrap();
     assert!(matches!(switched, Refreshed::Fresh { .. }), "{switched:?}");
@@ -53,7 +49,7 @@ async fn overlapping_replicas_keep_what_lives() {
     assert_eq!(provider.counts().family_revocations, 0);
 
     // The proof that it was the sibling: once that is used up, the same answer condemns.
-    age(&mut raw, &prefix, Duration::from_secs(280)).await;
+    replicas.age(Duration::from_secs(280)).await;
     provider.set_failure(Some(Failure::next(1, Answer::InvalidGrant)));
     assert!(matches!(one.refresh(&id).await, Ok(Refreshed::Failed(_))));
     let status: String = raw.hget(&key, "status").await.unwrap();

@@ -24,6 +24,7 @@ pub mod pair;
 pub mod process;
 pub mod provider;
 pub mod proxy;
+pub mod replicas;
 pub mod results;
 pub mod roles;
 pub mod sentinel;

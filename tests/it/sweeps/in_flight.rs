@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
 use vestibule::{
     connection::ConnectionError,
     store::{
@@ -11,12 +10,10 @@ use vestibule::{
         WithdrawnConnection,
     },
 };
-use vestibule_worker::provider::{Provider, Settings};
 
 use crate::{
     lifecycle::Host,
-    properties::connections::{connections, sign_in},
-    support::{ageing::age, server, stores::fresh_prefix, verbs},
+    support::{replicas::Replicas, verbs},
 };
 
 async fn withdraw(store: &dyn Store, id: &vestibule::store::ConnectionId) {
@@ -73,19 +70,13 @@ async fn a_failure_in_flight_condemns_no_orphan() {
 /// returns the rotated credential lives, without a sign-in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_while_access_is_withdrawn_is_not_lost() {
-    let (server, prefix) = (server::shared().await, fresh_prefix());
-    let provider = Provider::start(Settings::default()).await.unwrap();
-    let (url, issuer) = (server.url(), provider.issuer());
-    let one = connections(&url, &prefix, &issuer).await;
-    let two = connections(&url, &prefix, &issuer).await;
-    let id = sign_in(&one, "alice").await;
-    age(&mut server.raw().await, &prefix, Duration::from_secs(400)).await;
+    let replicas = Replicas::start().await;
+    let Replicas { provider, one, two, .. } = &replicas;
+    let id = replicas.ran_out().await;
     provider.set_answer_delay(Duration::from_millis(300));
     let refreshes = provider.counts().refreshes;
     let withdraws = async {
-        while provider.in_flight() == 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
+        replicas.in_flight().await;
         two.withdraw_access("alice", &id).await.unwrap();
     };
     let (waited, ()) = tokio::join!(one.vend("alice", &id), withdraws);
