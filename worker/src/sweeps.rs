@@ -8,6 +8,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
+    store::SweepName,
     sweep::{Budget, Expired, Orphans, Reseal, Swept, TrimEvents, TrimHistory},
     token::{Scopes, TempTokens},
 };
@@ -48,16 +49,17 @@ impl Sweep {
     pub const ALL: [Self; 5] =
         [Self::Orphans, Self::Expired, Self::Reseal, Self::Events, Self::History];
 
-    /// Its word, in metrics, logs and on the command line.
+    /// Its word, in metrics and logs: the library's, which the command line has too.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Orphans => "orphans",
-            Self::Expired => "expired",
-            Self::Reseal => "reseal",
-            Self::Events => "events",
-            Self::History => "history",
-        }
+        let name = match self {
+            Self::Orphans => SweepName::Orphans,
+            Self::Expired => SweepName::Expired,
+            Self::Reseal => SweepName::Reseal,
+            Self::Events => SweepName::Events,
+            Self::History => SweepName::History,
+        };
+        name.as_str()
     }
 
     /// Between two rounds of it; zero if it is switched off.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{Object, Pool, Timeouts};
+use deadpool::managed::{Object, Pool};
 use redis::{Cmd, Value, from_redis_value_ref, pipe};
 use tokio::time::{Instant, timeout_at};
 
@@ -61,18 +61,11 @@ impl Confirmer {
         wanted: Confirmation,
         config: &RedisConfig,
     ) -> Result<Self, StoreError> {
-        let timeouts = config.timeouts;
-        let pool = Pool::builder(manager)
-            .max_size(AT_ONCE)
-            .runtime(deadpool::Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(timeouts.overall),
-                create: Some(timeouts.connect + timeouts.response * 2),
-                recycle: Some(Duration::from_millis(200)),
-            })
-            .build()
-            .map_err(|error| StoreError::Config(error.to_string()))?;
-        Ok(Self { pool, wanted, response: timeouts.response })
+        Ok(Self {
+            pool: manager.pool(AT_ONCE, config)?,
+            wanted,
+            response: config.timeouts.response,
+        })
     }
 
     /// Sends a verb once, and asks its replicas for it.

@@ -3,9 +3,12 @@
 //! deadpool-redis's own managers for Cluster and Sentinel leave the client's timeouts and retries
 //! at their defaults (up to 655 s), so only the standalone one serves here.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use deadpool::managed::{self, Metrics};
+use deadpool::managed::{self, Metrics, Pool};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, Pipeline, RedisFuture, RedisResult,
     TlsCertificates, TlsMode, Value,
@@ -22,6 +25,7 @@ use super::{
     handshake::Handshake,
     url::{RedisConfig, Topology, tcp},
 };
+use crate::store::StoreError;
 
 /// A connection that many verbs share: a clone is a handle.
 #[derive(Clone)]
@@ -114,6 +118,21 @@ impl Manager {
     ) -> Result<Self, Fault> {
         let opener = opener(config).map_err(|error| Fault::of_opening(&error))?;
         Ok(Self { opener, handshake, clock, connects: Semaphore::new(4) })
+    }
+
+    /// So many links of it at the most.
+    pub(super) fn pool(self, size: usize, config: &RedisConfig) -> Result<Pool<Self>, StoreError> {
+        let timeouts = config.timeouts;
+        Pool::builder(self)
+            .max_size(size)
+            .runtime(deadpool::Runtime::Tokio1)
+            .timeouts(managed::Timeouts {
+                wait: Some(timeouts.overall),
+                create: Some(timeouts.connect + timeouts.response * 2),
+                recycle: Some(Duration::from_millis(200)),
+            })
+            .build()
+            .map_err(|error| StoreError::Config(error.to_string()))
     }
 }
 

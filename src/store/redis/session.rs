@@ -13,7 +13,7 @@ use std::{
 };
 
 use backon::BackoffBuilder;
-use deadpool::managed::{Object, Pool, PoolError, Timeouts};
+use deadpool::managed::{Object, Pool, PoolError};
 use redis::{Script, Value};
 use tokio::{
     sync::Mutex,
@@ -76,19 +76,9 @@ impl Session {
         config: &RedisConfig,
     ) -> Result<Self, StoreError> {
         let timeouts = config.timeouts;
-        // Held for its life, so one is enough: two or four shared ones measured slower.
-        let pool = Pool::builder(manager)
-            .max_size(1)
-            .runtime(deadpool::Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(timeouts.overall),
-                create: Some(timeouts.connect + timeouts.response * 2),
-                recycle: Some(Duration::from_millis(200)),
-            })
-            .build()
-            .map_err(|error| StoreError::Config(error.to_string()))?;
         Ok(Self {
-            pool,
+            // Held for its life, so one is enough: two or four shared ones measured slower.
+            pool: manager.pool(1, config)?,
             held: RwLock::new(None),
             connecting: Mutex::new(Breaker::default()),
             generations: AtomicU64::new(0),
