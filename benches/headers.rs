@@ -15,7 +15,7 @@ use crate::{
     Scale,
     contestants::{replica, shared},
     pendings::timed,
-    rounds::{Work, load, median, take_turns, work},
+    rounds::{Medians, Work, load, take_turns, work},
     store::grows,
     support::server::TestServer,
     table::{Reach::AtMost, Table},
@@ -57,7 +57,7 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
     ];
     let beside = Beside::new(scale.count(10_000)).await;
     let (credentials, plain) = (&beside.credentials, &beside.plain);
-    let mut medians = [(); 3].map(|()| [Vec::new(), Vec::new()]);
+    let mut medians = Medians::new();
     for round in 0..=ROUNDS {
         let mut samples = [(); 3].map(|()| [Vec::new(), Vec::new()]);
         let end = Instant::now() + scale.time(600);
@@ -80,15 +80,11 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
             timed(&mut lists[1], plain.page()).await;
         }
         samples[1][0] = samples[0][0].clone();
-        for (medians, samples) in medians.iter_mut().zip(samples) {
-            for (medians, samples) in medians.iter_mut().zip(samples) {
-                medians.extend((round > 0).then(|| median(samples).unwrap()));
-            }
-        }
+        medians.add(round, samples);
     }
-    for (at, ([what, against], [ours, plain])) in VERBS.into_iter().zip(medians).enumerate() {
-        let ratio = median(ours.iter().zip(&plain).map(|(ours, plain)| ours / plain)).unwrap();
-        let (ours, plain) = (median(ours).unwrap(), median(plain).unwrap());
+    for (at, ([what, against], (ratio, [ours, plain]))) in
+        VERBS.into_iter().zip(medians.compared()).enumerate()
+    {
         let (row, measured) =
             (["headers", what, against], format!("{ours:.0} against {plain:.0} µs"));
         if at == 0 {

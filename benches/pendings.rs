@@ -17,7 +17,7 @@ use vestibule::{
 use crate::{
     Scale,
     contestants::{PAYLOAD, name, replica, shared},
-    rounds::{Work, median, quantile, take_turns, work},
+    rounds::{Medians, Work, quantile, take_turns, work},
     support::server::TestServer,
     table::Table,
 };
@@ -67,7 +67,7 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
         create(&prompts, &listed).await;
         bare.index("listed", number).await;
     }
-    let mut medians = [(); VERBS.len()].map(|()| [Vec::new(), Vec::new()]);
+    let mut medians = Medians::new();
     for round in 0..=ROUNDS {
         let mut samples = [(); VERBS.len()].map(|()| [Vec::new(), Vec::new()]);
         let end = Instant::now() + scale.time(800);
@@ -104,15 +104,9 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
             }
         }
         bare.forget().await;
-        for (medians, samples) in medians.iter_mut().zip(samples) {
-            for (medians, samples) in medians.iter_mut().zip(samples) {
-                medians.extend((round > 0).then(|| median(samples).unwrap()));
-            }
-        }
+        medians.add(round, samples);
     }
-    for ([what, against], [ours, plain]) in VERBS.into_iter().zip(medians) {
-        let ratio = median(ours.iter().zip(&plain).map(|(ours, plain)| ours / plain)).unwrap();
-        let (ours, plain) = (median(ours).unwrap(), median(plain).unwrap());
+    for ([what, against], (ratio, [ours, plain])) in VERBS.into_iter().zip(medians.compared()) {
         let measured = format!("{ours:.0} against {plain:.0} µs");
         table.compare(["pendings", what, against], ratio, &measured);
     }

@@ -118,6 +118,33 @@ pub fn quantile(figures: impl IntoIterator<Item = f64>, part: f64) -> Option<f64
     figures.get((figures.len() as f64 * part) as usize).copied()
 }
 
+/// What each of some verbs took, ours and the other's, by the round.
+pub struct Medians<const VERBS: usize>([[Vec<f64>; 2]; VERBS]);
+
+impl<const VERBS: usize> Medians<VERBS> {
+    pub fn new() -> Self {
+        Self([(); VERBS].map(|()| [Vec::new(), Vec::new()]))
+    }
+
+    /// The first round does not count.
+    pub fn add(&mut self, round: usize, samples: [[Vec<f64>; 2]; VERBS]) {
+        for (medians, samples) in self.0.iter_mut().zip(samples) {
+            for (medians, samples) in medians.iter_mut().zip(samples) {
+                medians.extend((round > 0).then(|| median(samples).unwrap()));
+            }
+        }
+    }
+
+    /// How many times as long ours took, round by round, and how long each took.
+    pub fn compared(self) -> [(f64, [f64; 2]); VERBS] {
+        self.0.map(|both| {
+            let [ours, plain] = &both;
+            let ratio = median(ours.iter().zip(plain).map(|(ours, plain)| ours / plain)).unwrap();
+            (ratio, both.map(|all| median(all).unwrap()))
+        })
+    }
+}
+
 /// CPU time of this process, all threads, in µs. Linux counts it in ticks of 10 ms.
 fn cpu_time() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;

@@ -17,7 +17,7 @@ use crate::{
     Scale,
     contestants::{PAYLOAD, name, replica, shared},
     pendings::timed,
-    rounds::{Work, median, take_turns, work},
+    rounds::{Medians, Work, median, take_turns, work},
     support::server::TestServer,
     table::{Reach::AtMost, Table},
 };
@@ -114,7 +114,7 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
     let (keys, rotated) = rotating();
     let (tokens, rotated) = (tokens(&server, &keys).await, tokens(&server, &rotated).await);
     let bare = Bare { connection: shared(&server).await };
-    let mut medians = [(); VERBS.len()].map(|()| [Vec::new(), Vec::new()]);
+    let mut medians = Medians::new();
     let mut number = 0;
     for round in 0..=ROUNDS {
         let mut samples = [(); VERBS.len()].map(|()| [Vec::new(), Vec::new()]);
@@ -155,15 +155,11 @@ pub async fn one_at_a_time(table: &mut Table, scale: Scale) {
                 timed(&mut revokes[1], bare.revoke(number)).await;
             }
         }
-        for (medians, samples) in medians.iter_mut().zip(samples) {
-            for (medians, samples) in medians.iter_mut().zip(samples) {
-                medians.extend((round > 0).then(|| median(samples).unwrap()));
-            }
-        }
+        medians.add(round, samples);
     }
-    for (at, ([what, against], [ours, plain])) in VERBS.into_iter().zip(medians).enumerate() {
-        let ratio = median(ours.iter().zip(&plain).map(|(ours, plain)| ours / plain)).unwrap();
-        let (ours, plain) = (median(ours).unwrap(), median(plain).unwrap());
+    for (at, ([what, against], (ratio, [ours, plain]))) in
+        VERBS.into_iter().zip(medians.compared()).enumerate()
+    {
         let (row, measured) =
             (["tokens", what, against], format!("{ours:.1} against {plain:.1} µs"));
         match at {
