@@ -10,13 +10,17 @@ use std::{
 use tokio::time::{Instant, sleep};
 use vestibule::store::{
     Attempt, Begun, BindingName, Change, Commit, ConnectionId, Fail, FailureKind, HeadersId,
-    HeadersMode, Keeper, MarkHeaders, NewCredential, NewHeaders, Revoke, Shard, Store,
-    WithdrawConnection, memory::MemoryStore,
+    Keeper, NewCredential, NewHeaders, Revoke, Shard, Store, WithdrawConnection,
+    memory::MemoryStore,
 };
 
 use crate::support::{
     server, stores,
-    verbs::{BY, answer, attempt, begin_as, credential, digest, failure, request},
+    verbs::{
+        BY, answer, attempt, begin_as, credential, digest, failure,
+        headers::{mark, new_headers},
+        request,
+    },
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -170,26 +174,8 @@ async fn every_change_of_a_header_credential_is_told_and_nothing_else() {
         let binding = BindingName { shard: Shard::new(9), digest: request() };
         let (one, all) = (Change::Headers(binding.digest), Change::AllHeaders);
         let id = HeadersId::of(binding.shard, binding.digest);
-        let new = || NewHeaders {
-            id,
-            request: request(),
-            binding,
-            mode: HeadersMode::User,
-            identity: digest(9),
-            client: binding.digest,
-            client_name: "",
-            secret: b"secret",
-            key: "",
-            flow: None,
-        };
-        let mark = || MarkHeaders {
-            shard: binding.shard,
-            client: binding.digest,
-            request: request(),
-            reason: "test",
-            after: None,
-            limit: 10,
-        };
+        let new = || NewHeaders { id, ..new_headers(binding, request()) };
+        let mark = || mark(binding.shard, binding.digest, request());
         let told = async |verb: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
             scene.heard().await;
             verb.await;

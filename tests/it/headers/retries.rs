@@ -7,13 +7,21 @@ use vestibule::{
     Digest, RequestId,
     headers::HeadersError,
     store::{
-        BindingName, HeadersId, HeadersMode, HeadersStatus, HeadersStore, MarkHeaders, NewHeaders,
-        Reaped, RemovedHeaders, RestoredHeaders, Shard, UpsertedHeaders, WithdrawnHeaders,
+        BindingName, HeadersStatus, HeadersStore, MarkHeaders, Reaped, RemovedHeaders,
+        RestoredHeaders, Shard, UpsertedHeaders, WithdrawnHeaders,
     },
 };
 
 use super::{Host, alice, base, bearer, value};
-use crate::support::{proxy::Proxy, server::TestServer, stores::store_at, verbs::request};
+use crate::support::{
+    proxy::Proxy,
+    server::TestServer,
+    stores::store_at,
+    verbs::{
+        headers::{mark, new_headers},
+        request,
+    },
+};
 
 /// A store that is retried changes nothing, whatever came since.
 #[tokio::test]
@@ -79,31 +87,12 @@ async fn a_lost_reply_is_asked_for_again() {
         let digest = request();
         let shard = Shard::new(digest.as_bytes()[0]);
         let binding = BindingName { shard, digest };
-        let new = |request| NewHeaders {
-            id: HeadersId::of(shard, request),
-            request,
-            binding,
-            mode: HeadersMode::User,
-            identity: digest,
-            client: digest,
-            client_name: "",
-            secret: b"sealed",
-            key: "",
-            flow: None,
-        };
+        let new = |request| new_headers(binding, request);
         // A reply that is lost shall not be NOSCRIPT.
         let warm = store.upsert_headers(new(request())).await.unwrap();
         let UpsertedHeaders::Upserted { id, .. } = warm else { panic!("{warm:?}") };
         for _ in 0..2 {
-            let mark = MarkHeaders {
-                shard,
-                client: digest,
-                request: request(),
-                reason: "x",
-                after: None,
-                limit: 10,
-            };
-            store.mark_headers(mark.clone()).await.unwrap();
+            store.mark_headers(mark(shard, digest, request())).await.unwrap();
             store.withdraw_headers(binding, None, request(), "x").await.unwrap();
             store.restore_headers(binding, None, request()).await.unwrap();
         }
@@ -111,15 +100,8 @@ async fn a_lost_reply_is_asked_for_again() {
         let upserted = proxy.without_reply(upsert).await;
         let UpsertedHeaders::Upserted { ver, id: same, .. } = upserted.unwrap() else { panic!() };
         assert_eq!((ver, same), (2, id), "stored once");
-        let mark = MarkHeaders {
-            shard,
-            client: digest,
-            request: request(),
-            reason: "x",
-            after: None,
-            limit: 10,
-        };
-        let marked = proxy.without_reply(store.mark_headers(mark)).await;
+        let marking = mark(shard, digest, request());
+        let marked = proxy.without_reply(store.mark_headers(marking)).await;
         assert_eq!(marked.unwrap().count, 1, "not: none was left to mark");
         let withdraw = store.withdraw_headers(binding, None, request(), "x");
         let withdrawn = proxy.without_reply(withdraw).await;
@@ -142,14 +124,7 @@ async fn a_retried_mark_leaves_what_came_since() {
         let id = host.one.upsert(&alice(), &bearer("one")).await.unwrap().id;
         let row = host.one.list("weather", None, None, 1).await.unwrap().credentials.remove(0);
         assert_eq!(row.id, id);
-        let mark = MarkHeaders {
-            shard: id.shard(),
-            client: row.client,
-            request: request(),
-            reason: "x",
-            after: None,
-            limit: 50,
-        };
+        let mark = mark(id.shard(), row.client, request());
         assert_eq!(host.side.store.mark_headers(mark.clone()).await.unwrap().count, 1);
         host.one.upsert(&alice(), &bearer("two")).await.unwrap();
         assert_eq!(host.side.store.mark_headers(mark.clone()).await.unwrap().count, 1);

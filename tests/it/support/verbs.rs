@@ -1,6 +1,6 @@
 //! The verbs of the port, with what does not matter to a test filled in.
 
-mod headers;
+pub mod headers;
 
 use std::time::Duration;
 

@@ -2,13 +2,37 @@
 
 use std::time::Duration;
 
-use vestibule::store::{
-    BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersStatus, MarkHeaders, NewHeaders,
-    NewPending, PendingId, PutPending, Reaped, RemovedHeaders, RestoredHeaders, SealedName, Shard,
-    Store, SubmittedFlow, UpsertedHeaders, WithdrawnHeaders,
+use vestibule::{
+    Digest,
+    store::{
+        BindingName, ClaimedFlow, HeadersId, HeadersMode, HeadersStatus, MarkHeaders, NewHeaders,
+        NewPending, PendingId, PutPending, Reaped, RemovedHeaders, RestoredHeaders, SealedName,
+        Shard, Store, SubmittedFlow, UpsertedHeaders, WithdrawnHeaders,
+    },
 };
 
 use super::{BODY, LEASE, SECRET, request};
+
+/// A credential, whose client and whose identity are known from their binding.
+pub fn new_headers(binding: BindingName, request: Digest) -> NewHeaders<'static> {
+    NewHeaders {
+        id: HeadersId::of(binding.shard, request),
+        request,
+        binding,
+        mode: HeadersMode::User,
+        identity: binding.digest,
+        client: binding.digest,
+        client_name: "",
+        secret: SECRET,
+        key: "",
+        flow: None,
+    }
+}
+
+/// The first few of a client.
+pub fn mark(shard: Shard, client: Digest, request: Digest) -> MarkHeaders<'static> {
+    MarkHeaders { shard, client, request, reason: "x", after: None, limit: 10 }
+}
 
 pub(super) async fn every_verb(store: &dyn Store, between: &mut impl AsyncFnMut()) {
     let digest = request();
@@ -36,16 +60,9 @@ pub(super) async fn every_verb(store: &dyn Store, between: &mut impl AsyncFnMut(
     between().await;
     let longest = LEASE;
     let new = NewHeaders {
-        id: HeadersId::of(shard, digest),
-        request: request(),
-        binding,
-        mode: HeadersMode::User,
-        identity: digest,
-        client: digest,
-        client_name: "",
-        secret: SECRET,
         key: "0000002a",
         flow: Some(SubmittedFlow { id: flow, claim: digest, by: "test", answer: BODY, longest }),
+        ..new_headers(binding, request())
     };
     let upserted = store.upsert_headers(new).await.unwrap();
     let UpsertedHeaders::Upserted { id, ver: 1, .. } = upserted else { panic!("{upserted:?}") };
@@ -56,15 +73,7 @@ pub(super) async fn every_verb(store: &dyn Store, between: &mut impl AsyncFnMut(
     assert_eq!(page.rows.len(), 1);
     between().await;
     super::reseal(store, &SealedName::Headers(id), between).await;
-    let mark = MarkHeaders {
-        shard,
-        client: digest,
-        request: request(),
-        reason: "x",
-        after: None,
-        limit: 10,
-    };
-    assert_eq!(store.mark_headers(mark).await.unwrap().count, 1);
+    assert_eq!(store.mark_headers(mark(shard, digest, request())).await.unwrap().count, 1);
     between().await;
     let found = store.find_headers(id).await.unwrap().unwrap();
     assert_eq!((found.name, found.mode, found.identity), (binding, HeadersMode::User, digest));
