@@ -268,7 +268,8 @@ pub async fn given_back_meanwhile(
         for_each(size, AT_ONCE, async |number| {
             let (id, owner) = &made[number as usize];
             let restore = async {
-                sleep(Duration::from_micros(random() % 1500)).await;
+                // As long as a list and a deletion take among so many, so that each wins half.
+                sleep(Duration::from_micros(random() % 30_000)).await;
                 let request = RequestId::random().digest();
                 host.restore_connection(*owner, id, request).await.unwrap()
             };
