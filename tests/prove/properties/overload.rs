@@ -217,7 +217,7 @@ pub async fn is_outlasted(client: Client, rounds: u64, progress: Progress) -> Ve
             watch.memory_kib.store(memory, Relaxed);
             watch.late_us.store(0, Relaxed);
             watch.connections.store(0, Relaxed);
-            report.push(one(&server, &asks, trouble, &watch, memory, &mut found).await);
+            report.push(one(&server, &proxy, &asks, trouble, &watch, memory, &mut found).await);
         }
         progress(1);
     }
@@ -251,6 +251,7 @@ struct Found {
 
 async fn one(
     server: &TestServer,
+    proxy: &Proxy,
     asks: &Asks,
     trouble: Trouble,
     watch: &Watch,
@@ -268,7 +269,6 @@ async fn one(
     let usual = before[1].midpoint(before[2]);
 
     let mut raw = server.raw().await;
-    let unharmed = Asks::connect(asks.client(), &server.url()).await;
     let seen = Arc::new(Seen::default());
     let (mut extra, mut rate) = (String::new(), 0);
     match trouble {
@@ -280,7 +280,7 @@ async fn one(
             sleep(WINDOW).await;
             stand_still(server, &mut raw, trouble).await;
             seen.stop.store(true, Relaxed);
-            let recovered = recovery(asks, &unharmed, usual).await;
+            let recovered = recovery(asks, &proxy.url(), usual).await;
             load.join_all().await;
             extra += &found.recovery(recovered);
         }
@@ -303,7 +303,7 @@ async fn one(
             let ((capacity, sent), ()) = tokio::join!(overload, small.keep());
             rate = sent / 3;
             extra += &format!("{sent} verbs in 3 s where {capacity:.0}/s are served, ");
-            extra += &found.recovery(recovery(asks, &unharmed, usual).await);
+            extra += &found.recovery(recovery(asks, &proxy.url(), usual).await);
         }
     }
     let mut took = std::mem::take(&mut *seen.took.lock().unwrap());
@@ -369,7 +369,7 @@ const AS_FAST: f64 = if cfg!(debug_assertions) { 0.7 } else { 0.95 };
 
 /// When the usual callers get [so much](AS_FAST) of what they got before; `None` if that is too late,
 /// and a client that saw nothing of it gets more.
-async fn recovery(asks: &Asks, unharmed: &Asks, usual: f64) -> Option<Duration> {
+async fn recovery(asks: &Asks, url: &str, usual: f64) -> Option<Duration> {
     let (seen, started) = (Arc::new(Seen::default()), Instant::now());
     let load = seen.closed(asks, CALLERS);
     let mut recovered = None;
@@ -382,10 +382,11 @@ async fn recovery(asks: &Asks, unharmed: &Asks, usual: f64) -> Option<Duration> 
     load.join_all().await;
     if recovered.is_none() {
         // Then it may be this machine that is slower than before.
+        let unharmed = Asks::connect(asks.client(), url).await;
         let (mut harmed, mut others) = (0.0, 0.0);
         for _ in 0..4 {
             harmed += in_a_window(asks).await;
-            others += in_a_window(unharmed).await;
+            others += in_a_window(&unharmed).await;
         }
         recovered = (harmed >= AS_FAST * others).then_some(RECOVERS_WITHIN);
     }
