@@ -147,7 +147,7 @@ async fn what_does_not_open_keeps_its_key() {
     assert!(said.code == 1 && said.out.contains("2 secrets sealed anew"), "{said:?}");
     assert!(said.out.contains("1 are not"), "{said:?}");
     let named = scene.run(&["sweep", "reseal"]).await;
-    assert!(named.code == 0 && named.err.contains(ids[0].as_str()), "{named:?}");
+    assert!(named.code == 1 && named.err.contains(ids[0].as_str()), "{named:?}");
     let refused = scene.run(&["keys", "retire", &old]).await;
     assert!(refused.code == 1 && refused.err.contains("1 secrets"), "{refused:?}");
 
