@@ -28,8 +28,6 @@ type Record = (Subject, String);
 struct Wait {
     failures: u32,
     until: Option<Instant>,
-    /// Which event of a record was refused: what comes later waits for it.
-    refused: Option<EventId>,
 }
 
 /// How the pauses grow.
@@ -60,18 +58,17 @@ impl Waiting {
         self.notifier.fail(pauses, least)
     }
 
-    pub(super) fn is_held_up(&self, event: &Event) -> bool {
-        self.records.get(&record(event)).is_some_and(|wait| {
-            // The pause may end while later ones are told.
-            wait.left().is_some() || wait.refused.is_some_and(|refused| refused < event.id)
-        })
+    /// Whether its record waits, or did when this walk over its shard began: a pause that ends in
+    /// the middle of one would let later events overtake the refused one, which comes first in the next.
+    pub(super) fn is_held_up(&self, event: &Event, walk: Instant) -> bool {
+        let until = self.records.get(&record(event)).and_then(|wait| wait.until);
+        until.is_some_and(|until| until > walk)
     }
 
     /// How often in a row this event was refused now.
     pub(super) fn refused(&mut self, event: &Event, pauses: Pauses) -> u32 {
         let wait = self.records.entry(record(event)).or_default();
         wait.fail(pauses, Duration::ZERO);
-        wait.refused = Some(event.id);
         wait.failures
     }
 

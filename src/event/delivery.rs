@@ -156,7 +156,7 @@ impl Delivery {
         pass: &mut DeliveryPass,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
-        let mut after = None;
+        let (started, mut after) = (Instant::now(), None);
         for _ in 0..PAGES {
             let read = ReadOutbox {
                 shard,
@@ -179,7 +179,7 @@ impl Delivery {
                 }
             };
             after = page.next;
-            self.page(shard, page, pass, stop).await?;
+            self.page(shard, page, started, pass, stop).await?;
             if after.is_none() || pass.away.is_some() || stop.is_cancelled() {
                 break;
             }
@@ -191,6 +191,7 @@ impl Delivery {
         &self,
         shard: Shard,
         page: OutboxPage,
+        walk: Instant,
         pass: &mut DeliveryPass,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
@@ -212,7 +213,7 @@ impl Delivery {
             if pass.away.is_some() || stop.is_cancelled() {
                 return Ok(());
             }
-            if self.waiting().is_held_up(event) {
+            if self.waiting().is_held_up(event, walk) {
                 pass.held_up += 1;
                 continue;
             }
