@@ -108,6 +108,8 @@ end
 -- The first presentation of a refresh token counts: a provider's grace begins there. A retry by
 -- the attempt that made it is told what the first call was.
 local again = was[12] == token and not (mine and was[14] == was[11])
+-- One that is still to come is from before the clock of Redis jumped back: it counts from now.
+if again and (tonumber(was[13]) or 0) > now then redis.call('HSET', conn, 'att_at', at(now)) end
 local undecided = again and math.max(0, now - (tonumber(was[13]) or 0)) or -1
 if not mine and undecided >= forgiven and undecided < settled then
   redis.call('ZADD', due, at(now + settled - undecided), id)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     ConnectionError, Connections, Connector, ExchangeClass, ExchangeError, Inner, Refreshed,
@@ -14,6 +14,8 @@ use crate::store::{Actor, By, Class};
 
 /// How long a person's call waits for a place at the most.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest that a call may take, whatever its client says.
+const LONGEST_CALL: Duration = Duration::from_secs(35);
 /// How long a place is held, if nobody gives it up: longer than any call takes.
 const LEASE: Duration = Duration::from_secs(40);
 
@@ -47,7 +49,11 @@ impl Inner {
     ) -> Result<Result<T, ExchangeError>, ConnectionError> {
         let by = By { actor: Actor::Owner, idp_host: connector.idp_host() };
         let place = self.place_within(connector, patience).await?;
-        let answer = call.await;
+        // A host's own client may know no end.
+        let answer = timeout(LONGEST_CALL, call).await.unwrap_or_else(|_| {
+            Err(ExchangeError::new(ExchangeClass::Undecided, "no answer in time"))
+        });
+        let answer = answer.map_err(ExchangeError::cleaned);
         let refused = match &answer {
             Ok(answer) => {
                 refusal(answer).map(|code| ExchangeError::new(ExchangeClass::of_code(code), code))

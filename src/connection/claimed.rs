@@ -31,8 +31,11 @@ impl Inner {
     ) -> Result<Refreshed, ConnectionError> {
         let row = match inner.foundation.store.read_credential(id).await {
             Ok(Some(row)) if row.status == Status::Active => row,
-            // Its place in the index is cleared by the begin.
-            Ok(_) => return Self::refresh(inner, id, None, None).await,
+            // Its place in the index is cleared by the begin; unless it became active meanwhile.
+            Ok(row) => {
+                let found = row.map(|row| inner.config.registry.lookup(&row.connector));
+                return Self::refresh(inner, id, None, found.and_then(Result::ok)).await;
+            }
             Err(error) if error.class() == Class::Corrupt => {
                 return Ok(inner.left(id, None, "damaged", &error).await);
             }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::{
     ConnectionError, Connections, Connector, ExchangeClass, ExchangeError, Inner, Refreshed,
-    persisting::persist, refresh::Ended, schedule, telling::by,
+    persisting::persist, refresh::Ended, schedule, telling::by, under_way::Entered,
 };
 use crate::{
     digest::{Digest, RequestId},
@@ -54,6 +54,7 @@ impl Connections {
     pub async fn resume(&self, connector: &str) -> Result<Resumed, ConnectionError> {
         let connector = self.inner.config.registry.lookup(connector)?;
         let by = By { actor: Actor::Operator, idp_host: connector.idp_host() };
+        self.inner.under_way.fits(&connector.slug);
         Ok(self.inner.resume(connector, by).await?)
     }
 }
@@ -196,14 +197,15 @@ pub(super) struct HeldPlace<'a> {
     connector: &'a Connector,
     holder: Digest,
     probe: bool,
-    entered: u64,
+    /// Dropped with its caller it is left all the same; its lease in Redis ends by itself then.
+    entered: Entered<'a>,
 }
 
 impl HeldPlace<'_> {
     /// The call is over, or was never made; and if it shows that, the provider accepts the host.
     pub(super) async fn leave(self, made: bool, accepted: bool, by: By<'_>) {
         let Self { inner, connector, holder, probe, entered } = self;
-        inner.under_way.leave(&connector.slug, entered);
+        drop(entered);
         if accepted {
             inner.under_way.fits(&connector.slug);
             if probe && let Err(error) = inner.resume(connector, by).await {
@@ -226,7 +228,7 @@ impl HeldPlace<'_> {
 /// Whether that shows that a provider accepts the host: it does before it judges a refresh token.
 fn accepts_the_host(ended: &Ended) -> bool {
     match ended {
-        Ended::With(Refreshed::Fresh { .. }) | Ended::Switched(_) => true,
+        Ended::Answered(_) | Ended::Switched(_) => true,
         Ended::With(Refreshed::Failed(error)) => error.class == ExchangeClass::Rejected,
         Ended::With(_) | Ended::Unbegun(_) => false,
     }

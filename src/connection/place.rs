@@ -4,7 +4,7 @@ use super::{AuthType, ConnectionError, CredentialSecret, Inner, RefreshToken};
 use crate::{
     digest::Digest,
     foundation::Foundation,
-    seal::Binding,
+    seal::{Binding, SealError, WrappedKey},
     store::{ConnectionId, CredentialRow},
 };
 
@@ -49,6 +49,17 @@ impl Inner {
         let auth = self.config.registry.lookup(connector).ok()?.auth;
         (auth == AuthType::ClientCredentials)
             .then(|| self.foundation.naming.digest("client-credentials", &[connector.as_bytes()]))
+    }
+
+    /// A key for the record of a connection, wrapped before there is anything to seal.
+    pub(super) async fn wrapped_key(
+        &self,
+        id: &ConnectionId,
+        owner: Digest,
+        connector: &str,
+    ) -> Result<WrappedKey, SealError> {
+        let place = Self::place(id, owner, connector);
+        self.foundation.seal.wrapped_key(self.binding(&place)).await
     }
 
     /// The secret of a record.

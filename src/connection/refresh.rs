@@ -1,4 +1,8 @@
 //! One refresh: begin, then the exchange, in a task that outlives its caller.
+//!
+//! Whatever a replica may lack is found out before the request is sent: whether it opens the secret,
+//! knows the connector, and has keys to seal the answer with. After that only the provider and Redis
+//! can fail it.
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
@@ -7,18 +11,20 @@ use tracing::{Instrument, field::Empty};
 
 use super::{
     AuthType, ConnectionError, Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner,
-    Refreshed, ReplayPolicy, TokenAnswer, telling::by,
+    Refreshed, ReplayPolicy, TokenAnswer, journal::Entry, telling::by,
 };
 use crate::{
     digest::{Digest, RequestId},
     metric::{self, SharedString},
+    seal::{SealError, WrappedKey},
     store::{Attempt, Begin, Begun, By, ConnectionId, Renewal, Status},
     trace,
 };
 
 /// How often a lease is renewed: three times within itself.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
-/// What a lease that is not renewed must have left beyond the answer's time, or nothing is sent.
+/// What a lease must have left, beyond the answer's time if it is not renewed, and what a grace must
+/// have left, or nothing is sent.
 const SPARE: Duration = Duration::from_secs(2);
 
 impl Inner {
@@ -55,7 +61,9 @@ impl Inner {
             match self.begin_in_place(id, owner, connector).await? {
                 Ended::Switched(_) if siblings > 0 => siblings -= 1,
                 Ended::Switched(error) => return Ok(Refreshed::Failed(error)),
-                Ended::With(outcome) | Ended::Unbegun(outcome) => return Ok(outcome),
+                Ended::Answered(outcome) | Ended::With(outcome) | Ended::Unbegun(outcome) => {
+                    return Ok(outcome);
+                }
             }
         }
     }
@@ -103,7 +111,9 @@ impl Inner {
 
 /// How an exchange ended.
 pub(super) enum Ended {
-    /// With this.
+    /// With tokens, and this is what came of them.
+    Answered(Refreshed),
+    /// Without, and with this.
     With(Refreshed),
     /// It did not begin.
     Unbegun(Refreshed),
@@ -124,12 +134,22 @@ pub(super) struct Exchange<'a> {
     holder: Digest,
 }
 
+/// What an exchange has before it sends anything.
+pub(super) struct Ready<'a> {
+    pub(super) connector: &'a Connector,
+    pub(super) secret: CredentialSecret,
+    /// The commit's request, which is the name of its entry in the journal.
+    pub(super) commit: Digest,
+    /// What the answer is sealed under: in the record, and in the entry.
+    pub(super) keys: [WrappedKey; 2],
+}
+
 impl Ended {
     /// The outcome's word, for metrics and traces.
     const fn as_str(&self) -> &'static str {
         match self {
             Self::With(Refreshed::Failed(error)) => error.class.as_str(),
-            Self::With(other) | Self::Unbegun(other) => other.as_str(),
+            Self::Answered(other) | Self::With(other) | Self::Unbegun(other) => other.as_str(),
             Self::Switched(_) => "switched",
         }
     }
@@ -147,31 +167,56 @@ impl Exchange<'_> {
     }
 
     async fn proceed(&self) -> Ended {
-        match self.prepared().await {
-            Ok((connector, secret)) => match self.exchanged(connector, &secret).await {
+        match self.ready().await {
+            Ok(ready) => match self.exchanged(ready.connector, &ready.secret).await {
                 Ok((answer, started)) => {
-                    Ended::With(self.commit(connector, &secret, answer, started).await)
+                    Ended::Answered(self.commit(&ready, answer, started).await)
                 }
                 Err(error) => self.fail(error).await,
             },
-            // Nothing was sent: the credential is not to blame.
-            Err(error) => self.fail(error).await,
+            Err(error) => self.leave_to_others(error).await,
         }
     }
 
-    /// The connector, and the secret with the refresh token to present.
-    async fn prepared(&self) -> Result<(&Connector, CredentialSecret), ExchangeError> {
+    /// An error is this replica's.
+    async fn ready(&self) -> Result<Ready<'_>, ExchangeError> {
         let registry = &self.inner.config.registry;
         let connector = registry
             .lookup(&self.begun.connector)
             .map_err(|error| ExchangeError::new(ExchangeClass::Config, &error.to_string()))?;
+        let failed = |what: &'static str| {
+            move |error: SealError| {
+                tracing::error!(connection = %self.id, %error, "{what}");
+                ExchangeError::new(ExchangeClass::Config, what)
+            }
+        };
         let seal = &self.inner.foundation.seal;
         let opened = seal.open_long(self.inner.binding(&self.place()), &self.begun.secret).await;
-        let secret = opened.map_err(|error| {
-            tracing::error!(connection = %self.id, %error, "a credential does not open");
-            ExchangeError::new(ExchangeClass::Config, "the stored credential does not open")
-        })?;
-        Ok((connector, secret))
+        let secret = opened.map_err(failed("the stored credential does not open"))?;
+        let commit = RequestId::random().digest();
+        let keys = tokio::try_join!(
+            self.inner.wrapped_key(self.id, self.begun.owner, &self.begun.connector),
+            Entry::wrapped_key(self.inner, &commit),
+        );
+        let (record, entry) = keys.map_err(failed("there is no key to seal an answer with"))?;
+        Ok(Ready { connector, secret, commit, keys: [record, entry] })
+    }
+
+    /// Whether it is too late to send anything: another may have begun meanwhile, or what was
+    /// forgiven when this began is not any more.
+    fn is_too_late(&self) -> bool {
+        let (late, lease) = (self.asked_at.elapsed(), self.replay.lease());
+        let forgiven = self.replay.forgiven();
+        let lapsed = self
+            .begun
+            .undecided_since
+            .is_some_and(|ago| ago < forgiven && ago + late + SPARE >= forgiven);
+        lapsed
+            || if self.replay.renews() {
+                late + SPARE > lease
+            } else {
+                late + self.replay.patience() + SPARE > lease
+            }
     }
 
     /// Presents the refresh token, renewing the lease as long as the provider takes.
@@ -181,8 +226,7 @@ impl Exchange<'_> {
         secret: &CredentialSecret,
     ) -> Result<(TokenAnswer, Instant), ExchangeError> {
         let patience = self.replay.patience();
-        if !self.replay.renews() && self.asked_at.elapsed() + patience + SPARE > self.replay.lease()
-        {
+        if self.is_too_late() {
             let what = "too little of the lease was left: nothing was sent";
             return Err(ExchangeError::new(ExchangeClass::Transient, what));
         }
@@ -210,7 +254,7 @@ impl Exchange<'_> {
         };
         metric::EXCHANGE_SECONDS.named(self.label(), &[]).record(started.elapsed());
         match answer {
-            Ok(answer) => answer.map(|answer| (answer, started)),
+            Ok(answer) => answer.map(|answer| (answer, started)).map_err(ExchangeError::cleaned),
             Err(_) => Err(ExchangeError::new(ExchangeClass::Undecided, "no answer in time")),
         }
     }

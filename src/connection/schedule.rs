@@ -8,6 +8,10 @@ use crate::store::ConnectionId;
 const LAST_CHANCE: Duration = Duration::from_secs(3600);
 /// An answer that is never fresh must not make its connection refresh without a pause.
 const SOONEST: Duration = Duration::from_secs(1);
+/// A refreshed token that is dead on arrival is not worth another sooner, but for a caller's asking.
+const DEAD_ON_ARRIVAL: Duration = Duration::from_secs(60);
+/// An absurd `Retry-After` must not park a credential for ever.
+const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
 const FIRST_BACKOFF: Duration = Duration::from_secs(2);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(15 * 60);
 
@@ -44,8 +48,17 @@ fn next_refresh(life: Duration, lead: Duration, id: &ConnectionId) -> Duration {
 pub(super) fn backoff(attempts: u32, retry_after: Option<Duration>, id: &ConnectionId) -> Duration {
     let doubled = FIRST_BACKOFF.saturating_mul(1 << attempts.min(16)).min(LONGEST_BACKOFF);
     let jittered = doubled.mul_f64(0.75 + spread(id) / 4.0);
-    // An absurd Retry-After must not park a credential for ever.
-    jittered.max(retry_after.unwrap_or_default().min(Duration::from_secs(24 * 3600)))
+    jittered.max(asked_for(retry_after))
+}
+
+/// How long a provider asked to be left alone, within reason.
+pub(super) fn asked_for(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().min(LONGEST_ASKED)
+}
+
+/// A provider whose tokens live for nothing is not asked each second for another one.
+pub(super) fn not_at_once(next: Duration, life: Option<Duration>) -> Duration {
+    if life.is_some_and(|life| life < SOONEST) { next.max(DEAD_ON_ARRIVAL) } else { next }
 }
 
 /// A number in 0..1 that belongs to the connection: the random part of its id.

@@ -5,17 +5,18 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Connector, CredentialSecret, ExchangeClass, ExchangeError, Inner, Refreshed, TokenAnswer,
+    CredentialSecret, ExchangeClass, ExchangeError, Inner, Refreshed, TokenAnswer,
     journal::Entry,
     limits::spread_out,
     persisting::persist,
-    refresh::{Ended, Exchange},
+    refresh::{Ended, Exchange, Ready},
     schedule,
     storing::Lives,
 };
 use crate::{
     digest::{Digest, RequestId},
     metric,
+    seal::WrappedKey,
     store::{Class, CommitOutcome, Fail, FailOutcome, FailureKind, millis},
 };
 
@@ -23,6 +24,8 @@ use crate::{
 const JOURNAL_WITHIN: Duration = Duration::from_secs(5);
 /// An answer that was lost inside the grace is asked for again.
 const SOON: Duration = Duration::from_secs(1);
+/// What this replica lacks is not looked for here again before that.
+const TO_OTHERS: Duration = Duration::from_secs(5);
 /// The reason of what died with an answer that nobody kept.
 const ROTATION_LOST: &str = "rotation_lost";
 /// What only an operator can mend is not tried more often than this.
@@ -34,20 +37,20 @@ impl Exchange<'_> {
     /// Stores the answer, trying until Redis decides.
     pub(super) async fn commit(
         &self,
-        connector: &Connector,
-        before: &CredentialSecret,
+        ready: &Ready<'_>,
         answer: TokenAnswer,
         started: Instant,
     ) -> Refreshed {
-        let secret = CredentialSecret::from_answer(&answer, Some(before));
-        let refreshable = self.inner.renewed_with(&connector.slug, &secret).is_some();
+        let secret = CredentialSecret::from_answer(&answer, Some(&ready.secret));
+        let refreshable = self.inner.renewed_with(&ready.connector.slug, &secret).is_some();
         let (lives, since) = (self.lives(&answer, started), self.begun.signed_in_for);
-        let next_in = Inner::next_in(connector, refreshable, lives, since, self.id);
+        let next_in = Inner::next_in(ready.connector, refreshable, lives, since, self.id);
+        let next_in = next_in.map(|next| schedule::not_at_once(next, lives.access));
         let entry = Entry {
             connection: self.id.to_string(),
             owner: *self.begun.owner.as_bytes(),
             connector: self.begun.connector.clone(),
-            request: *RequestId::random().digest().as_bytes(),
+            request: *ready.commit.as_bytes(),
             fence: self.begun.fence,
             grant: self.begun.grant,
             presented: *self.begun.refresh_token.as_bytes(),
@@ -57,10 +60,10 @@ impl Exchange<'_> {
             refresh_expires_in_ms: lives.refresh.map(millis),
             next_in_ms: next_in.map(millis),
         };
-        self.journal(&entry).await;
-        let sealed = match entry.seal_secret(self.inner).await {
-            Ok(Some(sealed)) => sealed,
-            Ok(None) => return self.unpersisted(answer, entry.name()).await,
+        let [record_key, entry_key] = &ready.keys;
+        self.journal(&entry, entry_key).await;
+        let sealed = match entry.seal_secret_with(self.inner, self.id.clone(), record_key) {
+            Ok(sealed) => sealed,
             Err(error) => {
                 tracing::error!(connection = %self.id, %error, "a refreshed credential is not sealed");
                 return self.unpersisted(answer, entry.name()).await;
@@ -129,8 +132,8 @@ impl Exchange<'_> {
     }
 
     /// Before anything else can go wrong. A journal that fails is no reason not to commit.
-    async fn journal(&self, entry: &Entry) {
-        let kept = match entry.seal(self.inner).await {
+    async fn journal(&self, entry: &Entry, key: &WrappedKey) {
+        let kept = match entry.seal(self.inner, key) {
             // A disk that hangs must not keep the answer from Redis.
             Ok(kept) => match timeout(JOURNAL_WITHIN, self.inner.config.journal.append(kept)).await
             {
@@ -182,19 +185,47 @@ impl Exchange<'_> {
         let backoff = match (error.class, paused) {
             (_, Some(remaining)) => spread_out(remaining, self.id),
             (ExchangeClass::Client | ExchangeClass::Config, _) => {
-                error.retry_after.unwrap_or_default().max(OPERATOR_WAIT)
+                schedule::asked_for(error.retry_after).max(OPERATOR_WAIT)
             }
-            // Soon, while the provider still forgives; or not before a begin would go on.
-            (ExchangeClass::Undecided, _) if forgiving => SOON,
-            (ExchangeClass::Undecided, _) => {
-                let settled = self.replay.lease() + self.inner.config.journal_window;
-                settled.saturating_sub(self.undecided_for() + self.asked_at.elapsed()).max(SOON)
-            }
+            (ExchangeClass::Undecided, _) => self.asked_again_in(),
             _ => schedule::backoff(self.begun.attempts, error.retry_after, self.id),
         };
         // What only an operator can mend must not cost the users' credentials.
         let operators = matches!(error.class, ExchangeClass::Client | ExchangeClass::Config);
         let horizon = Some(self.inner.config.horizon).filter(|_| !operators);
+        self.record(error.clone(), kind, reason, backoff, horizon).await
+    }
+
+    /// What only this replica cannot do is no word on the record: another may do it, at once.
+    pub(super) async fn leave_to_others(&self, error: ExchangeError) -> Ended {
+        let (kind, reason) = (FailureKind::Host, error.reason.as_str());
+        self.record(error.clone(), kind, reason, spread_out(TO_OTHERS, self.id), None).await
+    }
+
+    /// When an answer that was lost is asked for again: soon at first, and the longer the more often
+    /// it was lost; while the provider forgives not past that, and afterwards not before a begin
+    /// would go on.
+    fn asked_again_in(&self) -> Duration {
+        let again = match self.begun.attempts {
+            0 => spread_out(SOON, self.id),
+            attempts => schedule::backoff(attempts - 1, None, self.id),
+        };
+        let since = self.undecided_for() + self.asked_at.elapsed();
+        let settled = self.replay.lease() + self.inner.config.journal_window;
+        match self.replay.forgiven().checked_sub(since) {
+            Some(left) => again.min(left).max(SOON),
+            None => again.max(settled.saturating_sub(since)),
+        }
+    }
+
+    async fn record(
+        &self,
+        error: ExchangeError,
+        kind: FailureKind,
+        reason: &str,
+        backoff: Duration,
+        horizon: Option<Duration>,
+    ) -> Ended {
         let request = RequestId::random().digest();
         let recorded = persist(|| {
             self.inner.foundation.store.fail(Fail {

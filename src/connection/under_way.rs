@@ -40,18 +40,13 @@ impl UnderWay {
         known.under_way.values().filter(|since| since.elapsed() >= SLOW).count() >= MOST_SLOW
     }
 
-    pub(super) fn enter(&self, slug: &str) -> u64 {
+    /// Until what this gives is dropped.
+    pub(super) fn enter<'a>(&'a self, slug: &'a str) -> Entered<'a> {
         let mut known = self.lock();
         let known = known.entry(slug.to_owned()).or_default();
         known.entered += 1;
         known.under_way.insert(known.entered, Instant::now());
-        known.entered
-    }
-
-    pub(super) fn leave(&self, slug: &str, entered: u64) {
-        if let Some(known) = self.lock().get_mut(slug) {
-            known.under_way.remove(&entered);
-        }
+        Entered { under_way: self, slug, number: known.entered }
     }
 
     /// Whether it was one too many.
@@ -75,6 +70,22 @@ impl UnderWay {
     }
 }
 
+/// An exchange that is under way.
+#[derive(Debug)]
+pub(super) struct Entered<'a> {
+    under_way: &'a UnderWay,
+    slug: &'a str,
+    number: u64,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Some(known) = self.under_way.lock().get_mut(self.slug) {
+            known.under_way.remove(&self.number);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,13 +93,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_slow_exchanges_are_enough_for_one_connector() {
         let under_way = UnderWay::default();
-        let entered: Vec<_> = (0..20).map(|_| under_way.enter("slow")).collect();
+        let mut entered: Vec<_> = (0..20).map(|_| under_way.enter("slow")).collect();
         assert!(!under_way.is_slow("slow"), "they have only begun");
         tokio::time::advance(SLOW).await;
         assert!(under_way.is_slow("slow") && !under_way.is_slow("other"));
-        for entered in &entered[..13] {
-            under_way.leave("slow", *entered);
-        }
+        entered.truncate(7);
         assert!(!under_way.is_slow("slow"), "seven are not too many");
     }
 

@@ -110,38 +110,29 @@ impl Inner {
         let mut waited = false;
         let mut waiting = None;
         let mut look = FIRST_LOOK;
+        let mut found_ver = None;
         loop {
-            let row = inner.foundation.store.read_credential(id).await?;
-            let row = row.filter(|row| row.owner == owner).ok_or(ConnectionError::NotFound)?;
-            match row.status {
-                Status::Active => {}
-                Status::Revoked => return Err(ConnectionError::Revoked),
-                Status::Orphaned => return Err(ConnectionError::Withdrawn),
-                Status::Exhausted => {
-                    let last_error = row.last_error.unwrap_or_default();
-                    return Err(ConnectionError::Exhausted { last_error });
-                }
-                Status::NeedsReauth => {
-                    let reason = row.reason.unwrap_or_default();
-                    return Err(ConnectionError::NeedsReauth { reason });
-                }
-            }
+            let row = inner.vendable(owner, id).await?;
             let connector = inner.config.registry.lookup(&row.connector)?;
             let now_ms = inner.foundation.store.now_ms();
-            if is_served(&row, connector, now_ms) {
+            // What another's refresh has just brought is what there is, however short it lives.
+            let renewed = row.ver > *found_ver.get_or_insert(row.ver);
+            if renewed || is_served(&row, connector, now_ms) {
                 let due = row.next_at_ms.is_some_and(|next| next <= now_ms);
                 let path = match (due, waited) {
                     (true, _) => VendPath::StaleServed,
                     (false, true) => VendPath::Waited,
                     (false, false) => VendPath::Warm,
                 };
+                let vended = inner.open(id, &row, now_ms, path).await?;
                 if due && row.lease_ends_at_ms.is_none_or(|ends| ends <= now_ms) {
                     Self::refresh_behind(inner, id, owner, connector);
                 }
-                let vended = inner.open(id, &row, now_ms, path).await?;
                 let keep = if due { Duration::ZERO } else { kept_for(&row, connector, now_ms) };
                 return Ok((vended, keep));
             }
+            // What does not open here is refreshed by another.
+            inner.open_secret(id, &row).await?;
             waiting.get_or_insert_with(|| metric::WAITERS.raise(&["refresh"]));
             // The exchange goes on if this caller's time is over.
             let refreshing =
@@ -154,14 +145,19 @@ impl Inner {
                     let path = VendPath::Refreshed;
                     return Ok((Vended { access_token, expires_in, path }, Duration::ZERO));
                 }
-                // A provider's trouble is no reason to withhold what still lives.
-                Refreshed::Failed(error)
-                    if error.class != ExchangeClass::Rejected && lives(&row, now_ms) =>
-                {
+                // A provider's trouble is no reason to withhold what still lives. A refusal may have
+                // ended the connection, which its owner is told, and not in the provider's words.
+                Refreshed::Failed(error) => {
+                    let row = match error.class {
+                        ExchangeClass::Rejected => inner.vendable(owner, id).await?,
+                        _ => row,
+                    };
+                    if !lives(&row, now_ms) {
+                        return Err(ConnectionError::Exchange(error));
+                    }
                     let vended = inner.open(id, &row, now_ms, VendPath::StaleServed).await?;
                     return Ok((vended, Duration::ZERO));
                 }
-                Refreshed::Failed(error) => return Err(ConnectionError::Exchange(error)),
                 Refreshed::Undecided { .. }
                 | Refreshed::AtCap { .. }
                 | Refreshed::Paused { .. }
@@ -192,6 +188,11 @@ impl Inner {
                 }
                 // It ran out before it was due: nothing more can be had for it.
                 Refreshed::Not("not_refreshable") => return Err(ConnectionError::RanOut),
+                // Refreshed so lately that nobody asks again, and dead already.
+                Refreshed::NotDue { due_in, .. } if Instant::now() + due_in > deadline => {
+                    let last_error = "its tokens are dead when they arrive".to_owned();
+                    return Err(ConnectionError::BackingOff { retry_in: due_in, last_error });
+                }
                 // Refreshed or changed meanwhile: look again.
                 Refreshed::NotDue { due_in, .. } => due_in.clamp(FIRST_LOOK, LAST_LOOK),
                 Refreshed::Not(_) => FIRST_LOOK,
@@ -203,6 +204,31 @@ impl Inner {
             }
             sleep(pause).await;
             look = (look * 2).min(LAST_LOOK);
+        }
+    }
+
+    /// The record of an owner's connection, if anything may be vended of it.
+    async fn vendable(
+        &self,
+        owner: Digest,
+        id: &ConnectionId,
+    ) -> Result<CredentialRow, ConnectionError> {
+        let row = self.foundation.store.read_credential(id).await?;
+        let row = row.filter(|row| row.owner == owner).ok_or(ConnectionError::NotFound)?;
+        match row.status {
+            Status::Active => Ok(row),
+            // What is refreshed no more is served to its end.
+            Status::Exhausted if lives(&row, self.foundation.store.now_ms()) => Ok(row),
+            Status::Revoked => Err(ConnectionError::Revoked),
+            Status::Orphaned => Err(ConnectionError::Withdrawn),
+            Status::Exhausted => {
+                let last_error = row.last_error.unwrap_or_default();
+                Err(ConnectionError::Exhausted { last_error })
+            }
+            Status::NeedsReauth => {
+                let reason = row.reason.unwrap_or_default();
+                Err(ConnectionError::NeedsReauth { reason })
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod envelope;
 mod error;
 mod key_ring;
 mod usage;
+mod wrapped;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use self::{
     error::SealError,
     key_ring::{KeyId, KeyRing, KeyRingError, SealingKey},
     usage::{KeyInUse, KeyUsage},
+    wrapped::WrappedKey,
 };
 use crate::wall_clock::WallClock;
 
@@ -201,20 +203,7 @@ impl Seal {
         value: &T,
     ) -> Result<Vec<u8>, SealError> {
         let encoded = Zeroizing::new(codec::encode(value)?);
-        self.seal_encoded(binding, &encoded).await
-    }
-
-    async fn seal_encoded(
-        &self,
-        binding: Binding<'_>,
-        encoded: &[u8],
-    ) -> Result<Vec<u8>, SealError> {
-        let Some(sealer) = &self.sealer else {
-            return Ok([&[OPEN][..], encoded].concat());
-        };
-        let key = DataKey::random();
-        let wrapped = sealer.wrap(&key, binding).await?;
-        envelope::seal_under(&key, &wrapped, binding, encoded)
+        wrapped::seal_encoded(&self.wrapped_key(binding).await?, binding, &encoded)
     }
 
     /// Opens what [`seal_long`](Self::seal_long) made.
@@ -242,7 +231,7 @@ impl Seal {
         sealed: &[u8],
     ) -> Result<Vec<u8>, SealError> {
         let encoded = self.open_encoded(binding, sealed).await?;
-        self.seal_encoded(binding, &encoded).await
+        wrapped::seal_encoded(&self.wrapped_key(binding).await?, binding, &encoded)
     }
 
     async fn open_encoded(

@@ -49,6 +49,7 @@ mod prove_tokens;
 mod provider_answers;
 mod reauthorising;
 mod rights;
+mod sign_in;
 mod support;
 mod support_works;
 mod sweeps;
@@ -57,6 +58,7 @@ mod token;
 mod token_routes;
 mod topology;
 mod traces;
+mod vending;
 
 #[path = "../prove/properties/mod.rs"]
 mod properties;

@@ -8,7 +8,7 @@ use super::JournalEntry;
 use crate::{
     connection::{CredentialSecret, Inner},
     digest::Digest,
-    seal::{Binding, SealError},
+    seal::{Binding, SealError, WrappedKey},
     store::{By, Commit, ConnectionId, millis},
 };
 
@@ -61,13 +61,22 @@ impl Entry {
         digest(&self.owner)
     }
 
-    /// As the journal keeps it.
-    pub(in crate::connection) async fn seal(
+    /// A key for the entry of this name.
+    pub(in crate::connection) async fn wrapped_key(
+        inner: &Inner,
+        name: &Digest,
+    ) -> Result<WrappedKey, SealError> {
+        inner.foundation.seal.wrapped_key(binding(inner, name)).await
+    }
+
+    /// As the journal keeps it, under its key.
+    pub(in crate::connection) fn seal(
         &self,
         inner: &Inner,
+        key: &WrappedKey,
     ) -> Result<JournalEntry, SealError> {
         let name = self.name();
-        let sealed = inner.foundation.seal.seal_long(binding(inner, &name), self).await?;
+        let sealed = inner.foundation.seal.seal_with(key, binding(inner, &name), self)?;
         Ok(JournalEntry { name, sealed })
     }
 
@@ -84,11 +93,21 @@ impl Entry {
         inner: &Inner,
     ) -> Result<Option<Sealed>, SealError> {
         let Ok(id) = self.connection.parse() else { return Ok(None) };
-        let place = Inner::place(&id, digest(&self.owner), &self.connector);
-        let secret = inner.foundation.seal.seal_long(inner.binding(&place), &self.secret).await?;
+        let key = inner.wrapped_key(&id, self.owner(), &self.connector).await?;
+        self.seal_secret_with(inner, id, &key).map(Some)
+    }
+
+    /// As the record of this id keeps it, under its key.
+    pub(in crate::connection) fn seal_secret_with(
+        &self,
+        inner: &Inner,
+        id: ConnectionId,
+        key: &WrappedKey,
+    ) -> Result<Sealed, SealError> {
+        let place = Inner::place(&id, self.owner(), &self.connector);
+        let secret = inner.foundation.seal.seal_with(key, inner.binding(&place), &self.secret)?;
         let refresh_token = inner.renewed_with(&self.connector, &self.secret);
-        let key = inner.foundation.seal.sealed_by().number();
-        Ok(Some(Sealed { id, secret, key, refresh_token }))
+        Ok(Sealed { id, secret, key: key.sealed_by().number(), refresh_token })
     }
 
     /// The commit, so long after the exchange began. Its beginning, because a process that was

@@ -3,7 +3,8 @@
 use std::{num::NonZero, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
     connection::{
@@ -11,6 +12,8 @@ use vestibule::{
         SignInError, TokenAnswer,
     },
     seal::Seal,
+    store::memory::MemoryStore,
+    sweep::RefreshDue,
 };
 
 use crate::{
@@ -142,4 +145,27 @@ async fn a_paused_connector_gives_the_host_no_token() {
     let paused = replica.connect_client("host", "own").await.unwrap_err();
     assert!(matches!(paused, ConnectionError::ConnectorPaused { .. }), "{paused:?}");
     assert_eq!(provider.calls(), 1);
+}
+
+/// Whoever gives up waiting leaves: eight who did so at a slow provider do not hold up its refreshes.
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_waiting_holds_up_nothing() {
+    let (keys, memory) = (shared_keys(), Arc::new(MemoryStore::new()));
+    let provider = slow(Duration::from_secs(20));
+    let vestibule = Vestibule::assemble(memory.clone(), Seal::new(keys.ring.clone()), &keys);
+    let url = "https://provider.example/token".parse().unwrap();
+    let secret = vestibule::connection::ClientSecret::new("secret");
+    let own = Connector::client_credentials("own", url, "client", secret).unwrap();
+    let all = connections_at(&provider, &vestibule, [own]);
+    let answer = TokenAnswer { refresh_token: None, ..tokens(0, HOUR) };
+    all.store("host", "own", None, &answer).await.unwrap();
+    for _ in 0..8 {
+        let gone = timeout(Duration::from_millis(10), all.connect_client("host", "own")).await;
+        assert!(gone.is_err(), "{gone:?}");
+    }
+    tokio::time::advance(Duration::from_secs(3)).await;
+    provider.will_give(HOUR);
+    memory.advance(HOUR);
+    let pass = RefreshDue::default().pass(&all, &CancellationToken::new()).await;
+    assert_eq!((pass.refreshed, pass.put_off), (1, 0), "{pass:?}");
 }
