@@ -51,7 +51,7 @@ impl Connections {
         let secret = CredentialSecret::from_key(api_key, api_secret);
         let new =
             self.inner.prepare_secret(owner, connector, id, &secret, Lives::default()).await?;
-        self.inner.store(&new).await
+        self.inner.store_over(id, new).await
     }
 
     /// Gives the owner the key: one read and one open.

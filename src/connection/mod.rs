@@ -227,8 +227,8 @@ impl Connections {
     /// # Errors
     ///
     /// [`ConnectionError::UnknownConnector`], [`ConnectionError::InvalidOwner`],
-    /// [`ConnectionError::NotFound`] if `id` is another owner's or connector's, or a failure of
-    /// the store or the seal.
+    /// [`ConnectionError::NotFound`] if `id` is not there, or is another owner's or connector's; or a
+    /// failure of the store or the seal.
     pub async fn store(
         &self,
         owner: &str,
@@ -237,7 +237,7 @@ impl Connections {
         answer: &TokenAnswer,
     ) -> Result<ConnectionId, ConnectionError> {
         let new = self.inner.prepare(owner, connector, id, answer).await?;
-        self.inner.store(&new).await
+        self.inner.store_over(id, new).await
     }
 
     /// Gives the owner an access token that is valid for at least the connector's serve margin.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    store::{ConnectionId, ConnectionRow, Status, millis},
+    store::{Class, ConnectionId, ConnectionRow, Status, millis},
 };
 
 /// The connection that a sign-in is for, chosen at its start.
@@ -66,6 +66,21 @@ impl Inner {
     ) -> Result<Place, ConnectionError> {
         let row = self.row_of(owner, connector, id).await?;
         Ok(Place { id: id.clone(), known_end_ms: Some(end_of(&row)) })
+    }
+
+    /// When a connection ended that something is to be stored over, if it did. One that cannot be
+    /// read is mended by what is stored.
+    pub(super) async fn known_end(
+        &self,
+        owner: Digest,
+        connector: &Connector,
+        id: &ConnectionId,
+    ) -> Result<Option<u64>, ConnectionError> {
+        match self.row_of(owner, connector, id).await {
+            Ok(row) => Ok(Some(end_of(&row))),
+            Err(ConnectionError::Store(error)) if error.class() == Class::Corrupt => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Before a code is spent on a connection that was ended meanwhile, which the store would leave so.

@@ -125,6 +125,23 @@ impl Inner {
         schedule::next_due(lives.access, connector.refresh_lead, deadline, id)
     }
 
+    /// Under a new id; or of an existing connection, which a form that stayed open does not bring
+    /// back if it was deleted meanwhile.
+    pub(super) async fn store_over(
+        &self,
+        existing: Option<&ConnectionId>,
+        new: Prepared,
+    ) -> Result<ConnectionId, ConnectionError> {
+        let known_end = match existing {
+            Some(id) => {
+                let connector = self.config.registry.lookup(&new.connector)?;
+                self.known_end(new.owner, connector, id).await?
+            }
+            None => None,
+        };
+        self.store(&new.with_known_end(known_end)).await
+    }
+
     pub(super) async fn store(&self, new: &Prepared) -> Result<ConnectionId, ConnectionError> {
         let credential = NewCredential {
             id: &new.id,

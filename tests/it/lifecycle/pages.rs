@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use redis::AsyncCommands;
-use vestibule::store::{ConnectionId, ConnectionPage, Status};
+use vestibule::{
+    connection::ConnectionError,
+    store::{ConnectionId, ConnectionPage, Status},
+};
 
 use super::Host;
 use crate::support::{server, server::TestServer, side::Side};
@@ -103,11 +106,10 @@ async fn a_list_heals_and_hides_nothing() {
             raw.keys(format!("{}:*:owner:*", host.side.prefix())).await.unwrap();
         assert_eq!(raw.zcard::<_, usize>(&index[0]).await.unwrap(), 5, "the first is off it");
     }
-    // What was taken off is put back by a store.
+    // What is gone is not put back by a store.
     let granted = super::granted("again");
-    host.connections.store("alice", "demo", Some(&ids[0]), &granted).await.unwrap();
-    let page = host.connections.list("alice", None, 100).await.unwrap();
-    assert_eq!(ids_of(&page).last(), Some(&ids[0]));
+    let stored = host.connections.store("alice", "demo", Some(&ids[0]), &granted).await;
+    assert!(matches!(stored, Err(ConnectionError::NotFound)), "{stored:?}");
 }
 
 /// 10,000 connections of one owner: no script, and no read of a page, holds Redis for long.
