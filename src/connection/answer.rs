@@ -86,6 +86,8 @@ impl Default for Fields {
 
 impl Fields {
     fn read(body: &[u8]) -> Option<Self> {
+        // A mark that some servers put in front of all text (RFC 8259 section 8.1 lets it be ignored).
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // An array would be read as a struct without names.
         if body.trim_ascii_start().starts_with(b"{") {
             serde_json::from_slice(body).ok()
@@ -124,8 +126,10 @@ impl Fields {
                 tokens.insert("refresh_token".to_owned(), visible(other)?.into());
             }
         }
-        if let Some(seconds) = seconds(&self.expires_in) {
-            tokens.insert("expires_in".to_owned(), seconds.into());
+        // Zero is what some write of a token without an end; a token that was dead when it was made
+        // would be of no use to anybody.
+        if let Some(life) = number(&self.expires_in).filter(|life| *life != 0.0) {
+            tokens.insert("expires_in".to_owned(), seconds(life).into());
         }
         let lives = [
             &self.refresh_token_expires_in,
@@ -133,8 +137,9 @@ impl Fields {
             &self.x_refresh_token_expires_in,
         ];
         // Nothing is what Keycloak says of a token without an end.
-        if let Some(seconds) = lives.into_iter().find_map(seconds).filter(|seconds| *seconds > 0) {
-            tokens.insert("refresh_token_expires_in".to_owned(), seconds.into());
+        let life = lives.into_iter().find_map(number).map(seconds).filter(|life| *life > 0);
+        if let Some(life) = life {
+            tokens.insert("refresh_token_expires_in".to_owned(), life.into());
         }
         if let Some(scope) = scope(&self.scope) {
             tokens.insert("scope".to_owned(), scope.into());
@@ -165,20 +170,24 @@ fn visible(token: &Value) -> Option<String> {
     fits.then(|| token.to_owned())
 }
 
-/// How long a token lives; `None` if that is not said, or not as a number. Less than nothing is
-/// nothing.
-fn seconds(life: &Value) -> Option<u64> {
-    let seconds = match life {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok().filter(|number: &f64| !number.is_nan())?,
-        _ => return None,
-    };
+/// `None` if nothing is said, or no number.
+fn number(life: &Value) -> Option<f64> {
+    match life {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok().filter(|number: &f64| !number.is_nan()),
+        _ => None,
+    }
+}
+
+/// How long a token lives. Less than nothing is nothing.
+fn seconds(life: f64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "between nothing and 10 years"
     )]
-    Some(seconds.clamp(0.0, LONGEST_LIFE_S) as u64)
+    let seconds = life.clamp(0.0, LONGEST_LIFE_S) as u64;
+    seconds
 }
 
 /// What was granted: one text, or a list of them.
@@ -206,8 +215,10 @@ mod tests {
             ("3600", Some(3600)),
             ("\"3600\"", Some(3600)),
             ("3599.9", Some(3599)),
-            ("0", Some(0)),
+            ("0", None),
+            ("\"0\"", None),
             ("-1", Some(0)),
+            ("0.5", Some(0)),
             ("1e30", Some(315_360_000)),
             ("18446744073709551615", Some(315_360_000)),
             ("\"inf\"", Some(315_360_000)),

@@ -75,6 +75,13 @@ const UNKNOWN: WellKnown = WellKnown {
     rate: None,
 };
 
+const fn calls(calls: u32, per: Duration) -> Option<(NonZeroU32, Duration)> {
+    match NonZeroU32::new(calls) {
+        Some(calls) => Some((calls, per)),
+        None => None,
+    }
+}
+
 const CATALOGUE: &[WellKnown] = &[
     // https://developer.atlassian.com/cloud/oauth/getting-started/: both parameters are asked for.
     // The leeway of 10 minutes: "Updated: 31 January 2022 - Deprecating persistent refresh tokens",
@@ -91,7 +98,8 @@ const CATALOGUE: &[WellKnown] = &[
     WellKnown { slug: "datadog", auth: AuthType::ApiKeyAndSecret, ..UNKNOWN },
     // https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/: client
     // and secret are parameters; "once you use a refresh token, that refresh token and the old user
-    // access token will no longer work". 5000 calls an hour for a user:
+    // access token will no longer work". The rate is that of one account, 5000 calls an hour, for all
+    // owners together: of the token endpoint itself nothing is said.
     // https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api.
     WellKnown {
         slug: "github",
@@ -99,10 +107,7 @@ const CATALOGUE: &[WellKnown] = &[
         token_url: "https://github.com/login/oauth/access_token",
         device_authorization_url: "https://github.com/login/device/code",
         client_auth: ClientAuth::Post,
-        rate: match NonZeroU32::new(5000) {
-            Some(calls) => Some((calls, HOUR)),
-            None => None,
-        },
+        rate: calls(5000, HOUR),
         ..UNKNOWN
     },
     // https://docs.gitlab.com/api/oauth2/: a refresh revokes the tokens before it.
@@ -138,12 +143,13 @@ const CATALOGUE: &[WellKnown] = &[
         ..UNKNOWN
     },
     // https://docs.slack.dev/reference/methods/oauth.v2.access: Basic, "if possible"; an error is a
-    // 200 with "ok": false. https://docs.slack.dev/authentication/using-token-rotation: a refresh
-    // token is for one use.
+    // 200 with "ok": false; "the rate limit for this method is 600 per minute".
+    // https://docs.slack.dev/authentication/using-token-rotation: a refresh token is for one use.
     WellKnown {
         slug: "slack",
         authorize_url: "https://slack.com/oauth/v2/authorize",
         token_url: "https://slack.com/api/oauth.v2.access",
+        rate: calls(600, Duration::from_secs(60)),
         ..UNKNOWN
     },
 ];

@@ -108,9 +108,11 @@ impl ExchangeClass {
             | "consent_required"
             | "bad_refresh_token"
             | "invalid_refresh_token" => Self::Rejected,
-            "invalid_client" | "unauthorized_client" | "incorrect_client_credentials" => {
-                Self::Client
-            }
+            "invalid_client"
+            | "unauthorized_client"
+            | "incorrect_client_credentials"
+            | "invalid_client_id"
+            | "bad_client_secret" => Self::Client,
             "invalid_scope" | "invalid_request" | "unsupported_grant_type" => Self::Config,
             _ => Self::Transient,
         }
@@ -137,6 +139,11 @@ impl ExchangeError {
         Self { class, reason: sanitised(reason), retry_after: None }
     }
 
+    /// One of a host's own making, [sanitised](Self::new) all the same.
+    pub(super) fn cleaned(self) -> Self {
+        Self { reason: sanitised(&self.reason), ..self }
+    }
+
     /// The same, to be tried again after so long.
     #[must_use]
     pub fn retry_after(mut self, after: Option<Duration>) -> Self {
@@ -149,7 +156,8 @@ impl ExchangeError {
 pub(super) fn sanitised(reason: &str) -> String {
     let words = reason.split_whitespace().map(|word| {
         let word: String = word.chars().filter(|c| !is_invisible(*c)).collect();
-        if word.contains("//") || word.starts_with("www.") { "[url]".to_owned() } else { word }
+        let is_url = word.contains("//") || word.to_ascii_lowercase().contains("www.");
+        if is_url { "[url]".to_owned() } else { word }
     });
     words.collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }
@@ -174,5 +182,9 @@ mod tests {
         assert_eq!(error.reason.chars().count(), 200);
         let turned = ExchangeError::new(ExchangeClass::Config, "a\u{202e}b www.evil.example/t //x");
         assert_eq!(turned.reason, "ab [url] [url]");
+        let hidden =
+            ExchangeError::new(ExchangeClass::Config, "(www.evil.example/t WWW.EVIL.example");
+        assert_eq!(hidden.reason, "[url] [url]");
+        assert_eq!(turned.clone().cleaned(), turned, "once is enough");
     }
 }

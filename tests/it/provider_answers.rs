@@ -3,17 +3,19 @@
 
 mod endpoint;
 mod overtaken;
+mod requests;
 mod table;
 mod transport;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use redis::AsyncCommands;
 use vestibule::{
     connection::{
-        AccessToken, ClientAuth, ClientSecret, Connections, ConnectionsConfig, Connector,
-        ExchangeClass, HttpExchange, Quirk, RefreshToken, Refreshed, Registry, TokenAnswer,
-        TokenExchange,
+        AccessToken, ClientAuth, ClientSecret, CodeGrant, Connections, ConnectionsConfig,
+        Connector, ExchangeClass, ExchangeError, HttpExchange, Quirk, RefreshToken, Refreshed,
+        Registry, TokenAnswer, TokenExchange,
     },
     store::ConnectionId,
 };
@@ -37,6 +39,10 @@ fn connector(port: u16) -> Connector {
     connector
 }
 
+fn all_refusals() -> impl Iterator<Item = Case> {
+    refusals().into_iter().chain(unreadable())
+}
+
 fn exchange() -> HttpExchange {
     install_tls();
     HttpExchange::new().unwrap()
@@ -51,11 +57,15 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with(Arc::new(exchange())).await
+    }
+
+    async fn with(exchange: Arc<dyn TokenExchange>) -> Self {
         let (endpoint, prefix) = (Endpoint::start().await, fresh_prefix());
         let url = server::shared().await.url();
         let vestibule = connect(&url, &prefix).await;
         let registry = Registry::new([connector(endpoint.port)]).unwrap();
-        let config = ConnectionsConfig::new(registry, std::sync::Arc::new(exchange()));
+        let config = ConnectionsConfig::new(registry, exchange);
         Self { endpoint, prefix, connections: vestibule.connections(config) }
     }
 
@@ -79,6 +89,15 @@ impl Scene {
         let key = format!("{}:{{{}}}:conn:{id}", self.prefix, id.shard());
         let fields = ["status", "reason", "secret", "token", "grant", "ver", "expires_at"];
         server::shared().await.raw().await.hmget(key, &fields).await.unwrap()
+    }
+
+    /// What a refresh fails with.
+    async fn refused(&self, case: &Case, id: &ConnectionId) -> ExchangeError {
+        self.endpoint.answer(case.reply.clone());
+        match self.connections.refresh(id).await.unwrap() {
+            Refreshed::Failed(error) => error,
+            refreshed => panic!("{}: {refreshed:?}", case.name),
+        }
     }
 
     async fn refresh(&self, case: &Case) -> (ConnectionId, Refreshed) {
@@ -123,15 +142,12 @@ async fn tokens_are_read_however_they_are_written_down() {
 #[tokio::test]
 async fn refusals_mean_what_they_say_and_no_more() {
     let scene = Scene::new().await;
-    let cases: Vec<_> = refusals().into_iter().chain(unreadable()).collect();
-    assert!(cases.len() + successes().len() >= 60, "the table has shrunk");
-    for case in cases {
+    assert!(all_refusals().count() + successes().len() >= 60, "the table has shrunk");
+    for case in all_refusals() {
         let Means::Error(class) = case.means else { unreachable!() };
         let id = scene.due().await;
         let before = scene.kept(&id).await;
-        scene.endpoint.answer(case.reply.clone());
-        let refreshed = scene.connections.refresh(&id).await.unwrap();
-        let Refreshed::Failed(error) = refreshed else { panic!("{}: {refreshed:?}", case.name) };
+        let error = scene.refused(&case, &id).await;
         assert_eq!((error.class, error.retry_after), (class, case.retry_after), "{}", case.name);
         assert_eq!(scene.endpoint.requests().len(), 1, "{}: sent once", case.name);
         assert!(error.reason.chars().count() <= 200, "{}", case.name);
@@ -148,6 +164,50 @@ async fn refusals_mean_what_they_say_and_no_more() {
             let vended = scene.connections.vend("alice", &id).await.unwrap();
             assert_eq!(vended.access_token.secret(), "a1", "{}: and is served", case.name);
         }
+    }
+}
+
+/// What some do: an unknown code is the end, or a client that is not accepted is its users' fault.
+#[derive(Debug)]
+struct Condemns(HttpExchange, ExchangeClass);
+
+#[async_trait]
+impl TokenExchange for Condemns {
+    async fn exchange_code(
+        &self,
+        _: &Connector,
+        _: CodeGrant<'_>,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        unreachable!("nobody signs in here")
+    }
+
+    async fn exchange_refresh_token(
+        &self,
+        connector: &Connector,
+        refresh_token: &RefreshToken,
+    ) -> Result<TokenAnswer, ExchangeError> {
+        self.0.exchange_refresh_token(connector, refresh_token).await.map_err(|error| match error {
+            error if error.class == self.1 => {
+                ExchangeError { class: ExchangeClass::Rejected, ..error }
+            }
+            error => error,
+        })
+    }
+}
+
+/// With either of them users are asked to sign in again who need not.
+#[tokio::test]
+async fn whoever_condemns_too_early_is_found_out() {
+    for class in [ExchangeClass::Transient, ExchangeClass::Client, ExchangeClass::Config] {
+        let scene = Scene::with(Arc::new(Condemns(exchange(), class))).await;
+        let mut condemned = 0;
+        for case in all_refusals().filter(|case| case.means == Means::Error(class)) {
+            let id = scene.due().await;
+            scene.refused(&case, &id).await;
+            let status = &scene.kept(&id).await[0];
+            condemned += usize::from(status.as_deref() == Some(b"needs_reauth"));
+        }
+        assert!(condemned > 0, "{class:?}");
     }
 }
 

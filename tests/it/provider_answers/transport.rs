@@ -42,8 +42,25 @@ async fn an_answer_that_trickles_is_not_waited_for() {
     assert_eq!(endpoint.requests().len(), 1);
 }
 
-/// H-13: on a connection that was kept and is closed with the request in it, the client's pool would
-/// send again what it holds to be unprocessed; a refresh token must not be.
+/// C-4: 30 s by default, from when it was asked.
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_waited_for_so_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, connector) = (exchange(), connector(listener.local_addr().unwrap().port()));
+    let asking = tokio::spawn(async move { refresh(&client, &connector).await });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    read(&mut stream).await.unwrap();
+    // From here on nothing happens but time.
+    tokio::time::pause();
+    let began = Instant::now();
+    let error = asking.await.unwrap().unwrap_err();
+    assert_eq!(error.class, ExchangeClass::Undecided, "{error}");
+    let waited = began.elapsed().as_secs_f64();
+    assert!((29.0..31.0).contains(&waited), "{waited}");
+}
+
+/// H-13: on a connection that was kept and is closed with the request in it, a refresh token is not
+/// sent again.
 #[tokio::test]
 async fn a_kept_connection_that_breaks_is_no_reason_to_send_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
