@@ -168,6 +168,9 @@ pub enum SignInError {
     /// Another session than the one that started it came back. The sign-in is over.
     #[error("this sign-in was started by another session")]
     OtherSession,
+    /// Another owner than the one whose sign-in it is came back. The sign-in is over.
+    #[error("this sign-in was started by somebody else")]
+    OtherOwner,
     /// It came back elsewhere than it was to (RFC 9700 section 4.4): a mix-up attack, or a wrong
     /// configuration. The sign-in is over.
     #[error("this answer came in at another address than it was asked to")]

@@ -15,7 +15,8 @@ pub(super) fn is_same_origin(return_url: &str, redirect: &Url) -> bool {
     } else {
         Url::parse(return_url)
     };
-    url.is_ok_and(|url| url.origin() == redirect.origin())
+    // Of a `blob:` URL too, the origin is that of what is in it.
+    url.is_ok_and(|url| url.scheme() == redirect.scheme() && url.origin() == redirect.origin())
 }
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ mod tests {
             "https:evil.example",
             "https:/evil.example/x",
             "https:///evil.example",
+            "blob:https://app.example/x",
         ] {
             assert!(!is_same_origin(bad, &redirect), "{bad}");
         }

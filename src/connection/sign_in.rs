@@ -75,6 +75,9 @@ pub struct Callback<'a> {
     pub code: Option<&'a str>,
     /// The `error` parameter.
     pub error: Option<&'a str>,
+    /// Who is signed in at the host now, to be compared with whose sign-in it is: for a host whose
+    /// sessions outlive a change of their user.
+    pub owner: Option<&'a str>,
     /// The `iss` parameter (RFC 9207).
     pub iss: Option<&'a str>,
     /// What the session of the browser that came back is known by.
@@ -167,8 +170,8 @@ impl Inner {
             if !connector.scopes.is_empty() {
                 query.append_pair("scope", &connector.scopes.join(" "));
             }
-            if let Some(resource) = sign_in.resource {
-                query.append_pair("resource", resource);
+            if !record.resource.is_empty() {
+                query.append_pair("resource", &record.resource);
             }
         }
         Ok(Started { authorize_url, state })
@@ -183,6 +186,7 @@ impl Inner {
         let state = OauthState::parse(callback.state)?;
         let came = Came {
             session: callback.session.to_owned(),
+            owner: callback.owner.map(str::to_owned),
             iss: callback.iss.map(str::to_owned),
             redirect_uri: callback.redirect_uri.map(str::to_owned),
             error: callback.error.map(str::to_owned),
@@ -215,6 +219,10 @@ impl Inner {
         if !is_same(&record.session, &self.session_digest(&came.session)) {
             tracing::warn!(connector = %record.connection, "a sign-in came back in another session");
             return Err(SignInError::OtherSession);
+        }
+        if came.owner.is_some_and(|came| came != record.started_by) {
+            tracing::warn!(connector = %record.connection, "a sign-in came back to another owner");
+            return Err(SignInError::OtherOwner);
         }
         if came.redirect_uri.is_some_and(|came| came != record.redirect_uri) {
             tracing::warn!(connector = %record.connection, "a sign-in came back elsewhere");
@@ -277,6 +285,7 @@ impl Inner {
 /// What a callback brought, for a task of its own.
 struct Came {
     session: String,
+    owner: Option<String>,
     iss: Option<String>,
     redirect_uri: Option<String>,
     error: Option<String>,
