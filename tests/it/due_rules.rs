@@ -243,3 +243,28 @@ async fn what_has_nothing_to_be_refreshed_with_needs_its_owner_at_its_end() {
         }
     }
 }
+
+/// C-9: due at the very millisecond, and not one before.
+#[tokio::test(start_paused = true)]
+async fn a_credential_is_due_at_its_moment() {
+    let scene = Scene::new(Side::memory(), Gives { access: Some(HOUR), ..USUAL }, None).await;
+    let due_in = scene.due_in().await.unwrap();
+    assert!(due_in <= 55 * MINUTE, "{due_in:?}");
+    scene.side.pass(due_in - Duration::from_millis(1)).await;
+    assert_eq!(scene.pass().await.claimed, 0);
+    scene.side.pass(Duration::from_millis(1)).await;
+    assert_eq!(scene.pass().await.refreshed, 1);
+}
+
+/// H-12: what has no known end is never due, and is served.
+#[tokio::test]
+async fn what_has_no_known_end_is_never_due() {
+    for scene in Scene::on_both(Gives { access: None, ..USUAL }, None).await {
+        assert_eq!(scene.due_in().await, None);
+        scene.side.pass(400 * DAY).await;
+        assert_eq!(scene.pass().await, RefreshDuePass::default());
+        let vended = scene.connections.vend("alice", &scene.id).await.unwrap();
+        assert_eq!((vended.path, vended.expires_in), (VendPath::Warm, None));
+        assert_eq!(scene.provider.calls(), 0);
+    }
+}
