@@ -25,7 +25,7 @@ local burst, at_once, usual = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARG
 local horizon = tonumber(ARGV[7])
 -- include: rights/must
 -- No lease is longer, and no pause: past them, the clock of Redis has jumped back.
-local longest_lease, longest_pause = 300000, 900000
+local longest_lease, longest_pause = 300000, 86400000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000

@@ -7,8 +7,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use vestibule::{
-    inspect::{EventView, Inspector, Seen},
-    store::{Class, ConnectionId, HeadersId, Shard, StoreError, Subject},
+    inspect::{EventView, Inspector, Seen, Sought},
+    store::{Class, ConnectionId, EventKind, HeadersId, Shard, StoreError, Subject},
 };
 
 use super::{Context, Shown, Usage, shown::table, when};
@@ -28,6 +28,12 @@ pub struct Options {
     /// Only of this header credential
     #[arg(long, value_name = "ID", conflicts_with = "connection")]
     headers: Option<String>,
+    /// Only of this kind: needs_reauth, say; more than once for more of them
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Vec<EventKind>,
+    /// Only of this connector, or of this client's header credentials
+    #[arg(long, value_name = "NAME")]
+    of: Option<String>,
     /// At most so many, the newest
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -36,69 +42,39 @@ pub struct Options {
     follow: bool,
 }
 
-/// What they are of.
-enum Of {
-    All,
-    Connection(ConnectionId),
-    Headers(HeadersId),
-}
-
-impl Of {
-    fn wanted(options: &Options) -> anyhow::Result<Self> {
+impl Options {
+    /// What is sought, and where alone it can be.
+    fn sought(&self) -> anyhow::Result<(Option<Shard>, Sought)> {
         let wrong = |option| anyhow!(Usage(format!("--{option} takes 34 hexadecimal digits")));
-        Ok(match (&options.connection, &options.headers) {
-            (Some(id), _) => Self::Connection(id.parse().map_err(|_| wrong("connection"))?),
-            (None, Some(id)) => Self::Headers(id.parse().map_err(|_| wrong("headers"))?),
-            (None, None) => Self::All,
-        })
-    }
-
-    fn shard(&self) -> Option<Shard> {
-        match self {
-            Self::All => None,
-            Self::Connection(id) => Some(id.shard()),
-            Self::Headers(id) => Some(id.shard()),
-        }
-    }
-
-    fn subject(&self) -> Option<(Subject, String)> {
-        match self {
-            Self::All => None,
-            Self::Connection(id) => Some((Subject::Connection, id.to_string())),
-            Self::Headers(id) => Some((Subject::Headers, id.to_string())),
-        }
-    }
-
-    fn has(&self, event: &EventView) -> bool {
-        self.subject()
-            .is_none_or(|(subject, id)| event.subject == subject.as_str() && event.subject_id == id)
-    }
-
-    /// The newest, up to `limit`.
-    async fn events(
-        &self,
-        inspector: &Inspector,
-        since_ms: u64,
-        limit: u16,
-    ) -> Result<(Vec<EventView>, Seen), StoreError> {
-        match (self.shard(), self.subject()) {
-            (Some(shard), Some((subject, id))) => {
-                inspector.events_of(shard, (subject, &id), since_ms, limit.into()).await
+        let mut sought = Sought::default();
+        let shard = match (&self.connection, &self.headers) {
+            (Some(id), _) => {
+                let id: ConnectionId = id.parse().map_err(|_| wrong("connection"))?;
+                sought.subject = Some((Subject::Connection, id.to_string()));
+                Some(id.shard())
             }
-            _ => inspector.events(None, since_ms, limit).await,
-        }
+            (None, Some(id)) => {
+                let id: HeadersId = id.parse().map_err(|_| wrong("headers"))?;
+                sought.subject = Some((Subject::Headers, id.to_string()));
+                Some(id.shard())
+            }
+            (None, None) => None,
+        };
+        sought.kinds.clone_from(&self.kind);
+        sought.name.clone_from(&self.of);
+        Ok((shard, sought))
     }
 }
 
 pub(super) async fn run(options: &Options, context: &Context<'_>) -> anyhow::Result<Option<Shown>> {
-    let of = Of::wanted(options)?;
+    let (shard, sought) = options.sought()?;
     let inspector = context.inspector()?;
     let now_ms = inspector.now_ms().await?;
     let age = options.since.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     let since_ms = age.map_or(0, |age| now_ms.saturating_sub(age));
-    let (events, seen) = of.events(&inspector, since_ms, options.limit).await?;
+    let (events, seen) = inspector.events_of(shard, &sought, since_ms, options.limit).await?;
     if options.follow {
-        follow(&inspector, events, seen, &of, context.json).await;
+        follow(&inspector, events, seen, (shard, &sought), context.json).await;
         return Ok(None);
     }
     let rows = events.iter().map(|event| {
@@ -123,10 +99,9 @@ async fn follow(
     inspector: &Inspector,
     events: Vec<EventView>,
     mut seen: Seen,
-    of: &Of,
+    (shard, sought): (Option<Shard>, &Sought),
     json: bool,
 ) {
-    let shard = of.shard();
     let going_on = async {
         let mut news = Ok(events);
         let mut is_away = false;
@@ -136,7 +111,7 @@ async fn follow(
                     if std::mem::take(&mut is_away) {
                         note("Redis is back");
                     }
-                    let told = events.iter().filter(|event| of.has(event));
+                    let told = events.iter().filter(|event| sought.has(event));
                     for event in told {
                         if !print(event, json) {
                             return;
@@ -190,6 +165,13 @@ fn print(event: &EventView, json: bool) -> bool {
         format!("{at} {kind} {name} {subject_id} by {actor} {more}")
     };
     writeln!(out, "{}", line.trim_end()).and_then(|()| out.flush()).is_ok()
+}
+
+fn kind(text: &str) -> Result<EventKind, String> {
+    EventKind::from_word(text).ok_or_else(|| {
+        let all: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("there are {}", all.join(", "))
+    })
 }
 
 /// `90s`, `15m`, `6h`, `30d`.

@@ -1,6 +1,6 @@
 //! `why`: where a record stands, what happens next, and what to do, in plain sentences.
 
-use vestibule::store;
+use vestibule::{inspect::Sought, store};
 
 use super::{
     Context, Shown,
@@ -10,7 +10,7 @@ use super::{
 use crate::config::load_retention;
 
 /// So many events are told.
-const EVENTS: usize = 5;
+const EVENTS: u16 = 5;
 
 pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown> {
     let inspector = context.inspector()?;
@@ -62,7 +62,8 @@ pub(super) async fn run(id: &Id, context: &Context<'_>) -> anyhow::Result<Shown>
         _ => None,
     };
     if let Some((shard, kind)) = of {
-        let (events, _) = inspector.events_of(shard, (kind, &subject.id()), 0, EVENTS).await?;
+        let sought = Sought::of(kind, subject.id());
+        let (events, _) = inspector.events_of(Some(shard), &sought, 0, EVENTS).await?;
         story.history.extend(story::events(&events, now_ms));
     }
     Ok(Shown::done(story.text(), &story))

@@ -165,9 +165,41 @@ async fn events_are_listed() {
     assert!(!json.to_string().contains(CANARY));
     let json = scene.json(&["events", "--limit", "3"]).await;
     assert_eq!(json["rows"].as_array().unwrap().len(), 3);
-    for args in [&["events", "--since", "soon"][..], &["events", "--connection", "x"]] {
+    for args in [
+        &["events", "--since", "soon"][..],
+        &["events", "--connection", "x"],
+        &["events", "--kind", "reauth"],
+    ] {
         assert_eq!(scene.look(args).await.code, 2, "{args:?}");
     }
+}
+
+/// Of some kinds, of one connector: the newest of them, behind however many of others.
+#[tokio::test]
+async fn events_are_sought() {
+    let scene = Scene::shared().await;
+    let ids = scene.populate(server::shared().await).await;
+    let mut others = redis::pipe();
+    let history = format!("{}:{{{}}}:history", scene.prefix, ids.revoked.shard());
+    for (number, name) in (0..1500).map(|number| (number, if number == 7 { "seven" } else { "x" }))
+    {
+        let event =
+            [("type", "recovered"), ("kind", "connection"), ("id", "other"), ("name", name)];
+        others.cmd("XADD").arg(&history).arg("*").arg(&event[..]).arg("at").arg(number).ignore();
+    }
+    others.query_async::<()>(&mut server::shared().await.raw().await).await.unwrap();
+    let kinds = async |args: &[&str]| -> Vec<String> {
+        let json = scene.json(&[&["events"], args].concat()).await;
+        let rows = json["rows"].as_array().unwrap().iter();
+        rows.map(|row| row["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(kinds(&["--of", "seven"]).await, ["recovered"]);
+    let two = ["--kind", "token_deleted_revoked", "--kind", "needs_reauth"];
+    let found = kinds(&two).await;
+    assert!(found.contains(&"token_deleted_revoked".to_owned()), "{found:?}");
+    assert!(found.iter().all(|kind| two.contains(&&**kind)), "{found:?}");
+    assert_eq!(kinds(&["--of", "seven", "--kind", "needs_reauth"]).await, [""; 0]);
+    assert_eq!(kinds(&["--kind", "recovered", "--limit", "3"]).await, ["recovered"; 3]);
 }
 
 /// Those of one connection are found behind however many of others.

@@ -6,12 +6,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, Value, cmd, from_redis_value};
 
 use super::{AT_ONCE, EventView, Inspector, connection::Fields, printable::printable};
-use crate::store::{EventId, HISTORY_CAP, Shard, StoreError, Subject};
+use crate::store::{EventId, EventKind, HISTORY_CAP, Shard, StoreError, Subject};
 
 /// The fields of an entry.
 const FIELDS: [&str; 8] = ["type", "kind", "id", "name", "actor", "host", "at", "detail"];
 /// How many entries are read at once, and how many pages for the events of one thing.
-const PAGE: usize = 1000;
+const PAGE: u16 = 1000;
 const PAGES: u64 = 2 * HISTORY_CAP / PAGE as u64;
 /// Of an owner's digest: enough to see who is the same, and not enough to look him up by.
 const OWNER: usize = 8;
@@ -21,6 +21,41 @@ const OWNER: usize = 8;
 pub struct Seen {
     since_ms: u64,
     last: HashMap<Shard, (u64, u64)>,
+}
+
+/// Which events are looked for: those that fit all that is given.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Sought {
+    /// What happened to this thing. A connector is named by its slug, all else by its id.
+    pub subject: Option<(Subject, String)>,
+    /// Of these kinds; empty for all.
+    pub kinds: Vec<EventKind>,
+    /// Of this connector, or client.
+    pub name: Option<String>,
+}
+
+impl Sought {
+    /// What happened to one thing.
+    #[must_use]
+    pub fn of(subject: Subject, id: impl Into<String>) -> Self {
+        Self { subject: Some((subject, id.into())), ..Self::default() }
+    }
+
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn has(&self, event: &EventView) -> bool {
+        let its = |(subject, id): &(Subject, String)| {
+            event.subject == subject.as_str() && event.subject_id == *id
+        };
+        self.subject.as_ref().is_none_or(its)
+            && (self.kinds.is_empty() || self.kinds.iter().any(|kind| event.kind == kind.as_str()))
+            && self.name.as_ref().is_none_or(|name| event.name == *name)
+    }
+
+    fn is_all(&self) -> bool {
+        self.subject.is_none() && self.kinds.is_empty() && self.name.is_none()
+    }
 }
 
 impl Seen {
@@ -48,61 +83,60 @@ impl Inspector {
         since_ms: u64,
         limit: u16,
     ) -> Result<(Vec<EventView>, Seen), StoreError> {
+        self.events_of(shard, &Sought::default(), since_ms, limit).await
+    }
+
+    /// [`events`](Self::events), of those that are sought. Others stand between them, so this reads as
+    /// many pages of a shard as it takes, up to twice what a history holds.
+    pub async fn events_of(
+        &self,
+        shard: Option<Shard>,
+        sought: &Sought,
+        since_ms: u64,
+        limit: u16,
+    ) -> Result<(Vec<EventView>, Seen), StoreError> {
         let limit = limit.clamp(1, 1000);
         let mut seen = Seen { since_ms, ..Seen::default() };
-        let read = async |shard: Shard| {
-            let command = newest(&self.keys.history(shard), since_ms, limit);
-            self.read_events(shard, &command).await
-        };
+        let read = |shard| self.newest_of(shard, sought, since_ms, limit);
         let shards: Vec<Shard> = shard.map_or_else(|| Shard::all().collect(), |one| vec![one]);
         let mut events = Vec::new();
         let mut pages = stream::iter(shards).map(read).buffered(AT_ONCE);
-        while let Some(page) = pages.try_next().await? {
-            for (id, event) in page {
-                seen.note(id);
-                events.push((id, event));
-            }
+        while let Some((newest, page)) = pages.try_next().await? {
+            newest.into_iter().for_each(|id| seen.note(id));
+            events.extend(page);
         }
         events.sort_by_key(|(id, _)| *id);
         let over = events.len().saturating_sub(limit.into());
         Ok((events.into_iter().skip(over).map(|(_, event)| event).collect(), seen))
     }
 
-    /// The last events of one thing that are not older than `since_ms`, the oldest of them first: up to
-    /// `limit`; with how far its shard was read. A connector is named by its slug, all else by its id.
-    ///
-    /// Those of others stand between them, so this reads as many pages of a thousand as it takes, up
-    /// to twice what a history holds.
-    pub async fn events_of(
+    /// The newest entry of a shard, and the newest events that are sought.
+    async fn newest_of(
         &self,
         shard: Shard,
-        (subject, id): (Subject, &str),
+        sought: &Sought,
         since_ms: u64,
-        limit: usize,
-    ) -> Result<(Vec<EventView>, Seen), StoreError> {
-        let mut seen = Seen { since_ms, ..Seen::default() };
-        let (mut events, mut before) = (Vec::new(), "+".to_owned());
+        limit: u16,
+    ) -> Result<(Option<EventId>, Vec<(EventId, EventView)>), StoreError> {
+        let count = if sought.is_all() { limit } else { PAGE };
+        let (mut newest, mut events, mut before) = (None, Vec::new(), "+".to_owned());
         for _ in 0..PAGES {
             let mut command = cmd("XREVRANGE");
             command.arg(self.keys.history(shard)).arg(&before).arg(since_ms);
-            command.arg("COUNT").arg(PAGE);
+            command.arg("COUNT").arg(count);
             let page = self.read_events(shard, &command).await?;
-            for (at, event) in &page {
-                seen.note(*at);
-                let is_its = event.subject == subject.as_str() && event.subject_id == id;
-                if is_its && events.len() < limit {
-                    events.push(event.clone());
-                }
-            }
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE && events.len() < limit => {
+            newest = newest.or(page.first().map(|(id, _)| *id));
+            let last = page.last().filter(|_| page.len() == usize::from(count)).map(|(id, _)| *id);
+            events.extend(page.into_iter().filter(|(_, event)| sought.has(event)));
+            match last {
+                Some(last) if events.len() < limit.into() => {
                     before = format!("({}-{}", last.ms, last.seq);
                 }
                 _ => break,
             }
         }
-        events.reverse();
-        Ok((events, seen))
+        events.truncate(limit.into());
+        Ok((newest, events))
     }
 
     /// What came since, the oldest first, and moves `seen` on: a thousand of a shard at the most,

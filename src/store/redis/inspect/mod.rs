@@ -30,7 +30,7 @@ use redis::{cmd, from_redis_value};
 
 use self::reader::Reader;
 pub use self::{
-    events::Seen,
+    events::{Seen, Sought},
     facts::{Facts, NodeFacts, Where},
     names::Names,
     rights::{Rights, Role},
