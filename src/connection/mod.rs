@@ -79,6 +79,7 @@ pub mod journal;
 mod lifecycle;
 mod limits;
 mod obtained;
+mod outlasting;
 mod persisting;
 mod place;
 mod poison;
@@ -107,7 +108,6 @@ use tokio_util::task::TaskTracker;
 
 #[cfg(feature = "exchange")]
 pub use self::http_exchange::{HttpExchange, HttpExchangeError};
-use self::journal::{JournalError, Replay};
 pub use self::{
     access::Reconciled,
     api_key::VendedKey,
@@ -134,7 +134,9 @@ pub(crate) use self::{
     persisting::{MayPass, persist},
     resealing::reseal,
 };
-use self::{cache::Cache, poison::Poison, under_way::UnderWay};
+use self::{
+    cache::Cache, journal::InFlight, outlasting::Outlasting, poison::Poison, under_way::UnderWay,
+};
 pub use crate::cache::CacheConfig;
 use crate::{
     digest::RequestId,
@@ -156,6 +158,8 @@ struct Inner {
     pkce: PkceStates,
     /// The exchanges under way: they outlive their callers, and a graceful stop waits for them.
     exchanges: TaskTracker,
+    in_flight: InFlight,
+    outlasting: Outlasting,
     /// The connections that are refreshed behind a vend: a std Mutex, never held across an await.
     behind: Arc<Mutex<HashSet<ConnectionId>>>,
     poison: Poison,
@@ -175,6 +179,8 @@ impl Connections {
                 config,
                 pkce,
                 exchanges,
+                in_flight: InFlight::default(),
+                outlasting: Outlasting::default(),
                 behind: Arc::default(),
                 poison: Poison::default(),
                 under_way: Arc::default(),
@@ -275,23 +281,13 @@ impl Connections {
         self.inner.foundation.store.retry(id, request, Actor::Operator).await
     }
 
-    /// Commits what the [journal](ConnectionsConfig::journal) holds of exchanges whose process died,
-    /// or that Redis did not take: one bounded pass. Call it at start, and every few seconds. Other
-    /// processes that share the journal leave it to the first that called.
-    ///
-    /// # Errors
-    ///
-    /// [`JournalError`]. What is not decided is left for the next pass, also while Redis is away.
-    pub async fn replay_journal(&self) -> Result<Replay, JournalError> {
-        self.inner.replay_journal().await
-    }
-
-    /// Waits until no exchange is under way in this process. New ones may still start: stop the
-    /// callers first.
+    /// Waits until no exchange is under way in this process, and up to 5 s for answers that Redis did
+    /// not take in time. New ones may still start: stop the callers first.
     pub async fn drained(&self) {
         self.inner.exchanges.close();
         self.inner.exchanges.wait().await;
         self.inner.exchanges.reopen();
+        self.inner.outlasting.drained().await;
     }
 
     pub(crate) fn foundation(&self) -> &Foundation {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::ConnectionError;
 use crate::store::{Class, StoreError};
 
-/// How long an answer that Redis does not take is kept and tried again.
+/// How long an answer that Redis does not take is tried again while somebody waits for it.
 const PERSIST_FOR: Duration = Duration::from_secs(60);
 /// How long one that only lacks replicas is tried again: it is stored, and somebody may wait.
 const CONFIRM_FOR: Duration = Duration::from_secs(5);

@@ -87,7 +87,7 @@ impl Inner {
             lease,
             instance: &self.config.instance,
             forgiven: replay.forgiven(),
-            settled: lease + self.config.journal_window,
+            settled: self.settled(lease),
             lifetime: connector.and_then(|connector| connector.max_lifetime),
             by,
         };
@@ -98,7 +98,7 @@ impl Inner {
                 return Ok(exchange.run().await);
             }
             Begin::Held { remaining } => Refreshed::Held { remaining },
-            Begin::Undecided { remaining } => Refreshed::Undecided { remaining },
+            Begin::Undecided { remaining } => self.undecided(id, remaining, lease).await,
             Begin::NotDue { due_in, attempts } => Refreshed::NotDue { due_in, attempts },
             Begin::NotRefreshable => Refreshed::Not("not_refreshable"),
             Begin::Inactive(Status::Revoked) => Refreshed::Not("revoked"),

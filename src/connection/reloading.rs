@@ -22,6 +22,8 @@ impl Connections {
                 pkce: PkceStates::new(foundation.clone()),
                 foundation,
                 exchanges: inner.exchanges.clone(),
+                in_flight: inner.in_flight.clone(),
+                outlasting: inner.outlasting.clone(),
                 behind: inner.behind.clone(),
                 poison: Poison::default(),
                 under_way: inner.under_way.clone(),

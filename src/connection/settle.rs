@@ -8,7 +8,7 @@ use super::{
     CredentialSecret, ExchangeClass, ExchangeError, Inner, Refreshed, TokenAnswer,
     journal::Entry,
     limits::spread_out,
-    persisting::persist,
+    persisting::{MayPass, persist},
     refresh::{Ended, Exchange, Ready},
     schedule,
     storing::Lives,
@@ -60,6 +60,7 @@ impl Exchange<'_> {
             refresh_expires_in_ms: lives.refresh.map(millis),
             next_in_ms: next_in.map(millis),
         };
+        let _in_flight = self.inner.in_flight.enter(entry.name());
         let [record_key, entry_key] = &ready.keys;
         self.journal(&entry, entry_key).await;
         let sealed = match entry.seal_secret_with(self.inner, self.id.clone(), record_key) {
@@ -114,7 +115,11 @@ impl Exchange<'_> {
                 tracing::error!(connection = %self.id, %error,
                     rotated = answer.refresh_token.is_some(),
                     "refresh_rotation_persistence_failed: Redis did not take the new token");
-                self.unpersisted(answer, entry.name()).await
+                let commit = entry.name();
+                if error.may_pass() {
+                    self.inner.outlast(entry, sealed, started, self.by);
+                }
+                self.unpersisted(answer, commit).await
             }
         }
     }
@@ -153,7 +158,7 @@ impl Exchange<'_> {
         // What was not rotated is asked for again.
         if answer.refresh_token.is_some() {
             let told = (self.begun.connector.as_str(), self.begun.owner, commit);
-            self.inner.tell_unpersisted(self.id, told, self.by, None).await;
+            self.inner.foundation.tell_unpersisted(self.id, told, self.by, None).await;
         }
         metric::UNPERSISTED.named(self.label(), &[]).increment(1);
         Refreshed::Fresh { access_token: answer.access_token, expires_in: answer.expires_in }
@@ -211,7 +216,7 @@ impl Exchange<'_> {
             attempts => schedule::backoff(attempts - 1, None, self.id),
         };
         let since = self.undecided_for() + self.asked_at.elapsed();
-        let settled = self.replay.lease() + self.inner.config.journal_window;
+        let settled = self.inner.settled(self.replay.lease());
         match self.replay.forgiven().checked_sub(since) {
             Some(left) => again.min(left).max(SOON),
             None => again.max(settled.saturating_sub(since)),

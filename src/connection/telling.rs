@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{ConnectionError, Connections, Connector, Inner};
 use crate::{
     digest::{Digest, RequestId},
+    foundation::Foundation,
     store::{Actor, By, ConnectionId, EventKind, NewEvent, PendingId, Shard, Subject},
 };
 
@@ -60,7 +61,9 @@ impl Inner {
         };
         self.foundation.tell(shard, event, RequestId::random().digest()).await;
     }
+}
 
+impl Foundation {
     /// A provider's answer was not stored in time. The journal has brought it back since, or may yet.
     pub(super) async fn tell_unpersisted(
         &self,
@@ -85,7 +88,7 @@ impl Inner {
         };
         // Once, however often the commit is tried.
         let parts = [commit.as_bytes().as_slice(), when.as_bytes()];
-        let request = self.foundation.naming.digest("unpersisted", &parts);
-        self.foundation.tell(id.shard(), event, request).await;
+        let request = self.naming.digest("unpersisted", &parts);
+        self.tell(id.shard(), event, request).await;
     }
 }

@@ -139,6 +139,12 @@ pub trait Store:
     /// for people. No yes/no that two replicas must agree on rests on it.
     fn now_ms(&self) -> u64;
 
+    /// For how long the store was away, as this process saw it, if that lasts or ended less than `ago`
+    /// ago; else zero. Nobody could commit or replay then. One that lives in the process never is.
+    fn was_away(&self, _ago: Duration) -> Duration {
+        Duration::ZERO
+    }
+
     /// Answers if the store can be reached and keeps what it is given: a Redis that would evict live
     /// records is an error.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -1,5 +1,7 @@
 //! The journal: what dies after its write is recovered, what dies before is told as lost.
 
+mod outages;
+
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use vestibule::{

@@ -8,6 +8,7 @@ use std::{process::ExitCode, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::Mutex,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -112,6 +113,7 @@ async fn sweep(
         interval: run.interval,
         readiness: told.readiness,
         last_pass: told.last_pass,
+        replays: Mutex::default(),
     };
 
     if run.once {

@@ -6,13 +6,13 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{Mutex as Turn, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Vestibule,
-    connection::Connections,
+    connection::{Connections, journal::Replay},
     metric,
     sweep::{RefreshDue, RefreshDuePass},
 };
@@ -49,6 +49,8 @@ pub struct Sweeper {
     pub readiness: Readiness,
     /// Told after every pass.
     pub last_pass: LastPass,
+    /// Whose turn it is to replay the journal.
+    pub replays: Turn<()>,
 }
 
 /// What came of a pass, for people.
@@ -94,7 +96,7 @@ impl Sweeper {
 
     /// Sees once to all that is due, whoever swept it last. Returns whether nothing is left of it.
     pub async fn once(&self, stop: &CancellationToken) -> bool {
-        let mut is_whole = self.replay_once().await;
+        let mut is_whole = self.replay_all(stop).await;
         loop {
             let pass = self.pass(stop).await;
             is_whole &= pass.errors == 0;
@@ -134,9 +136,15 @@ impl Sweeper {
 
     async fn sweep(&self, stop: &CancellationToken) {
         measure::cadence("refresh_due", self.interval);
+        // An answer in the journal is of more worth than another try, which may kill it.
+        let mut replays_first = true;
         while !stop.is_cancelled() {
+            if replays_first {
+                self.replay_all(stop).await;
+            }
             // Ready or not: on a Cluster one dead node must not stop the others' shards.
             let pass = self.pass(stop).await;
+            replays_first = pass.errors > 0;
             // A backlog is not waited with, unless Redis fails.
             if !pass.is_full(&self.sweep) || pass.errors > 0 {
                 pause(jittered(self.interval), stop).await;
@@ -148,12 +156,25 @@ impl Sweeper {
     async fn replay(&self, stop: &CancellationToken) {
         measure::cadence("journal", REPLAY_EVERY);
         while !stop.is_cancelled() {
-            self.replay_once().await;
+            self.replay_all(stop).await;
             pause(REPLAY_EVERY, stop).await;
         }
     }
 
-    async fn replay_once(&self) -> bool {
+    /// Pass after pass, as long as there is something that can be decided. Returns whether the journal
+    /// could be read.
+    async fn replay_all(&self, stop: &CancellationToken) -> bool {
+        let _turn = self.replays.lock().await;
+        loop {
+            match self.replay_once().await {
+                Some(replay) if replay.is_at_its_end() || stop.is_cancelled() => return true,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+    }
+
+    async fn replay_once(&self) -> Option<Replay> {
         let started = Instant::now();
         let replayed = self.connections().replay_journal().await;
         let replay = replayed.as_ref().copied().unwrap_or_default();
@@ -171,11 +192,11 @@ impl Sweeper {
                 if replay.recovered + replay.damaged > 0 {
                     tracing::info!(?replay, "journal replayed");
                 }
-                true
+                Some(replay)
             }
             Err(error) => {
                 tracing::error!(%error, "the journal is not replayed");
-                false
+                None
             }
         }
     }

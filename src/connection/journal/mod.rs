@@ -18,7 +18,9 @@ mod disk;
 mod entry;
 #[cfg(unix)]
 mod file;
+mod in_flight;
 mod replay;
+mod settled;
 
 use std::{fmt::Debug, io, sync::Arc};
 
@@ -26,7 +28,8 @@ use async_trait::async_trait;
 
 #[cfg(unix)]
 pub use self::directory::DirectoryJournal;
-pub(super) use self::entry::Entry;
+pub(super) use self::entry::{Entry, Sealed};
+pub(super) use self::in_flight::InFlight;
 pub use self::replay::Replay;
 use crate::digest::Digest;
 

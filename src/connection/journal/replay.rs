@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use super::{Entry, JournalEntry, JournalError};
 use crate::{
-    connection::{Connector, Inner},
+    connection::{Connections, Connector, Inner},
     metric,
     seal::SealError,
-    store::{Actor, By, Class, CommitOutcome},
+    store::{Actor, By, Class, CommitOutcome, Failing},
 };
 
 /// How many entries one pass takes.
 const MOST: usize = 100;
+/// What is committed so soon after its exchange began is not late: the process that has the answer may
+/// only be a moment behind.
+const LATE: Duration = Duration::from_secs(2);
 
 /// What one pass did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +38,30 @@ enum Replayed {
     Damaged,
     /// For now.
     Left,
+}
+
+impl Replay {
+    /// Whether nothing was decided: there is nothing behind it that can be decided now.
+    #[must_use]
+    pub const fn is_at_its_end(&self) -> bool {
+        self.recovered + self.settled + self.damaged == 0
+    }
+}
+
+impl Connections {
+    /// Commits what the [journal](crate::connection::ConnectionsConfig::journal) holds of exchanges whose process died,
+    /// or that Redis did not take: one bounded pass. Call it every few seconds; and at start, and
+    /// after Redis was away, until it is [at its end](Replay::is_at_its_end) before anything is
+    /// refreshed or vended: what waits in the journal is of more worth than another try. Other
+    /// processes that share the journal leave it to the first that called. What this process is still
+    /// committing is left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`]. What is not decided is left for the next pass, also while Redis is away.
+    pub async fn replay_journal(&self) -> Result<Replay, JournalError> {
+        self.inner.replay_journal().await
+    }
 }
 
 impl Inner {
@@ -62,10 +89,13 @@ impl Inner {
         if undecided.damaged > 0 {
             tracing::error!(files = undecided.damaged, "a journal's file is damaged: set aside");
         }
-        let all = undecided.entries.len();
-        for (done, kept) in undecided.entries.iter().enumerate() {
+        let mine = |kept: &&JournalEntry| !self.in_flight.has(kept.name);
+        let entries: Vec<_> = undecided.entries.iter().filter(mine).collect();
+        let mut failing = Failing::default();
+        for (done, kept) in entries.iter().enumerate() {
             match self.replay(kept).await {
                 Ok(Replayed::Decided(outcome)) => {
+                    failing.answered();
                     journal.decided(kept.name).await?;
                     count(outcome.as_str(), 1);
                     match outcome {
@@ -80,12 +110,14 @@ impl Inner {
                     count("damaged", 1);
                     pass.damaged += 1;
                 }
-                Ok(Replayed::Left) => pass.left += 1,
-                Err(error) => {
-                    tracing::warn!(%error, left = all - done, "the journal is replayed later");
-                    pass.left += all - done;
+                Err(error) if failing.ends_with(&error) => {
+                    let left = entries.len() - done;
+                    tracing::warn!(%error, left, "the journal is replayed later");
+                    pass.left += left;
                     break;
                 }
+                // On a Cluster the others may be there.
+                Ok(Replayed::Left) | Err(_) => pass.left += 1,
             }
         }
         Ok(pass)
@@ -113,9 +145,9 @@ impl Inner {
         match store.commit(entry.commit(&sealed, elapsed, by)).await {
             Ok(outcome) => {
                 let saved = matches!(outcome, CommitOutcome::Committed { .. } | CommitOutcome::Alt);
-                if saved && entry.rotates(&sealed) {
+                if saved && elapsed >= LATE && entry.rotates(&sealed) {
                     let told = (entry.connector.as_str(), entry.owner(), entry.name());
-                    self.tell_unpersisted(sealed.id(), told, by, Some(elapsed)).await;
+                    self.foundation.tell_unpersisted(sealed.id(), told, by, Some(elapsed)).await;
                 }
                 tracing::info!(
                     connection = entry.connection,

@@ -25,6 +25,7 @@ mod link;
 mod living;
 mod notify;
 mod one_shot;
+mod outage;
 mod pending;
 mod record;
 mod reply;
@@ -178,6 +179,10 @@ impl Store for RedisStore {
 
     fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    fn was_away(&self, ago: Duration) -> Duration {
+        self.session.outage().within(ago)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

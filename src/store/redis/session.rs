@@ -25,6 +25,7 @@ use super::{
     confirm::Confirmer,
     fault::Fault,
     link::{Link, Manager, Sent},
+    outage::Outage,
     reply,
     url::RedisConfig,
 };
@@ -59,6 +60,7 @@ pub(super) struct Session {
     overall: Duration,
     response: Duration,
     confirmer: Option<Confirmer>,
+    outage: Outage,
 }
 
 /// The link that verbs share. deadpool made it and counts it; it is not returned until poisoned.
@@ -85,11 +87,16 @@ impl Session {
             overall: timeouts.overall,
             response: timeouts.response,
             confirmer,
+            outage: Outage::new(),
         })
     }
 
     pub(super) fn confirms(&self) -> bool {
         self.confirmer.is_some()
+    }
+
+    pub(super) fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     /// Sends a command until it is answered, refused for good, or out of time. With a `mark`, which
@@ -112,11 +119,13 @@ impl Session {
         loop {
             let mut fault = match self.attempt(command, effect, mark, deadline).await {
                 Ok(value) => {
+                    self.outage.answered();
                     metric::REDIS_SECONDS.of(&[]).record(started.elapsed());
                     return Ok(value);
                 }
                 Err(fault) => fault,
             };
+            self.outage.failed(&fault);
             if fault.class == Class::Ambiguous && matches!(effect, Effect::Reads) {
                 fault.class = Class::NotExecuted;
             }

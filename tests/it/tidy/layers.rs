@@ -89,6 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const SPAWNS: &[(&str, usize)] = &[
     // The files of a journal: a sync blocks.
     ("src/connection/journal/directory.rs", 1),
+    ("src/connection/outlasting.rs", 1),
     ("src/connection/refresh.rs", 1),
     ("src/connection/sign_in.rs", 1),
     ("src/connection/vend.rs", 1),

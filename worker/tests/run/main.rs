@@ -14,6 +14,7 @@ mod life;
 mod once;
 mod private_ca;
 mod reloading;
+mod replaying;
 #[allow(
     dead_code,
     unreachable_pub,

@@ -49,7 +49,11 @@ impl Scene {
     }
 
     pub async fn on(redis: &str) -> Self {
-        let provider = Provider::start(Settings::default()).await.unwrap();
+        Self::at(Provider::start(Settings::default()).await.unwrap(), redis).await
+    }
+
+    /// With a provider that has settings of its own, and the usual client.
+    pub async fn at(provider: Provider, redis: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let text = Keys::generate_toml();
         let prefix = fresh_prefix();
