@@ -56,6 +56,15 @@ impl DirectoryJournal {
 #[async_trait]
 impl Journal for DirectoryJournal {
     async fn append(&self, entry: JournalEntry) -> Result<(), JournalError> {
+        if self.inner.is_full() {
+            // Nobody writes meanwhile: a file that is not there is one that is gone.
+            let turn = self.turn.clone().lock_owned().await;
+            self.blocking(move |inner| {
+                let _turn = turn;
+                inner.forget_gone()
+            })
+            .await?;
+        }
         let written = self.inner.queue(entry)?;
         let turn = self.turn.clone().lock_owned().await;
         if self.inner.lock().queue.is_empty() {
@@ -144,12 +153,27 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_full(&self) -> bool {
+        self.lock().is_full()
+    }
+
+    /// What another process has decided, which replays this directory, is nowhere else to be seen.
+    fn forget_gone(&self) -> Result<(), JournalError> {
+        if self.is_full() {
+            let there: HashSet<_> = self.disk.list()?.into_iter().collect();
+            let mut state = self.lock();
+            state.groups.retain(|stem, _| there.contains(stem));
+            state.stems.retain(|_, stem| there.contains(stem));
+        }
+        Ok(())
+    }
+
     fn queue(
         &self,
         entry: JournalEntry,
     ) -> Result<oneshot::Receiver<Result<(), JournalError>>, JournalError> {
         let mut state = self.lock();
-        if state.stems.len() + state.queue.len() >= CAPACITY {
+        if state.is_full() {
             return Err(JournalError::Full { capacity: CAPACITY });
         }
         let (done, written) = oneshot::channel();
@@ -242,6 +266,10 @@ impl Inner {
 }
 
 impl State {
+    fn is_full(&self) -> bool {
+        self.stems.len() + self.queue.len() >= CAPACITY
+    }
+
     /// Takes note of a file, unless it is known; returns what is undecided of it.
     fn note(&mut self, stem: &str, names: &[Digest], damaged: bool) -> HashSet<Digest> {
         if let Some(known) = self.groups.get(stem) {
