@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use vestibule::{
     Vestibule,
     connection::{
-        ConnectionsConfig, HttpExchange, Refreshed, Registry, ReplayPolicy,
+        ConnectionError, ConnectionsConfig, HttpExchange, Refreshed, Registry, ReplayPolicy,
         journal::{DirectoryJournal, Journal},
     },
     store::{
@@ -25,6 +25,7 @@ use crate::{
     support::{
         ageing::age,
         pair::Pair,
+        provider::{self, Scripted, connections_at, tokens},
         server::TestServer,
         sign_in::{connector, install_tls, sign_in},
         stores::naming_key,
@@ -125,8 +126,17 @@ async fn an_answer_stays_in_the_journal_until_it_is_confirmed() {
     let id = sign_in(&replica, "alice").await;
     age(&mut pair.primary.raw().await, "vst", Duration::from_secs(290)).await;
 
+    // While the provider answers: what nobody has confirmed is not begun.
+    provider.set_answer_delay(Duration::from_millis(300));
+    let refreshing = {
+        let (replica, id) = (replica.clone(), id.clone());
+        tokio::spawn(async move { replica.refresh(&id).await.unwrap() })
+    };
+    while provider.in_flight() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
     pair.cut();
-    let refreshed = replica.refresh(&id).await.unwrap();
+    let refreshed = refreshing.await.unwrap();
     assert!(matches!(refreshed, Refreshed::Fresh { .. }), "{refreshed:?}");
     let kept = async || journal.undecided(10).await.unwrap().unwrap().entries.len();
     assert_eq!(kept().await, 1);
@@ -139,6 +149,73 @@ async fn an_answer_stays_in_the_journal_until_it_is_confirmed() {
     assert_eq!(kept().await, 0);
     let vended = replica.vend("alice", &id).await.unwrap();
     assert!(provider.is_access_token_live(vended.access_token.secret()));
+}
+
+/// a failover undoes what began, and the successor knows of no attempt. A strict provider was not
+/// asked by then; one that forgives for longer than a lease may be.
+#[tokio::test]
+async fn nothing_is_presented_before_its_begin_is_confirmed() {
+    const LIFE: Duration = Duration::from_secs(300);
+    let (short, long) = (Duration::from_secs(10), Duration::from_secs(30));
+    for (replay, asked) in
+        [(ReplayPolicy::Strict, 0), (ReplayPolicy::Grace(short), 0), (ReplayPolicy::Grace(long), 1)]
+    {
+        let mut pair = Pair::start().await;
+        let provider = Scripted::giving(LIFE);
+        let at = async |url: &str, replicas| {
+            let vestibule =
+                Vestibule::connect(config(url, replicas), &shared_keys()).await.unwrap();
+            connections_at(&provider, &vestibule, [provider::connector("demo", replay)])
+        };
+        let dies = at(&pair.primary.url(), 1).await;
+        let id = dies.store("alice", "demo", None, &tokens(0, LIFE)).await.unwrap();
+        age(&mut pair.primary.raw().await, "vst", LIFE).await;
+        pair.in_step().await;
+        pair.cut();
+        let refreshed = dies.refresh(&id).await;
+        assert_eq!(provider.calls(), asked, "{replay:?}: {refreshed:?}");
+        if asked == 0 {
+            let ConnectionError::Store(error) = refreshed.unwrap_err() else { panic!() };
+            assert_eq!(error.class(), Class::Unconfirmed, "{error}");
+        }
+        pair.promote().await;
+        let successor = at(&pair.replica.url(), 0).await;
+        let refreshed = successor.refresh(&id).await.unwrap();
+        assert!(matches!(refreshed, Refreshed::Fresh { .. }), "{refreshed:?}");
+        assert_eq!(provider.calls(), asked + 1);
+    }
+}
+
+/// With a replica in step it is begun, and known to whoever comes after a failover.
+#[tokio::test]
+async fn a_confirmed_begin_outlives_a_failover() {
+    const LIFE: Duration = Duration::from_secs(300);
+    let mut pair = Pair::start().await;
+    let provider = Scripted::new(async |_| std::future::pending().await);
+    let at = async |url: &str, replicas| {
+        let vestibule = Vestibule::connect(config(url, replicas), &shared_keys()).await.unwrap();
+        connections_at(&provider, &vestibule, [provider::connector("demo", ReplayPolicy::Strict)])
+    };
+    let dies = at(&pair.primary.url(), 1).await;
+    let id = dies.store("alice", "demo", None, &tokens(0, LIFE)).await.unwrap();
+    age(&mut pair.primary.raw().await, "vst", LIFE).await;
+    let refreshing = {
+        let (dies, id) = (dies.clone(), id.clone());
+        tokio::spawn(async move { dies.refresh(&id).await })
+    };
+    while provider.calls() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    pair.cut();
+    pair.promote().await;
+    let successor = at(&pair.replica.url(), 0).await;
+    let held = successor.refresh(&id).await.unwrap();
+    assert!(matches!(held, Refreshed::Held { .. }), "{held:?}");
+    age(&mut pair.replica.raw().await, "vst", Duration::from_secs(31)).await;
+    let undecided = successor.refresh(&id).await.unwrap();
+    assert!(matches!(undecided, Refreshed::Undecided { .. }), "{undecided:?}");
+    assert_eq!(provider.calls(), 1);
+    refreshing.abort();
 }
 
 /// What `make prove` shows at full size.

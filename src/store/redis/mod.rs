@@ -143,9 +143,21 @@ impl RedisStore {
         argv: [scripts::Arg<'_>; A],
         request: &[u8],
     ) -> Result<Reply, StoreError> {
+        self.run_script_as(verb, keys, argv, request, verb.lasts).await
+    }
+
+    /// With `lasts`, replicas confirm it, if they are asked at all.
+    async fn run_script_as<const K: usize, const A: usize>(
+        &self,
+        verb: &'static Verb<K, A>,
+        keys: [&str; K],
+        argv: [scripts::Arg<'_>; A],
+        request: &[u8],
+        lasts: bool,
+    ) -> Result<Reply, StoreError> {
         let command = verb.command(keys, argv);
         let effect = Effect::Runs { script: &verb.script, request };
-        let mark = if verb.lasts { self.mark_beside(keys[0]) } else { None };
+        let mark = if lasts { self.mark_beside(keys[0]) } else { None };
         let sent = self.session.run(verb.name, Sent::One(&command), effect, mark.as_deref());
         Reply::read(verb.name, sent.await?)
     }

@@ -107,7 +107,7 @@ script!(EVENT_BEHIND, "event/behind", keys: 1, argv: 1);
 }
 
 /// What these change is for good, and worth the replicas' word. The others keep order: what is undone
-/// of them costs a call, or a wait.
+/// of them costs a call, or a wait. A begin is confirmed where it costs more: see there.
 const LASTING: [&str; 25] = [
     "pkce/take",
     "pending/put",

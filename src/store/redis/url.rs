@@ -100,8 +100,8 @@ impl RedisConfig {
     }
 
     /// The `confirmed` level: verbs that change something for good (take, complete, mint, use, store,
-    /// commit, revoke, delete and their like) count as done only when so many replicas have
-    /// acknowledged them. With fewer in time they fail as
+    /// commit, revoke, delete and their like; and a begin whose refresh token may not be presented
+    /// twice) count as done only when so many replicas have acknowledged them. With fewer in time they fail as
     /// [`StoreError::Unconfirmed`]: executed here, perhaps undone by a failover.
     ///
     /// It costs such a verb a round trip to the replicas, and a connection of its own meanwhile: 16

@@ -39,7 +39,7 @@ impl Pair {
     }
 
     /// The replica says so a moment before the primary counts it.
-    async fn in_step(&self) {
+    pub async fn in_step(&self) {
         until("the replica is in step", async || is_in_step(&self.replica).await).await;
         let mut raw = self.primary.raw().await;
         until("the primary counts it", async || {

@@ -34,7 +34,10 @@ pub(in crate::store::redis) async fn begin(
         text(attempt.by.idp_host),
     ];
     let (verb, keys) = (&scripts::CONNECTION_BEGIN, [&*conn, &*due, &*outbox, &*history]);
-    let mut reply = store.run_script(verb, keys, argv, request.as_bytes()).await?;
+    // Undone by a failover, the write-ahead would have the next one present the token at once. That is
+    // no loss where it is forgiven for as long as a lease.
+    let lasts = attempt.forgiven < attempt.lease;
+    let mut reply = store.run_script_as(verb, keys, argv, request.as_bytes(), lasts).await?;
     Ok(match reply.word() {
         "begun" => Begin::Begun(begun(&mut reply, conn)?),
         "held" => Begin::Held { remaining: Duration::from_millis(reply.part(0)?) },
