@@ -22,13 +22,13 @@ use vestibule::{
 
 use crate::{
     Scale, contestants,
-    rounds::{median, take_turns, work},
+    rounds::{Work, median, take_turns, work},
     support::server::TestServer,
     table::{Reach::AtMost, Table},
 };
 
 /// The fields that a vend reads.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 14] = [
     "owner",
     "connector",
     "status",
@@ -41,6 +41,8 @@ const FIELDS: [&str; 12] = [
     "lease_ends_at",
     "attempts",
     "last_error",
+    "alt_token",
+    "alt2_token",
 ];
 
 pub async fn warm_vend(table: &mut Table, scale: Scale) {
@@ -105,32 +107,38 @@ pub fn answer() -> TokenAnswer {
 }
 
 pub async fn due_claims(table: &mut Table, scale: Scale) {
-    for members in [10_000, 1_000_000] {
-        claims_of(table, scale, scale.count(members)).await;
+    for members in [100_000, 1_000_000] {
+        // Each shard has two claims of the largest size in it.
+        claims_of(table, scale, scale.count(members).max(200 * Shard::COUNT)).await;
     }
 }
 
 async fn claims_of(table: &mut Table, scale: Scale, members: usize) {
     let server = TestServer::for_benches().start().await;
-    let shard = Shard::new(0);
-    preload_due(&mut server.raw().await, shard, members).await;
+    preload_due_everywhere(&server, members).await;
     let store = redis_store(&server).await;
     for limit in [1, 32, 100] {
-        let store = store.clone();
-        let claim = work(move |_| {
-            let store = store.clone();
-            async move {
-                let request = RequestId::random().digest();
-                let claim = Claim { shard, request, limit, hide: Duration::from_millis(1) };
-                store.claim_due(claim).await.unwrap();
-            }
-        });
-        let rounds = take_turns(16, scale.time(500), 3, &[claim]).await;
+        let rounds = take_turns(16, scale.time(500), 3, &[due_claim(&store, limit)]).await;
         table.tell(
-            ["connections", &format!("due claim, N = {limit}, of {members}"), ""],
-            &format!("{:.0} k ids/s", rounds.per_second(0) * f64::from(limit) / 1000.0),
+            ["connections", &format!("due claim, N = {limit}, of {members} in all shards"), ""],
+            &format!("{:.0} k ids/s", rounds.per_second(0) / 1000.0),
         );
     }
+}
+
+/// Claims so many ids of one shard after the other, for a moment: none runs out. Each id counts.
+pub fn due_claim(store: &Arc<RedisStore>, limit: u16) -> Work {
+    let store = store.clone();
+    work(move |number| {
+        let store = store.clone();
+        async move {
+            let (shard, request) = (Shard::new(number as u8), RequestId::random().digest());
+            let claim = Claim { shard, request, limit, hide: Duration::from_millis(1) };
+            let claimed = store.claim_due(claim).await.unwrap().len();
+            assert_eq!(claimed, usize::from(limit), "of shard {shard}");
+            claimed
+        }
+    })
 }
 
 pub async fn redis_store(server: &TestServer) -> Arc<RedisStore> {
@@ -138,6 +146,14 @@ pub async fn redis_store(server: &TestServer) -> Arc<RedisStore> {
     let naming = NamingKey::new([7; 32]);
     let prefixed = config.with_prefix("due").unwrap();
     Arc::new(RedisStore::connect(prefixed, &naming).await.unwrap())
+}
+
+/// As many in every shard.
+pub async fn preload_due_everywhere(server: &TestServer, count: usize) {
+    let mut raw = server.raw().await;
+    for shard in Shard::all() {
+        preload_due(&mut raw, shard, count / Shard::COUNT).await;
+    }
 }
 
 /// Ids that are all due already, under the prefix of [`redis_store`].

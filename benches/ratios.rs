@@ -33,6 +33,7 @@ mod live_tokens;
 mod pendings;
 mod pkce;
 mod postgres;
+mod queues;
 mod refreshing;
 mod rounds;
 mod sealing;
@@ -107,6 +108,7 @@ async fn compare(only: Option<String>, scale: f64) {
         cached::cached_vend(&mut table, scale).await;
         connections::due_claims(&mut table, scale).await;
         refreshing::through_the_store(&mut table, scale).await;
+        refreshing::claims_alone(&mut table, scale).await;
         refreshing::at_a_slow_provider(&mut table, scale).await;
     }
     if table.wants("headers") {

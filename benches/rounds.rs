@@ -11,16 +11,47 @@ use std::{
 
 use tokio::task::JoinSet;
 
-/// One unit of work, given its number.
-pub type Work = Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+/// Some work, given its number: how many units it got done.
+pub type Work = Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = u64> + Send>> + Send + Sync>;
 
-/// Wraps an async function of its number.
+/// Wraps an async function of its number. Whatever returns at all has done one unit, if it does not
+/// say how many.
 pub fn work<F>(work: impl Fn(u64) -> F + Send + Sync + 'static) -> Work
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output: Done> + Send + 'static,
 {
-    Arc::new(move |number| Box::pin(work(number)))
+    Arc::new(move |number| {
+        let working = work(number);
+        Box::pin(async move { working.await.units() })
+    })
 }
+
+/// How many units of work something stands for.
+pub trait Done {
+    fn units(self) -> u64;
+}
+
+impl Done for () {
+    fn units(self) -> u64 {
+        1
+    }
+}
+
+/// Whether it was done at all.
+impl Done for bool {
+    fn units(self) -> u64 {
+        self.into()
+    }
+}
+
+impl Done for usize {
+    fn units(self) -> u64 {
+        self as u64
+    }
+}
+
+/// One contestant's part of a round.
+pub type Turn = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Round> + Send>> + Send + Sync>;
 
 /// What one contestant did in one round.
 #[derive(Debug, Clone, Copy)]
@@ -41,10 +72,25 @@ pub async fn take_turns(
     rounds: usize,
     contestants: &[Work],
 ) -> Rounds {
-    let mut all = vec![Vec::new(); contestants.len()];
+    let turns: Vec<_> =
+        contestants.iter().map(|work| under_load(tasks, time, work.clone())).collect();
+    play(rounds, &turns).await
+}
+
+/// A turn under [`load`].
+pub fn under_load(tasks: usize, time: Duration, work: Work) -> Turn {
+    Box::new(move || {
+        let work = work.clone();
+        Box::pin(async move { load(tasks, time, &work).await })
+    })
+}
+
+/// Every contestant's turn in every round, after one that does not count.
+pub async fn play(rounds: usize, turns: &[Turn]) -> Rounds {
+    let mut all = vec![Vec::new(); turns.len()];
     for round in 0..=rounds {
-        for (contestant, done) in contestants.iter().zip(&mut all) {
-            let figures = load(tasks, time, contestant).await;
+        for (turn, done) in turns.iter().zip(&mut all) {
+            let figures = turn().await;
             if round > 0 {
                 done.push(figures);
             }
@@ -53,26 +99,28 @@ pub async fn take_turns(
     Rounds(all)
 }
 
-/// `tasks` tasks each do one unit after the other for `time`.
+/// `tasks` tasks each do one piece of work after the other for `time`. What counts is what they got
+/// done.
 pub async fn load(tasks: usize, time: Duration, work: &Work) -> Round {
     // Never the same number twice: no round meets what another left behind.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let stop = Arc::new(AtomicBool::new(false));
-    let (first, cpu, started) = (NEXT.load(Ordering::Relaxed), cpu_time(), Instant::now());
+    let (cpu, started) = (cpu_time(), Instant::now());
     let mut running = JoinSet::new();
     for _ in 0..tasks {
         let (stop, work) = (stop.clone(), work.clone());
         running.spawn(async move {
+            let mut units = 0;
             while !stop.load(Ordering::Relaxed) {
-                work(NEXT.fetch_add(1, Ordering::Relaxed)).await;
+                units += work(NEXT.fetch_add(1, Ordering::Relaxed)).await;
             }
+            units
         });
     }
     tokio::time::sleep(time).await;
     stop.store(true, Ordering::Relaxed);
-    running.join_all().await;
+    let units = running.join_all().await.into_iter().sum::<u64>() as f64;
     let took = started.elapsed();
-    let units = (NEXT.load(Ordering::Relaxed) - first) as f64;
     let cpu_us = cpu.zip(cpu_time()).map(|(before, after)| (after - before) / units);
     Round { per_second: units / took.as_secs_f64(), cpu_us }
 }
