@@ -39,6 +39,8 @@ struct Shared {
     faults: Mutex<Faults>,
     /// Connections are numbered from 1; those up to here are black holes for good.
     holed_to: AtomicU64,
+    /// The same of those that have subscribed.
+    subscriptions_holed_to: AtomicU64,
     /// Those up to here are to be closed at once.
     cut_to: watch::Sender<u64>,
     opened: AtomicU64,
@@ -67,6 +69,7 @@ impl Proxy {
             upstream,
             faults: Mutex::default(),
             holed_to: AtomicU64::new(0),
+            subscriptions_holed_to: AtomicU64::new(0),
             cut_to: watch::Sender::new(0),
             opened: AtomicU64::new(0),
             open: AtomicU64::new(0),
@@ -155,6 +158,11 @@ impl Proxy {
         self.shared.holed_to.store(self.connections(), SeqCst);
     }
 
+    /// No byte passes on the subscriptions that are open now; other connections work, and new ones.
+    pub fn black_hole_subscriptions(&self) {
+        self.shared.subscriptions_holed_to.store(self.connections(), SeqCst);
+    }
+
     /// Closes the connections that are open now.
     pub fn cut(&self) {
         self.shared.cut_to.send_replace(self.connections());
@@ -214,7 +222,8 @@ async fn serve(listener: &TcpListener, shared: &Arc<Shared>) {
 async fn connection(id: u64, mut client: TcpStream, shared: &Shared) {
     let mut up = vec![0; CHUNK];
     let mut down = vec![0; CHUNK];
-    if shared.swallows(id) {
+    let mut subscribed = false;
+    if shared.swallows(id, subscribed) {
         return swallow(client, &mut up).await;
     }
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", shared.upstream)).await else { return };
@@ -226,7 +235,8 @@ async fn connection(id: u64, mut client: TcpStream, shared: &Shared) {
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(read @ 1..) = read else { return };
-                if shared.swallows(id) {
+                subscribed |= subscribes(&up[..read]);
+                if shared.swallows(id, subscribed) {
                     return swallow(client, &mut up).await;
                 }
                 let fate = if verbs.in_piece(&up[..read]) { shared.fate() } else { Fate::Pass };
@@ -251,7 +261,7 @@ async fn connection(id: u64, mut client: TcpStream, shared: &Shared) {
                 if !delay.is_zero() {
                     sleep(delay).await;
                 }
-                if shared.swallows(id) {
+                if shared.swallows(id, subscribed) {
                     return swallow(client, &mut up).await;
                 }
                 let Ok(read @ 1..) = read else { return };
@@ -284,11 +294,12 @@ enum Fate {
 }
 
 impl Shared {
-    fn swallows(&self, id: u64) -> bool {
+    fn swallows(&self, id: u64, subscribed: bool) -> bool {
         if self.faults.lock().unwrap().hole_new {
             self.holed_to.fetch_max(id, SeqCst);
         }
-        id <= self.holed_to.load(SeqCst)
+        let only_those = &self.subscriptions_holed_to;
+        id <= self.holed_to.load(SeqCst) || subscribed && id <= only_those.load(SeqCst)
     }
 
     fn fate(&self) -> Fate {
@@ -327,6 +338,12 @@ impl Faults {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// The command is small, and comes in one piece.
+fn subscribes(piece: &[u8]) -> bool {
+    const SUBSCRIBE: &[u8] = b"\r\nSUBSCRIBE\r\n";
+    piece.windows(SUBSCRIBE.len()).any(|window| window == SUBSCRIBE)
 }
 
 /// Sees a verb in a stream of pieces, also one that is split between two.
