@@ -2,6 +2,7 @@
 //! the library can write down is written down, and then nobody finds one.
 
 mod headers;
+mod keys;
 pub mod places;
 mod search;
 
@@ -232,6 +233,7 @@ impl Host {
     async fn everything(&mut self, watched: &mut Watched) {
         self.pkce(watched).await;
         self.connections(watched).await;
+        self.api_keys(watched).await;
         self.pendings(watched).await;
         self.tokens(watched).await;
         self.headers(watched).await;
