@@ -1,7 +1,7 @@
 //! Stores with one mistake each, of the kind that the comparison is for.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,9 +10,9 @@ use vestibule::{
     Digest,
     store::{
         Actor, Attempt, Backlog, Begin, Claim, Commit, CommitOutcome, ConnectionId, CredentialRow,
-        EventKind, EventStore, Fail, FailOutcome, FailureKind, NewCredential, NewEvent, NewRecord,
-        Put, RecordName, Renewal, Reseal, Resealed, Retry, SealedName, SealedPage, SealedRecord,
-        SealedSecret, SealedStore, Shard, Store, StoreError, Stored, Subject, Take,
+        EventId, EventKind, EventStore, Fail, FailOutcome, FailureKind, NewCredential, NewEvent,
+        NewRecord, Put, RecordName, Renewal, Reseal, Resealed, Retry, SealedName, SealedPage,
+        SealedRecord, SealedSecret, SealedStore, Shard, Store, StoreError, Stored, Subject, Take,
         memory::MemoryStore,
     },
 };
@@ -109,6 +109,8 @@ pub(super) struct WrongStore {
     pub(super) pendings: Mutex<PendingNotes>,
     pub(super) polls: Mutex<DeviceNotes>,
     pub(super) tokens: Mutex<TokenNotes>,
+    /// Events that never came to the outbox.
+    pub(super) untold: Mutex<HashSet<EventId>>,
 }
 
 /// What it must know to get things wrong.
@@ -128,8 +130,8 @@ struct Begun {
 
 impl WrongStore {
     pub(super) fn new(inner: Arc<MemoryStore>, how: Wrong) -> Self {
-        let (notes, pendings, polls, tokens) = Default::default();
-        Self { inner, how, notes, pendings, polls, tokens }
+        let (notes, pendings, polls, tokens, untold) = Default::default();
+        Self { inner, how, notes, pendings, polls, tokens, untold }
     }
 
     /// A side that makes the mistake.

@@ -16,6 +16,7 @@ use super::wrong::{Wrong, WrongStore};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WrongEvent {
     AppendForgetsItsRetry,
+    AppendDoesNothing,
     AppendForgetsTheOutbox,
     ReadIsForAnyConsumer,
     ReadTakesNothingOver,
@@ -30,8 +31,9 @@ pub(super) enum WrongEvent {
 }
 
 impl WrongEvent {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::AppendForgetsItsRetry,
+        Self::AppendDoesNothing,
         Self::AppendForgetsTheOutbox,
         Self::ReadIsForAnyConsumer,
         Self::ReadTakesNothingOver,
@@ -60,11 +62,17 @@ impl EventStore for WrongStore {
         event: NewEvent<'_>,
         request: Digest,
     ) -> Result<(), StoreError> {
-        if self.tells_with(WrongEvent::AppendForgetsTheOutbox) {
+        if self.tells_with(WrongEvent::AppendDoesNothing) {
             return Ok(());
         }
         let forgets = Wrong::Event(WrongEvent::AppendForgetsItsRetry);
-        self.inner.append_event(shard, event, self.fresh_if(forgets, request)).await
+        self.inner.append_event(shard, event, self.fresh_if(forgets, request)).await?;
+        if self.tells_with(WrongEvent::AppendForgetsTheOutbox) {
+            let newest = ReadHistory { shard, before: None, since_ms: 0, limit: 1 };
+            let history = self.inner.read_history(newest).await?;
+            self.untold.lock().unwrap().extend(history.events.iter().map(|event| event.id));
+        }
+        Ok(())
     }
 
     async fn read_history(&self, page: ReadHistory) -> Result<HistoryPage, StoreError> {
@@ -93,7 +101,15 @@ impl EventStore for WrongStore {
         if self.tells_with(WrongEvent::ReadTakesNothingOver) {
             read.idle = Duration::from_secs(24 * 3600);
         }
-        let held = self.inner.read_outbox(read).await?;
+        let mut held = self.inner.read_outbox(read).await?;
+        if let OutboxRead::Page(page) = &mut held {
+            // It is in the history, and nobody is ever told.
+            let untold = self.untold.lock().unwrap().clone();
+            let lost: Vec<_> =
+                page.events.extract_if(.., |event| untold.contains(&event.id)).collect();
+            let ids: Vec<_> = lost.iter().map(|event| event.id).collect();
+            self.inner.ack_outbox(read.shard, read.group, &ids).await?;
+        }
         if self.tells_with(WrongEvent::ReadForgetsWhatIsHeld)
             && let OutboxRead::Page(page) = &held
         {
