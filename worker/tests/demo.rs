@@ -86,6 +86,14 @@ fn the_storm_costs_what_a_strict_provider_takes(told: &Value) {
         assert_eq!(number("family_revocations"), number("labelled"), "{told}");
         assert!(is_strict || number("labelled") == 0, "{told}");
         assert!(number("labelled") <= number("in_flight_at_kills"), "{told}");
+        // Who wants what a dead worker was refreshing may be told to come back. That is rare, and else
+        // nobody is refused, but for what is lost by then.
+        let refused = told[party]["refused"].as_object().unwrap();
+        let known =
+            |why: &String| why == "refresh_still_running" || is_strict && why == "needs_reauth";
+        assert!(refused.keys().all(known), "{told}");
+        let times: u64 = refused.values().map(|times| times.as_u64().unwrap()).sum();
+        assert!(times * 10 <= number("vends"), "{told}");
     }
 }
 

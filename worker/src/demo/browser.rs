@@ -36,6 +36,14 @@ pub(super) struct Vended {
     pub(super) path: String,
 }
 
+/// What a replica answered instead.
+#[derive(Debug, Deserialize)]
+pub(super) struct NotVended {
+    pub(super) error: String,
+    /// In a word.
+    pub(super) reason: String,
+}
+
 /// What a caller is told who asked.
 #[derive(Debug, Deserialize)]
 pub(super) struct Told {
@@ -116,12 +124,26 @@ impl Browser {
         owner: &str,
         connection: &str,
     ) -> anyhow::Result<Vended> {
+        match self.vend_or_reason(port, owner, connection).await? {
+            Ok(vended) => Ok(vended),
+            Err(refused) => bail!("vend: {}", refused.error),
+        }
+    }
+
+    /// The same, for who counts refusals by their reason.
+    pub(super) async fn vend_or_reason(
+        &self,
+        port: u16,
+        owner: &str,
+        connection: &str,
+    ) -> anyhow::Result<Result<Vended, NotVended>> {
         let mut url = on(port, "/vend")?;
         url.query_pairs_mut().append_pair("owner", owner).append_pair("connection", connection);
         let response = self.open(url).await?;
-        let status = response.status();
-        ensure!(status == StatusCode::OK, "vend: {status}: {}", response.text().await?);
-        Ok(response.json().await?)
+        if response.status() == StatusCode::OK {
+            return Ok(Ok(response.json().await?));
+        }
+        Ok(Err(response.json().await?))
     }
 
     /// What a replica answers to who asks for an access token.

@@ -1,5 +1,7 @@
 //! What was proved: a table for people, one object for programs.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Cell, Color, LineStyle, Table, presets};
 use serde::Serialize;
 
@@ -61,9 +63,17 @@ pub(super) struct Stormed {
     pub(super) vends: u64,
     /// Tokens that the provider would not take, handed out all the same.
     pub(super) dead_vends: u64,
+    /// Vends that gave no token, by their reason.
+    pub(super) refused: BTreeMap<String, u64>,
     pub(super) refreshes: u64,
     pub(super) reused_presentations: u64,
     pub(super) family_revocations: u64,
+}
+
+impl Stormed {
+    pub(super) fn refusals(&self) -> u64 {
+        self.refused.values().sum()
+    }
 }
 
 #[derive(Debug)]

@@ -108,9 +108,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 fn failed(why: &str) -> Response {
+    warn(why);
+    answer(StatusCode::SERVICE_UNAVAILABLE, json!({ "error": why }))
+}
+
+fn warn(why: &str) {
     tracing::warn!(why, "a request failed");
     Event::Failed { why: why.to_owned() }.tell();
-    answer(StatusCode::SERVICE_UNAVAILABLE, json!({ "error": why }))
 }
 
 fn answer(status: StatusCode, body: Value) -> Response {

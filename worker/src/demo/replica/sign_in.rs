@@ -16,7 +16,7 @@ use vestibule::{
     pkce::{NotFound, PkceError},
 };
 
-use super::{Event, answer, failed};
+use super::{Event, answer, failed, warn};
 
 /// The routes of a sign-in, and the one that vends what came of it.
 pub(super) fn routes(connections: Connections, redirect_uri: String) -> Router {
@@ -116,22 +116,44 @@ struct Vend {
 /// Vends an access token. A real host uses it for its user and shows it to nobody; this one hands
 /// it out, so that the demo can hold it against what the provider knows.
 async fn vend(State(it): State<Arc<SignIns>>, Query(asked): Query<Vend>) -> Response {
-    let Ok(id) = asked.connection.parse() else {
-        return answer(StatusCode::NOT_FOUND, json!({ "error": "no such connection" }));
+    let vended = match asked.connection.parse() {
+        Ok(id) => it.connections.vend(&asked.owner, &id).await,
+        Err(_) => Err(ConnectionError::NotFound),
     };
-    match it.connections.vend(&asked.owner, &id).await {
+    match vended {
         Ok(vended) => {
             let access_token = vended.access_token.secret();
             let path = vended.path.as_str();
             answer(StatusCode::OK, json!({ "access_token": access_token, "path": path }))
         }
-        Err(ConnectionError::NotFound) => {
-            answer(StatusCode::NOT_FOUND, json!({ "error": "no such connection" }))
+        Err(error @ ConnectionError::NotFound) => not_vended(StatusCode::NOT_FOUND, &error),
+        Err(error @ ConnectionError::Withdrawn) => not_vended(StatusCode::FORBIDDEN, &error),
+        Err(error) => {
+            warn(&error.to_string());
+            not_vended(StatusCode::SERVICE_UNAVAILABLE, &error)
         }
-        Err(ConnectionError::Withdrawn) => {
-            answer(StatusCode::FORBIDDEN, json!({ "error": "access was withdrawn" }))
-        }
-        Err(error) => failed(&error.to_string()),
+    }
+}
+
+fn not_vended(status: StatusCode, error: &ConnectionError) -> Response {
+    answer(status, json!({ "error": error.to_string(), "reason": reason_of(error) }))
+}
+
+/// In a word, so that whoever counts refusals can tell them apart.
+fn reason_of(error: &ConnectionError) -> &'static str {
+    match error {
+        ConnectionError::NotFound => "not_found",
+        ConnectionError::Withdrawn => "withdrawn",
+        ConnectionError::NeedsReauth { .. } => "needs_reauth",
+        ConnectionError::Exhausted { .. } => "exhausted",
+        ConnectionError::RanOut => "ran_out",
+        ConnectionError::BackingOff { .. } => "backing_off",
+        ConnectionError::TimedOut { .. } => "refresh_still_running",
+        ConnectionError::AtCap { .. } => "at_cap",
+        ConnectionError::ConnectorPaused { .. } => "connector_paused",
+        ConnectionError::Exchange(_) => "exchange_failed",
+        ConnectionError::Store(_) => "store_failed",
+        _ => "failed",
     }
 }
 

@@ -1,10 +1,8 @@
 //! Those who vend all the time, from every replica.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +10,10 @@ use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{House, Party};
-use crate::{demo::browser::Browser, provider::Provider};
+use crate::{
+    demo::browser::{Browser, NotVended, Vended},
+    provider::Provider,
+};
 
 /// How many at each replica, of each provider's people.
 const CALLERS: u64 = 3;
@@ -21,21 +22,24 @@ const PAUSE: Duration = Duration::from_millis(25);
 pub(super) struct Callers {
     running: JoinSet<()>,
     stop: CancellationToken,
-    counted: [Arc<Counted>; 2],
+    counted: [Arc<Mutex<Counted>>; 2],
 }
 
-#[derive(Default)]
-struct Counted {
-    vends: AtomicU64,
-    dead: AtomicU64,
+/// What came of the calls.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) vends: u64,
+    /// Those of a token that the provider does not take.
+    pub(super) dead_vends: u64,
+    /// The others, by the reason that they were told.
+    pub(super) refused: BTreeMap<String, u64>,
 }
 
 impl Callers {
-    /// They call until they are stopped. Whoever is told to come back does: what counts is what is
-    /// handed out.
+    /// They call until they are stopped. Whoever is told to come back does, and is counted as well.
     pub(super) fn start(browser: &Browser, house: &House, at: &[Party; 2], seed: u64) -> Self {
         let stop = CancellationToken::new();
-        let counted = [Arc::default(), Arc::<Counted>::default()];
+        let counted = [Arc::default(), Arc::<Mutex<Counted>>::default()];
         let mut running = JoinSet::new();
         for (party, counted) in at.iter().zip(&counted) {
             for port in house.ports() {
@@ -47,10 +51,9 @@ impl Callers {
                     running.spawn(async move {
                         while !stop.is_cancelled() {
                             let one = &signed[chance.usize(..signed.len())];
-                            let vended = browser.vend(port, &one.owner, one.id.as_str()).await;
-                            if let Ok(vended) = vended {
-                                counted.see(&provider, &vended.access_token);
-                            }
+                            let vended = browser.vend_or_reason(port, &one.owner, one.id.as_str());
+                            let vended = vended.await;
+                            lock(&counted).see(&provider, vended);
                             sleep(PAUSE).await;
                         }
                     });
@@ -60,18 +63,31 @@ impl Callers {
         Self { running, stop, counted }
     }
 
-    /// Waits for the last answers. For each party: vends, and those of a dead token.
-    pub(super) async fn stop(self) -> [(u64, u64); 2] {
+    /// Waits for the last answers. What came of the calls, for each party.
+    pub(super) async fn stop(self) -> [Counted; 2] {
         self.stop.cancel();
         self.running.join_all().await;
-        self.counted.map(|it| (it.vends.load(Ordering::Relaxed), it.dead.load(Ordering::Relaxed)))
+        self.counted.map(|counted| std::mem::take(&mut *lock(&counted)))
     }
 }
 
 impl Counted {
-    fn see(&self, provider: &Provider, access_token: &str) {
-        self.vends.fetch_add(1, Ordering::Relaxed);
-        self.dead
-            .fetch_add(u64::from(!provider.is_access_token_live(access_token)), Ordering::Relaxed);
+    fn see(&mut self, provider: &Provider, vended: anyhow::Result<Result<Vended, NotVended>>) {
+        let reason = match vended {
+            Ok(Ok(vended)) => {
+                self.vends += 1;
+                let is_live = provider.is_access_token_live(&vended.access_token);
+                self.dead_vends += u64::from(!is_live);
+                return;
+            }
+            Ok(Err(refused)) => refused.reason,
+            Err(_) => "no_answer".to_owned(),
+        };
+        *self.refused.entry(reason).or_default() += 1;
     }
+}
+
+/// Nobody panics who counts.
+fn lock(counted: &Mutex<Counted>) -> MutexGuard<'_, Counted> {
+    counted.lock().unwrap_or_else(PoisonError::into_inner)
 }

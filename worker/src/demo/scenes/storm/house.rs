@@ -145,7 +145,7 @@ impl House {
             _ = unheard => return,
         };
         for (party, counted) in at.iter_mut().zip(counted) {
-            (party.vends, party.dead_vends) = counted;
+            party.counted = counted;
         }
     }
 
