@@ -51,7 +51,7 @@ async fn no_canary_is_found_anywhere() {
     let mut host = Host::new(&watched).await;
 
     host.everything(&mut watched).await;
-    assert!(watched.successes > 30, "only {} verbs succeeded", watched.successes);
+    assert!(watched.successes > 85, "only {} verbs succeeded", watched.successes);
     expect_none(&watched.places().await, &host.canaries);
     assert_eq!(metrics.unlisted(), [""; 0]);
 
