@@ -64,9 +64,18 @@ pub fn name(number: u64) -> String {
 
 /// A connection as the library opens its own.
 pub async fn shared(server: &TestServer) -> MultiplexedConnection {
+    connection(server, Duration::from_secs(1)).await
+}
+
+/// The same for who does not try again: a machine that stops for a moment must not end the run.
+pub async fn patient(server: &TestServer) -> MultiplexedConnection {
+    connection(server, Duration::from_secs(10)).await
+}
+
+async fn connection(server: &TestServer, response: Duration) -> MultiplexedConnection {
     let info = server.url().into_connection_info().unwrap();
     let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-    let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(1)));
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(response));
     let client = redis::Client::open(info).unwrap();
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }

@@ -69,7 +69,7 @@ pub async fn rsmq_receives(server: &TestServer, messages: usize) -> Work {
 }
 
 async fn queue_of(server: &TestServer, messages: usize) -> Rsmq {
-    let connection = contestants::shared(server).await;
+    let connection = contestants::patient(server).await;
     let mut queue = Rsmq::new_with_connection(connection, false, None).await.unwrap();
     queue.create_queue("due", None, None, Some(-1)).await.unwrap();
     for first in (0..messages).step_by(1_000) {
@@ -129,7 +129,7 @@ async fn worked_off(url: String, jobs: usize) -> Round {
 
 /// So many jobs of apalis, only fetched, by so many tasks until there are none. Each job counts.
 pub async fn apalis_fetches(server: &TestServer, tasks: usize, jobs: usize) -> Turn {
-    let connection = contestants::shared(server).await;
+    let connection = contestants::patient(server).await;
     Box::new(move || {
         let connection = connection.clone();
         Box::pin(async move { fetched(connection, tasks, jobs).await })

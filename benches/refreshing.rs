@@ -51,7 +51,7 @@ const BY: By<'_> = By { actor: Actor::BackgroundRefresh, idp_host: "idp.example"
 /// acknowledging it, which keeps neither a lease nor a secret, and against what job queues do.
 pub async fn through_the_store(table: &mut Table, scale: Scale) {
     let server = TestServer::for_benches().start().await;
-    let (store, plain) = (redis_store(&server).await, contestants::shared(&server).await);
+    let (store, plain) = (redis_store(&server).await, contestants::patient(&server).await);
     let count = scale.count(20_000);
     for number in 0..count {
         let owner = Digest::from_bytes(&[(number % 256) as u8; 16]).unwrap();
