@@ -138,7 +138,7 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
     });
     let rsmq = queues::rsmq(&server, count).await;
     let under_load = |work| under_load(TASKS, scale.time(1_000), work);
-    let jobs = queues::apalis(&server, scale.count(5_000));
+    let jobs = queues::apalis(&server, scale.count(queues::MOST_JOBS));
     let turns = [under_load(ours), under_load(theirs), under_load(rsmq), jobs];
     let rounds = play(3, &turns).await;
     const WHAT: &str = "claim + begin + commit, 64 tasks";
@@ -153,12 +153,12 @@ pub async fn through_the_store(table: &mut Table, scale: Scale) {
 /// The first step alone, in which all do the same: take what is due, and put it off.
 pub async fn claims_alone(table: &mut Table, scale: Scale) {
     let server = TestServer::for_benches().start().await;
-    let count = scale.count(20_000);
     preload_due_everywhere(&server, 200 * Shard::COUNT).await;
     let ours = due_claim(&redis_store(&server).await, queues::BATCH);
-    let rsmq = queues::rsmq_receives(&server, count).await;
+    let rsmq = queues::rsmq_receives(&server, scale.count(20_000)).await;
     let under_load = |work| under_load(TASKS, scale.time(500), work);
-    let jobs = queues::apalis_fetches(&server, TASKS, count).await;
+    let jobs = scale.count(queues::MOST_JOBS);
+    let jobs = queues::apalis_fetches(&server, TASKS, jobs).await;
     let rounds = play(5, &[under_load(ours), under_load(rsmq), jobs]).await;
     const WHAT: &str = "due claim alone, N = 16, 64 tasks";
     for (other, name) in [(1, "rsmq: receive by 16"), (2, "apalis: fetch by 16")] {
