@@ -8,6 +8,7 @@ use std::{
 use rand::RngExt as _;
 use tokio::time::Instant;
 
+use super::{DeliveryConfig, NotifyError};
 use crate::store::{Event, EventId, Subject};
 
 /// However long a receiver wants to be left alone.
@@ -30,11 +31,15 @@ struct Wait {
     until: Option<Instant>,
 }
 
-/// How the pauses grow.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pauses {
-    pub(super) first: Duration,
-    pub(super) longest: Duration,
+/// What a failure means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// It is tried again later.
+    Refused { tries: u32 },
+    /// It was tried often enough.
+    GivenUp { tries: u32 },
+    /// The notifier is left alone for so long.
+    Away { pause: Duration },
 }
 
 impl Waiting {
@@ -48,14 +53,19 @@ impl Waiting {
         self.notifier.failures > 0
     }
 
-    pub(super) fn away(&mut self, retry_after: Option<Duration>, pauses: Pauses) -> Duration {
-        let least = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-        // Those that were under way together are one failure.
-        if let Some(left) = self.pause() {
-            self.notifier.until = Some(Instant::now() + left.max(least));
-            return left.max(least);
+    /// Judges a failure to tell an event.
+    pub(super) fn failed(
+        &mut self,
+        event: &Event,
+        error: &NotifyError,
+        config: &DeliveryConfig,
+    ) -> Failed {
+        match error {
+            NotifyError::Away { retry_after, .. } => {
+                Failed::Away { pause: self.away(*retry_after, config) }
+            }
+            NotifyError::Refused { .. } => self.refused(event, config),
         }
-        self.notifier.fail(pauses, least)
     }
 
     /// Whether its record waits, or did when this walk over its shard began: a pause that ends in
@@ -65,21 +75,9 @@ impl Waiting {
         until.is_some_and(|until| until > walk)
     }
 
-    /// How often in a row this event was refused now.
-    pub(super) fn refused(&mut self, event: &Event, pauses: Pauses) -> u32 {
-        let wait = self.records.entry(record(event)).or_default();
-        wait.fail(pauses, Duration::ZERO);
-        wait.failures
-    }
-
-    /// The event needs no more tries.
-    pub(super) fn is_over(&mut self, event: &Event) {
-        self.records.remove(&record(event));
-    }
-
     pub(super) fn told(&mut self, event: &Event) {
         self.notifier = Wait::default();
-        self.is_over(event);
+        self.records.remove(&record(event));
         self.told.insert(event.id);
     }
 
@@ -101,6 +99,27 @@ impl Waiting {
             self.told.clear();
         }
     }
+
+    fn refused(&mut self, event: &Event, config: &DeliveryConfig) -> Failed {
+        let wait = self.records.entry(record(event)).or_default();
+        wait.fail(config, Duration::ZERO);
+        let tries = wait.failures;
+        if tries < config.tries {
+            return Failed::Refused { tries };
+        }
+        self.records.remove(&record(event));
+        Failed::GivenUp { tries }
+    }
+
+    fn away(&mut self, retry_after: Option<Duration>, config: &DeliveryConfig) -> Duration {
+        let least = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        // Those that were under way together are one failure.
+        if let Some(left) = self.pause() {
+            self.notifier.until = Some(Instant::now() + left.max(least));
+            return left.max(least);
+        }
+        self.notifier.fail(config, least)
+    }
 }
 
 impl Wait {
@@ -109,8 +128,9 @@ impl Wait {
         (!left.is_zero()).then_some(left)
     }
 
-    fn fail(&mut self, pauses: Pauses, least: Duration) -> Duration {
-        let doubled = pauses.first.saturating_mul(1 << self.failures.min(20)).min(pauses.longest);
+    fn fail(&mut self, config: &DeliveryConfig, least: Duration) -> Duration {
+        let doubled = config.first_pause.saturating_mul(1 << self.failures.min(20));
+        let doubled = doubled.min(config.longest_pause);
         self.failures = self.failures.saturating_add(1);
         // Up to half less: replicas that failed together do not come back together.
         let pause = doubled.mul_f64(1.0 - rand::rng().random_range(0.0..0.5)).max(least);
@@ -127,20 +147,17 @@ fn record(event: &Event) -> Record {
 mod tests {
     use super::*;
 
-    const PAUSES: Pauses =
-        Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
-
     #[tokio::test(start_paused = true)]
     async fn pauses_double_with_jitter_up_to_the_longest() {
-        let mut waiting = Waiting::default();
+        let (mut waiting, config) = (Waiting::default(), DeliveryConfig::default());
         for nth in 0..12 {
             let most = Duration::from_secs((1 << nth).min(300));
-            let pause = waiting.away(None, PAUSES);
+            let pause = waiting.away(None, &config);
             assert!(
                 pause + Duration::from_millis(1) > most / 2 && pause <= most,
                 "{nth} {pause:?}"
             );
-            assert!(waiting.away(None, PAUSES) <= pause, "those under way together count once");
+            assert!(waiting.away(None, &config) <= pause, "those under way together count once");
             tokio::time::advance(pause).await;
             assert_eq!(waiting.pause(), None);
         }
@@ -148,9 +165,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_retry_after_is_heeded_within_an_hour() {
-        let mut waiting = Waiting::default();
+        let (mut waiting, config) = (Waiting::default(), DeliveryConfig::default());
         let (minutes, days) = (Duration::from_secs(600), Duration::from_secs(600_000));
-        assert_eq!(waiting.away(Some(minutes), PAUSES), minutes);
-        assert_eq!(waiting.away(Some(days), PAUSES), LONGEST_RETRY_AFTER);
+        assert_eq!(waiting.away(Some(minutes), &config), minutes);
+        assert_eq!(waiting.away(Some(days), &config), LONGEST_RETRY_AFTER);
     }
 }

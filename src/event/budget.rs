@@ -21,8 +21,9 @@ pub struct DeliveryConfig {
     /// An event that is refused so often is given up, and counted. Default 10, which takes four to
     /// nine minutes.
     pub tries: u32,
-    /// What a replica holds for so long without a word is taken over by another one: longer than
-    /// `timeout`, or events are told twice. Default 60 s.
+    /// What a replica holds for so long without a word is taken over by another one. A living one is
+    /// heard of after a third of it, before the next event: so less than three times `timeout` is
+    /// taken as that. Default 60 s.
     pub idle: Duration,
 }
 
@@ -37,6 +38,12 @@ impl Default for DeliveryConfig {
             tries: 10,
             idle: Duration::from_secs(60),
         }
+    }
+}
+
+impl DeliveryConfig {
+    pub(super) fn least_idle(&self) -> Duration {
+        self.idle.max(self.timeout.saturating_mul(3))
     }
 }
 

@@ -7,39 +7,33 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    DeliveryConfig, DeliveryPass, Events, Notifier, NotifyError,
-    backoff::{Pauses, Waiting},
-};
+use super::{DeliveryConfig, DeliveryPass, Events, Notifier, backoff::Waiting, walk::Walk};
 use crate::{
-    digest::{RequestId, random_bytes},
+    digest::random_bytes,
     foundation::Foundation,
     metric::{self, SharedString},
-    store::{
-        Class, Event, EventId, Failing, OutboxGroup, OutboxPage, OutboxRead, ReadOutbox, Shard,
-        StoreError, instance,
-    },
+    store::{Class, Failing, OutboxGroup, Shard, StoreError, instance},
 };
 
 /// How often it is made sure that every shard keeps events for this receiver.
 const OPEN_EVERY: Duration = Duration::from_secs(60);
 /// What a page holds, and how many pages of a shard one pass reads.
-const PAGE: u16 = 100;
-const PAGES: usize = 100;
+pub(super) const PAGE: u16 = 100;
+pub(super) const PAGES: usize = 100;
 
 /// Delivers to one notifier. One per process and notifier: it knows what it has to wait for.
 #[derive(Debug)]
 pub struct Delivery {
-    foundation: Arc<Foundation>,
-    group: OutboxGroup,
+    pub(super) foundation: Arc<Foundation>,
+    pub(super) group: OutboxGroup,
     label: SharedString,
-    consumer: String,
-    notifier: Arc<dyn Notifier>,
-    config: DeliveryConfig,
-    opened: Mutex<Option<Instant>>,
+    pub(super) consumer: String,
+    pub(super) notifier: Arc<dyn Notifier>,
+    pub(super) config: DeliveryConfig,
+    pub(super) opened: Mutex<Option<Instant>>,
     waiting: Mutex<Waiting>,
 }
 
@@ -52,8 +46,9 @@ impl Delivery {
         group: OutboxGroup,
         notifier: Arc<dyn Notifier>,
         instance_name: &str,
-        config: DeliveryConfig,
+        mut config: DeliveryConfig,
     ) -> Self {
+        config.idle = config.least_idle();
         let unique = u32::from_be_bytes(random_bytes());
         Self {
             foundation: events.foundation().clone(),
@@ -144,126 +139,10 @@ impl Delivery {
         shard: Shard,
         stop: &CancellationToken,
     ) -> (DeliveryPass, Option<StoreError>) {
-        let mut pass = DeliveryPass::default();
-        let error = self.pages(shard, &mut pass, stop).await.err();
-        pass.errors = error.is_some().into();
-        (pass, error)
-    }
-
-    async fn pages(
-        &self,
-        shard: Shard,
-        pass: &mut DeliveryPass,
-        stop: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        let (started, mut after) = (Instant::now(), None);
-        for _ in 0..PAGES {
-            let read = ReadOutbox {
-                shard,
-                group: &self.group,
-                consumer: &self.consumer,
-                request: RequestId::random().digest(),
-                after,
-                count: PAGE,
-                idle: self.config.idle,
-            };
-            let page = match self.foundation.store.read_outbox(read).await? {
-                OutboxRead::Page(page) => page,
-                OutboxRead::Held { .. } => {
-                    pass.elsewhere += 1;
-                    return Ok(());
-                }
-                OutboxRead::Closed => {
-                    *lock(&self.opened) = None;
-                    return Ok(());
-                }
-            };
-            after = page.next;
-            self.page(shard, page, started, pass, stop).await?;
-            if after.is_none() || pass.away.is_some() || stop.is_cancelled() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    async fn page(
-        &self,
-        shard: Shard,
-        page: OutboxPage,
-        walk: Instant,
-        pass: &mut DeliveryPass,
-        stop: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        pass.lost += page.lost;
-        for id in &page.damaged {
-            tracing::warn!(notifier = %self.group, %id, "an entry of the outbox is no event");
-        }
-        pass.damaged += page.damaged.len();
-        // What needs no telling goes in one step, and first: so it is not held.
-        let (wanted, other): (Vec<_>, Vec<_>) = page.events.into_iter().partition(|event| {
-            self.config.kinds.contains(&event.kind) && !self.waiting().was_told(event.id)
-        });
-        let silent: Vec<_> = other.iter().map(|event| event.id).chain(page.damaged).collect();
-        self.acknowledge(shard, &silent).await?;
-        pass.unwanted += other.len();
-        for event in &wanted {
-            // Another shard may have found out that the notifier is away.
-            pass.away = self.waiting().pause();
-            if pass.away.is_some() || stop.is_cancelled() {
-                return Ok(());
-            }
-            if self.waiting().is_held_up(event, walk) {
-                pass.held_up += 1;
-                continue;
-            }
-            if self.tell(event, pass).await {
-                self.acknowledge(shard, &[event.id]).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether that is done with.
-    async fn tell(&self, event: &Event, pass: &mut DeliveryPass) -> bool {
-        let pauses = Pauses { first: self.config.first_pause, longest: self.config.longest_pause };
-        let told = timeout(self.config.timeout, self.notifier.notify(event)).await;
-        let late =
-            || NotifyError::Away { reason: "no answer in time".to_owned(), retry_after: None };
-        let (notifier, id) = (&self.group, event.id);
-        let mut waiting = self.waiting();
-        match told.unwrap_or_else(|_| Err(late())) {
-            Ok(()) => {
-                waiting.told(event);
-                pass.delivered += 1;
-                true
-            }
-            Err(NotifyError::Refused { reason }) => {
-                let tries = waiting.refused(event, pauses);
-                let over = tries >= self.config.tries;
-                if over {
-                    waiting.is_over(event);
-                    pass.given_up += 1;
-                    tracing::warn!(%notifier, %id, tries, reason, "an event is refused: given up");
-                } else {
-                    pass.refused += 1;
-                    tracing::debug!(%notifier, %id, tries, reason, "an event is refused");
-                }
-                over
-            }
-            Err(NotifyError::Away { reason, retry_after }) => {
-                let pause = waiting.away(retry_after, pauses);
-                pass.away = Some(pause);
-                tracing::warn!(%notifier, reason, ?pause, "a notifier is away: events wait");
-                false
-            }
-        }
-    }
-
-    async fn acknowledge(&self, shard: Shard, ids: &[EventId]) -> Result<(), StoreError> {
-        self.foundation.store.ack_outbox(shard, &self.group, ids).await?;
-        self.waiting().acknowledged(ids);
-        Ok(())
+        let mut walk = Walk::new(self, shard, stop);
+        let error = walk.to_its_end().await.err();
+        walk.pass.errors = error.is_some().into();
+        (walk.pass, error)
     }
 
     fn count(&self, pass: &DeliveryPass) {
@@ -282,12 +161,12 @@ impl Delivery {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
         lock(&self.waiting)
     }
 }
 
 /// Nothing is left half-way by a panic: each holds it for one step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

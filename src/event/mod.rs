@@ -4,8 +4,9 @@
 //! [`crate::store::Event`]. [`Events::list`] looks into the history. A [`Delivery`] tells a
 //! [`Notifier`] what it has not been told yet:
 //!
-//! * **At least once**, and exactly once as long as nobody dies between telling and acknowledging.
-//!   An event's id is the same each time, so a receiver can drop what it knows.
+//! * **At least once**, and exactly once as long as nobody dies, or stands still for longer than
+//!   [`idle`](DeliveryConfig::idle), between telling and acknowledging, however slow a receiver is. An
+//!   event's id is the same each time, so a receiver can drop what it knows.
 //! * **In order** for each record. Any number of replicas deliver: a shard by one at a time.
 //! * **Nothing waits for it.** A notifier that fails, hangs or is away neither undoes nor delays the
 //!   change. What it was not told is kept, up to [`OUTBOX_CAP`](crate::store::OUTBOX_CAP) a shard;
@@ -51,6 +52,7 @@ mod budget;
 mod delivery;
 mod history;
 mod notifier;
+mod walk;
 #[cfg(feature = "exchange")]
 mod webhook;
 

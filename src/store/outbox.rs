@@ -53,7 +53,8 @@ pub trait EventStore {
     async fn outbox_backlog(&self) -> Result<Vec<(Shard, u64)>, StoreError>;
 
     /// Hands a page of a shard to a consumer of a group: first what it, or one who is gone, was
-    /// handed before, then what is new. A retry is handed the same.
+    /// handed before, then what is new. A retry is handed the same. What it is handed is its own for
+    /// `idle`, from now on: again, if it was before.
     async fn read_outbox(&self, read: ReadOutbox<'_>) -> Result<OutboxRead, StoreError>;
 
     /// Acknowledges events of a shard: the group is not handed them again. Returns how many of them

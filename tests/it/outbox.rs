@@ -3,6 +3,7 @@
 mod failures;
 mod history;
 mod processes;
+mod slow;
 mod webhook;
 
 use std::{

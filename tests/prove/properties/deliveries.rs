@@ -120,8 +120,8 @@ pub async fn deliverer(args: Value, mut parent: Parent) {
     let (told, dies_at) = (Default::default(), args["dies_at"].as_u64());
     let notifier = std::sync::Arc::new(Pushes { raw, list: list(&prefix), told, dies_at });
     let config = DeliveryConfig {
-        timeout: Duration::from_secs(30),
-        idle: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        idle: Duration::from_secs(3),
         ..DeliveryConfig::default()
     };
     let delivery = Delivery::new(&vestibule.events(), group(), notifier, "replica", config);
