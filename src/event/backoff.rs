@@ -1,4 +1,9 @@
-//! What a delivery waits for: its notifier, and records whose last event was refused.
+//! What a delivery waits for: its notifier, and records whose first event fails.
+//!
+//! A failure that says "away" may be the event's own fault: a receiver that falls over one body, or a
+//! firewall before it that lets it not through. What others are told meanwhile decides. So the event is
+//! passed over once, to let another one try; if that is told, and this fails again, it is the event, and
+//! it is counted as if it was refused. While nothing at all gets through, nothing is counted.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +22,10 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     notifier: Wait,
-    records: HashMap<Record, Wait>,
+    records: HashMap<Record, HeldUp>,
+    /// How many were told, and how many passes began.
+    successes: u64,
+    passes: u64,
     /// Told, but not acknowledged: the store was away just then.
     told: HashSet<EventId>,
 }
@@ -29,6 +37,18 @@ type Record = (Subject, String);
 struct Wait {
     failures: u32,
     until: Option<Instant>,
+}
+
+/// A record whose first event failed.
+#[derive(Debug, Clone, Copy)]
+struct HeldUp {
+    /// The tries that are counted, and when the next may be.
+    wait: Wait,
+    since: Instant,
+    /// How many others had been told when it failed last.
+    successes: u64,
+    /// The pass that leaves it out.
+    passed_over_in: u64,
 }
 
 /// What a failure means.
@@ -60,23 +80,42 @@ impl Waiting {
         error: &NotifyError,
         config: &DeliveryConfig,
     ) -> Failed {
+        let (successes, since) = (self.successes, Instant::now());
+        let held = self.records.entry(record(event)).or_insert(HeldUp {
+            wait: Wait::default(),
+            since,
+            successes,
+            passed_over_in: 0,
+        });
+        let others_are_told = held.successes < successes;
+        held.successes = successes;
         match error {
-            NotifyError::Away { retry_after, .. } => {
-                Failed::Away { pause: self.away(*retry_after, config) }
+            NotifyError::Refused { .. } => self.counted(event, config, Duration::ZERO),
+            NotifyError::Away { retry_after: None, .. } if others_are_told => {
+                self.counted(event, config, config.patience)
             }
-            NotifyError::Refused { .. } => self.refused(event, config),
+            NotifyError::Away { retry_after, .. } => {
+                held.passed_over_in = self.passes + 1;
+                let pause = self.away(*retry_after, config);
+                if let Some(held) = self.records.get_mut(&record(event)) {
+                    held.wait.until = self.notifier.until;
+                }
+                Failed::Away { pause }
+            }
         }
     }
 
     /// Whether its record waits, or did when this walk over its shard began: a pause that ends in
     /// the middle of one would let later events overtake the refused one, which comes first in the next.
     pub(super) fn is_held_up(&self, event: &Event, walk: Instant) -> bool {
-        let until = self.records.get(&record(event)).and_then(|wait| wait.until);
-        until.is_some_and(|until| until > walk)
+        self.records.get(&record(event)).is_some_and(|held| {
+            held.passed_over_in == self.passes || held.wait.until.is_some_and(|until| until > walk)
+        })
     }
 
     pub(super) fn told(&mut self, event: &Event) {
         self.notifier = Wait::default();
+        self.successes += 1;
         self.records.remove(&record(event));
         self.told.insert(event.id);
     }
@@ -91,20 +130,25 @@ impl Waiting {
         }
     }
 
-    /// Forgets what others have taken over: it was to be tried again long ago.
-    pub(super) fn tidy(&mut self, age: Duration) {
-        self.records.retain(|_, wait| wait.until.is_some_and(|until| until.elapsed() < age));
+    /// A pass begins. What others have taken over is forgotten: it was to be tried again long ago.
+    pub(super) fn begins(&mut self, age: Duration) {
+        self.passes += 1;
+        let waits = |wait: Wait| wait.until.is_some_and(|until| until.elapsed() < age);
+        self.records.retain(|_, held| waits(held.wait));
         // An id is 24 bytes; what is so much was taken over too.
         if self.told.len() > 100_000 {
             self.told.clear();
         }
     }
 
-    fn refused(&mut self, event: &Event, config: &DeliveryConfig) -> Failed {
-        let wait = self.records.entry(record(event)).or_default();
-        wait.fail(config, Duration::ZERO);
-        let tries = wait.failures;
-        if tries < config.tries {
+    /// One more try that was the event's own failure; it is given up after enough of them, and so long.
+    fn counted(&mut self, event: &Event, config: &DeliveryConfig, patience: Duration) -> Failed {
+        let Some(held) = self.records.get_mut(&record(event)) else {
+            return Failed::Refused { tries: 0 };
+        };
+        held.wait.fail(config, Duration::ZERO);
+        let tries = held.wait.failures;
+        if tries < config.tries || held.since.elapsed() < patience {
             return Failed::Refused { tries };
         }
         self.records.remove(&record(event));

@@ -21,6 +21,10 @@ pub struct DeliveryConfig {
     /// An event that is refused so often is given up, and counted. Default 10, which takes four to
     /// nine minutes.
     pub tries: u32,
+    /// An event that the notifier answers as if it was away, while it takes others, is given up after
+    /// [`tries`](Self::tries) too, but not before so long. A notifier that takes nothing at all is left
+    /// alone instead, and costs no event a try; so does one that says how long. Default 1 h.
+    pub patience: Duration,
     /// What a replica holds for so long without a word is taken over by another one. A living one is
     /// heard of after a third of it, before the next event: so less than three times `timeout` is
     /// taken as that. Default 60 s.
@@ -36,6 +40,7 @@ impl Default for DeliveryConfig {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(300),
             tries: 10,
+            patience: Duration::from_secs(3600),
             idle: Duration::from_secs(60),
         }
     }
@@ -55,13 +60,14 @@ pub struct DeliveryPass {
     pub delivered: usize,
     /// Not among the wanted kinds.
     pub unwanted: usize,
-    /// Refused, and tried again later.
+    /// Refused, or answered as if the notifier was away while it takes others; tried again later.
     pub refused: usize,
     /// Refused too often.
     pub given_up: usize,
     /// Entries that are no events.
     pub damaged: usize,
-    /// Left for later, behind one that was refused.
+    /// Left for later: behind one that was refused, or to let another one try first whether the
+    /// notifier is back.
     pub held_up: usize,
     /// Dropped by the cap before this receiver was told, as far as it was seen in this pass.
     pub lost: u64,

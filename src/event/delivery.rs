@@ -82,7 +82,7 @@ impl Delivery {
         if left.is_some() {
             return DeliveryPass { away: left, ..pass };
         }
-        self.waiting().tidy(self.config.idle.max(self.config.longest_pause) * 2);
+        self.waiting().begins(self.config.idle.max(self.config.longest_pause) * 2);
         let mut shards = match self.shards().await {
             Ok(shards) => shards,
             Err(error) => {

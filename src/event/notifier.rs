@@ -35,12 +35,15 @@ pub trait Notifier: Send + Sync + Debug {
 /// Why somebody was not told. The reasons are this library's words, without a URL or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
-    /// The receiver is away, or takes nothing now: everything waits, and nothing is given up.
+    /// The receiver is away, or takes nothing now: everything waits, and nothing is given up. Unless
+    /// it takes others meanwhile: then it is this event that does not get through, and its record waits
+    /// alone, [not for ever](super::DeliveryConfig::patience).
     #[error("away: {reason}")]
     Away {
         /// Why, for the log.
         reason: String,
-        /// How long it wants to be left alone, if it said so; an hour at the most is heeded.
+        /// How long it wants to be left alone, if it said so; an hour at the most is heeded. Then it
+        /// is not the event's fault, whatever else is told.
         retry_after: Option<Duration>,
     },
     /// It does not take this event: the others go on. It is tried again

@@ -42,6 +42,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// | 408, 429, 5xx, other | *away*: all waits, as long as the outbox keeps it; `Retry-After` is heeded |
 /// | none in 10 s, or no connection | *away* |
 ///
+/// One event that is always answered so, while others are told, holds up its own record alone, and is
+/// [given up](super::DeliveryConfig::patience) in the end; but not for 429 or with a `Retry-After`.
+///
 /// Among the others are 401, 403, 404, 410 and redirects: a receiver that is gone or set up wrongly
 /// is for an operator to mend, and nothing is lost meanwhile.
 pub struct Webhook {
@@ -160,6 +163,10 @@ fn verdict(
     match status.as_u16() {
         200..=299 => Ok(()),
         400 | 409 | 413 | 415 | 422 => Err(NotifyError::Refused { reason }),
+        // So many that it comes to the turn of any: not the event's fault, however soon to come again.
+        429 => {
+            Err(NotifyError::Away { reason, retry_after: retry_after().or(Some(Duration::ZERO)) })
+        }
         _ => Err(NotifyError::Away { reason, retry_after: retry_after() }),
     }
 }

@@ -1,5 +1,6 @@
 //! What happened is told: to each receiver, once, in order, whatever fails.
 
+mod alone;
 mod failures;
 mod history;
 mod processes;

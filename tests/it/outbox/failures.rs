@@ -149,7 +149,8 @@ async fn what_the_cap_drops_is_counted() {
     let (mut lost, mut told) = (0, 0);
     while told + lost < all as u64 {
         let pass = pass(&delivery).await;
-        assert!(pass.delivered > 0, "{pass:?}");
+        // The record that failed is passed over once, in case there is another one to try first.
+        assert!(pass.delivered > 0 || pass.held_up > 0 && told == 0, "{pass:?}");
         lost += pass.lost;
         told += pass.delivered as u64;
     }
