@@ -201,8 +201,8 @@ list! {
     /// Events that were not written to the history, because Redis failed.
     UNTOLD: Counter = "vestibule_untold_total" Count Library [Label::words("event", &[EVENTS])];
 
-    /// Events by what became of telling a receiver: `delivered`, `refused` (tried again), `given_up`,
-    /// `damaged`; and `away`, passes that found the receiver away.
+    /// Events by what became of telling a receiver: `delivered`, `refused` (or what the receiver falls
+    /// over while it takes others; tried again), `given_up`, `damaged`; and `away`, passes that found the receiver away.
     NOTIFIED: Counter = "vestibule_notified_total" Count Library [NOTIFIER, Label::words("outcome", &[&[
         "delivered", "refused", "given_up", "damaged", "away",
     ]])];

@@ -54,6 +54,26 @@ async fn what_a_receiver_falls_over_holds_up_its_record_only() {
     receiver.expect_once_and_in_order(56);
 }
 
+/// also where nothing else is to be told: the others of its shard have their turn before it is
+/// tried again.
+#[tokio::test]
+async fn the_others_of_its_shard_are_told() {
+    let (scene, receiver) = (Scene::new().await, falls_over(1));
+    let delivery = scene.delivery("one", receiver.clone());
+    delivery.open().await.unwrap();
+    for nth in 0..3 {
+        for record in [1, 8] {
+            scene.happens(record, nth).await;
+        }
+    }
+    assert!(pass(&delivery).await.away.is_some());
+    deliver_until(&delivery, &receiver, 3).await;
+    assert!(receiver.calls() <= 5, "it is tried once before: {}", receiver.calls());
+    receiver.mend();
+    deliver_all(&scene, &delivery).await;
+    receiver.expect_once_and_in_order(6);
+}
+
 /// in the end it is given up, and counted, and what follows is told.
 #[tokio::test]
 async fn what_a_receiver_falls_over_is_given_up_in_the_end() {
