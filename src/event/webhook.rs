@@ -19,13 +19,15 @@ use crate::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The one before, the one now, the one that comes.
+const MOST_SECRETS: usize = 3;
 
 /// Posts each event to a URL: JSON, signed, in one request that follows no redirect.
 ///
 /// ```text
 /// webhook-id: c3-1763697824123-0
 /// webhook-timestamp: 1763697825
-/// webhook-signature: v1,<base64 of HMAC-SHA256 of "id.timestamp.body">
+/// webhook-signature: v1,<base64 of HMAC-SHA256 of "id.timestamp.body">[ v1,<by the next secret>]
 ///
 /// {"id": "c3-1763697824123-0", "type": "needs_reauth", "occurred_at": "2025-11-21T04:03:44.123Z",
 ///  "kind": "connection", "connection": "c3…", "subject": "c3…", "name": "github",
@@ -53,9 +55,10 @@ pub struct Webhook {
     secret: WebhookSecret,
 }
 
-/// What a receiver knows a webhook's messages by.
+/// What a receiver knows a webhook's messages by: a secret, or up to three of them while it changes.
+/// A message has a signature by each, so a receiver may know any one.
 #[derive(Clone)]
-pub struct WebhookSecret(Zeroizing<Vec<u8>>);
+pub struct WebhookSecret(Vec<Zeroizing<Vec<u8>>>);
 
 /// A webhook is not set up rightly. Neither URL nor secret is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,8 +69,8 @@ pub enum WebhookError {
     Url,
     /// The secret is not one.
     #[error(
-        "the secret is not base64 of 24 to 64 bytes, with or without whsec_ before it: make one \
-         with `openssl rand -base64 32`"
+        "the secret is not base64 of 24 to 64 bytes, with or without whsec_ before it, or three of \
+         them with spaces between: make one with `openssl rand -base64 32`"
     )]
     Secret,
     /// The HTTP client could not be made.
@@ -76,25 +79,34 @@ pub enum WebhookError {
 }
 
 impl WebhookSecret {
-    /// Reads base64 of 24 to 64 bytes, as `whsec_…` or without that.
+    /// Reads base64 of 24 to 64 bytes, as `whsec_…` or without that; or up to three of them, with spaces
+    /// or line ends between.
     ///
     /// # Errors
     ///
     /// [`WebhookError::Secret`].
     pub fn new(text: &str) -> Result<Self, WebhookError> {
-        let text = text.trim();
-        let coded = text.strip_prefix("whsec_").unwrap_or(text);
-        let bytes = Base64::decode_vec(coded).map_err(|_| WebhookError::Secret)?;
-        let bytes = Zeroizing::new(bytes);
-        if (24..=64).contains(&bytes.len()) { Ok(Self(bytes)) } else { Err(WebhookError::Secret) }
+        let read = |text: &str| {
+            let coded = text.strip_prefix("whsec_").unwrap_or(text);
+            let bytes = Zeroizing::new(Base64::decode_vec(coded).ok()?);
+            (24..=64).contains(&bytes.len()).then_some(bytes)
+        };
+        let secrets: Option<Vec<_>> = text.split_whitespace().map(read).collect();
+        let secrets = secrets.filter(|secrets| (1..=MOST_SECRETS).contains(&secrets.len()));
+        secrets.map(Self).ok_or(WebhookError::Secret)
     }
 
+    /// One signature by each, with spaces between.
+
     fn sign(&self, id: &str, seconds: u64, body: &[u8]) -> String {
-        // An HMAC takes a key of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
-        mac.update(format!("{id}.{seconds}.").as_bytes());
-        mac.update(body);
-        format!("v1,{}", Base64::encode_string(&mac.finalize().into_bytes()))
+        let sign = |secret: &Zeroizing<Vec<u8>>| {
+            // An HMAC takes a key of any length.
+            let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
+            mac.update(format!("{id}.{seconds}.").as_bytes());
+            mac.update(body);
+            Some(format!("v1,{}", Base64::encode_string(&mac.finalize().into_bytes())))
+        };
+        self.0.iter().filter_map(sign).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -230,6 +242,17 @@ mod tests {
         }
         let webhook = Webhook::new("https://host/path?key=hunter2", secret, None).unwrap();
         assert!(!format!("{webhook:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn each_secret_signs() {
+        let (one, other) = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "A".repeat(32));
+        let signed = |text: &str| WebhookSecret::new(text).unwrap().sign("id", 1, b"body");
+        let both = format!(" {one}\n{other}\n");
+        assert_eq!(signed(&both), format!("{} {}", signed(one), signed(&other)));
+        for bad in [format!("{one} short"), [one; 4].join(" ")] {
+            assert_eq!(WebhookSecret::new(&bad).unwrap_err(), WebhookError::Secret);
+        }
     }
 
     #[test]

@@ -270,6 +270,39 @@ async fn what_is_no_transition_is_not_told() {
     receiver.expect_once_and_in_order(11);
 }
 
+/// each receiver is told of the kinds that it wants, and of no others, whatever they are.
+#[tokio::test]
+async fn each_receiver_is_told_what_it_wants() {
+    let scene = Scene::new().await;
+    let wanted: [&[EventKind]; 4] = [
+        &[EventKind::RefreshSucceeded],
+        &[EventKind::NeedsReauth, EventKind::ConnectStarted],
+        &EventKind::ALL,
+        &[],
+    ];
+    let mut receivers = Vec::new();
+    for (nth, kinds) in wanted.iter().enumerate() {
+        let (receiver, config) =
+            (Receiver::new(), DeliveryConfig { kinds: kinds.to_vec(), ..brisk() });
+        let delivery = scene.delivery_with(&format!("of-{nth}"), receiver.clone(), config);
+        delivery.open().await.unwrap();
+        receivers.push((delivery, receiver));
+    }
+    for kind in EventKind::ALL {
+        append(&*scene.store, 1, kind, "").await;
+    }
+    for (kinds, (delivery, receiver)) in wanted.iter().zip(&receivers) {
+        let seen = pass(delivery).await;
+        assert_eq!((seen.delivered, seen.unwanted), (kinds.len(), 18 - kinds.len()));
+        let mut told: Vec<_> = receiver.told().iter().map(|event| event.kind).collect();
+        let mut kinds = kinds.to_vec();
+        told.sort();
+        kinds.sort();
+        assert_eq!(told, kinds);
+    }
+    assert_eq!(trim(&scene).await, 18, "what is not wanted is not kept");
+}
+
 /// without a receiver nothing is kept for delivery; one that comes is told from then on, and
 /// one that goes leaves nothing.
 #[tokio::test]

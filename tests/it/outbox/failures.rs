@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use redis::cmd;
-use vestibule::store::{OUTBOX_CAP, ReadOutbox};
+use vestibule::store::{OUTBOX_CAP, ReadOutbox, memory::MemoryStore};
 
 use super::*;
 
@@ -92,6 +92,39 @@ async fn an_hour_away_loses_nothing() {
     receiver.mend();
     deliver_all(&scene, &delivery).await;
     receiver.expect_once_and_in_order(120);
+}
+
+/// with the pauses of a worker and its passes, a receiver that is away for an hour is called a few
+/// times an hour by each replica, and told all within the longest pause after it is back.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_is_away_is_called_a_few_times_an_hour() {
+    let (store, keys) = (Arc::new(MemoryStore::new()), shared_keys());
+    let vestibule = Vestibule::assemble(store.clone(), Seal::new(keys.ring.clone()), &keys);
+    let receiver = Receiver::failing(|_, _| Some(away()));
+    let (events, config) = (vestibule.events(), DeliveryConfig::default());
+    let group = OutboxGroup::new("one").unwrap();
+    let delivery = Delivery::new(&events, group, receiver.clone(), "test", config);
+    delivery.open().await.unwrap();
+    for second in 0..3600 {
+        if second % 60 == 0 {
+            for record in 0..20 {
+                append(&*store, record, EventKind::NeedsReauth, &format!("nth={second}")).await;
+            }
+        }
+        let pass = pass(&delivery).await;
+        assert_eq!((pass.delivered, pass.given_up, pass.lost), (0, 0, 0), "{pass:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // Seven shards at once; nine pauses that double to 256 s at the most; then one in 150 s at least.
+    let calls = receiver.calls();
+    assert!((15..=7 + 9 + 3600 / 150).contains(&calls), "{calls}");
+    receiver.mend();
+    for _ in 0..310 {
+        pass(&delivery).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    receiver.expect_once_and_in_order(1200);
+    assert_eq!(receiver.calls(), calls + 1200, "each is told in one call");
 }
 
 /// V-10: a notifier that hangs neither delays a change nor undoes it.

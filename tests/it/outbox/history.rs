@@ -1,6 +1,7 @@
 //! What happened, for people.
 
 use vestibule::{
+    connection::{AuthType, ConnectionsConfig, Connector, Registry},
     event::{EventsError, Filter},
     sweep::TrimHistory,
 };
@@ -60,6 +61,37 @@ async fn filters_find_what_they_say() {
     assert!(!list(&scene, together).await.is_empty());
     let stranger = Filter { owner: Some("nobody".to_owned()), ..Filter::newest(9) };
     assert_eq!(list(&scene, stranger).await, []);
+}
+
+/// E-2: by its owner: what is found is all of the one, and of nobody else.
+#[tokio::test]
+async fn an_owner_finds_what_is_of_it() {
+    let scene = Scene::new().await;
+    let config = ConnectionsConfig::new(
+        Registry::new([Connector::api_key("maps", AuthType::ApiKey).unwrap()]).unwrap(),
+        crate::support::provider::Scripted::nobody(),
+    );
+    let connections = scene.vestibule.connections(config);
+    let mut ids = Vec::new();
+    for owner in ["alice", "bob", "alice"] {
+        let id = connections.create(owner, "maps").await.unwrap();
+        connections.revoke(owner, &id, "a laptop was lost").await.unwrap();
+        ids.push(id.to_string());
+    }
+    let of = |owner: &str| Filter { owner: Some(owner.to_owned()), ..Filter::newest(100) };
+    let found = |listed: Vec<Event>| {
+        let mut found: Vec<_> = listed.into_iter().map(|event| event.subject_id).collect();
+        found.sort();
+        found
+    };
+    let mut of_alice = vec![ids[0].clone(), ids[2].clone()];
+    of_alice.sort();
+    assert_eq!(found(list(&scene, of("alice")).await), of_alice);
+    assert_eq!(found(list(&scene, of("bob")).await), [ids[1].clone()]);
+    let connection = Some(ids[1].parse().unwrap());
+    assert_eq!(list(&scene, Filter { connection, ..of("alice") }).await, []);
+    assert_eq!(list(&scene, of("carol")).await, []);
+    assert_eq!(list(&scene, Filter::newest(100)).await.len(), 3);
 }
 
 /// E-2: what is older than the retention goes; the rest stays.

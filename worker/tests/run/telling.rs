@@ -56,10 +56,12 @@ async fn a_transition_is_told_once_by_any_number_of_workers() {
     let (url, inbox) = receiver().await;
     fs::write(scene.path("hook"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let config = fs::read_to_string(scene.path("vestibule.toml")).unwrap();
+    let (refreshes, refreshed) = receiver().await;
+    let secret = scene.path("hook");
     let notify = format!(
         "\n[notify]\nlog = true\n\n[[notify.webhook]]\nname = \"audit\"\nurl = \"{url}\"\n\
-         secret_file = {:?}\n",
-        scene.path("hook")
+         secret_file = {secret:?}\n\n[[notify.webhook]]\nname = \"refreshes\"\n\
+         url = \"{refreshes}\"\nsecret_file = {secret:?}\nevents = [\"refresh_succeeded\"]\n",
     );
     fs::write(scene.path("vestibule.toml"), config + &notify).unwrap();
     let withdrawn = scene.withdrawn().await;
@@ -87,6 +89,9 @@ async fn a_transition_is_told_once_by_any_number_of_workers() {
     assert_eq!(told.len(), 1, "{told:?}");
     let (_, body) = &told[0];
     assert!(body.contains("needs_reauth") && body.contains(withdrawn.as_str()), "{body}");
+    let refreshed = refreshed.lock().unwrap().clone();
+    assert_eq!(refreshed.len(), 2, "{refreshed:?}");
+    assert!(refreshed.iter().all(|(_, body)| body.contains("refresh_succeeded")), "{refreshed:?}");
     let lines = logs
         .lines()
         .filter(|line| line.contains("needs_reauth") && line.contains("vestibule::event"));
