@@ -140,7 +140,7 @@ impl Delivery {
         stop: &CancellationToken,
     ) -> (DeliveryPass, Option<StoreError>) {
         let mut walk = Walk::new(self, shard, stop);
-        let error = walk.to_its_end().await.err();
+        let error = walk.run().await.err();
         walk.pass.errors = error.is_some().into();
         (walk.pass, error)
     }

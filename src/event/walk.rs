@@ -34,7 +34,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Tells all that is there, or until the receiver is away, somebody else has the shard, or `stop`.
-    pub(super) async fn to_its_end(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn run(&mut self) -> Result<(), StoreError> {
         let mut after = None;
         for _ in 0..PAGES {
             let Some(page) = self.read(after).await? else { break };

@@ -97,7 +97,6 @@ impl WebhookSecret {
     }
 
     /// One signature by each, with spaces between.
-
     fn sign(&self, id: &str, seconds: u64, body: &[u8]) -> String {
         let sign = |secret: &Zeroizing<Vec<u8>>| {
             // An HMAC takes a key of any length.
