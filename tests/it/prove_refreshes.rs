@@ -1,14 +1,13 @@
 //! What `make prove` shows of refreshes at full size, at a size for every run.
 
-use std::time::Duration;
-
 use vestibule::connection::ReplayPolicy;
 
 use crate::{
     properties::{
         callers,
         connections::GRACE,
-        crashes, fleet,
+        crashes,
+        fleet::{self, Paused},
         poison::{self, Sweep},
         unwatched,
     },
@@ -45,18 +44,36 @@ async fn without_leases_some_are_refreshed_twice() {
     assert!(found.contains("presented again"), "{found}");
 }
 
-/// SIGSTOP for twice the lease.
+/// SIGSTOP for twice the lease, at a provider that forgives and at a strict one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_was_paused_overwrites_nothing() {
     let server = server::shared().await;
-    println!("{}", fleet::paused_workers(server, GRACE, 8, unwatched()).await.unwrap());
+    for how in [Paused::Forgiven, Paused::Strict] {
+        println!("{}", fleet::paused_workers(server, how, 8, unwatched()).await.unwrap());
+    }
 }
 
 /// The proof that the one above can fail: a provider that does not forgive as it is said to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_under_a_provider_without_grace_is_noticed() {
-    let (server, none) = (server::shared().await, Duration::ZERO);
-    let found = fleet::paused_workers(server, none, 8, unwatched()).await.unwrap_err();
+    let (server, how) = (server::shared().await, Paused::Unforgiven);
+    let found = fleet::paused_workers(server, how, 8, unwatched()).await.unwrap_err();
+    assert!(found.contains("families revoked"), "{found}");
+}
+
+/// And with a commit that asks not what an answer descends from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_lineage_an_older_answer_is_noticed() {
+    let (server, how) = (server::shared().await, Paused::WithoutLineage);
+    let found = fleet::paused_workers(server, how, 8, unwatched()).await.unwrap_err();
+    assert!(found.contains("gave way to an older one"), "{found}");
+}
+
+/// And with a begin that does not wait for the one that has the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_provider_that_is_asked_too_soon_is_noticed() {
+    let (server, how) = (server::shared().await, Paused::StrictWithoutWaiting);
+    let found = fleet::paused_workers(server, how, 8, unwatched()).await.unwrap_err();
     assert!(found.contains("families revoked"), "{found}");
 }
 

@@ -28,7 +28,7 @@ use peak_alloc::PeakAlloc;
 use properties::{
     callers, connections, crashes,
     failover::{Level, failovers},
-    fleet,
+    fleet::{self, Paused},
     headers::{self, endings, endings::Ender},
     journal::{self, Kill},
     model,
@@ -289,7 +289,7 @@ async fn sweeping(report: &mut Report, on: &TestServer) {
 
 /// Fleets of workers that are paused and die.
 async fn refreshes(report: &mut Report, on: &TestServer) {
-    let (kept, none) = (connections::GRACE, Duration::ZERO);
+    let kept = connections::GRACE;
     report
         .property("refreshes", "callers in 2 processes ask the provider once", 200, |n, p| {
             callers::ask_once(on, true, n, p)
@@ -312,12 +312,27 @@ async fn refreshes(report: &mut Report, on: &TestServer) {
         .await;
     report
         .property("refreshes", "SIGSTOP for twice the lease overwrites nothing", 200, |n, p| {
-            fleet::paused_workers(on, kept, n, p)
+            fleet::paused_workers(on, Paused::Forgiven, n, p)
         })
         .await;
     report
         .guard("refreshes", "SIGSTOP", "the provider's grace", 20, |n, p| {
-            fleet::paused_workers(on, none, n, p)
+            fleet::paused_workers(on, Paused::Unforgiven, n, p)
+        })
+        .await;
+    report
+        .guard("refreshes", "SIGSTOP", "lineage", 20, |n, p| {
+            fleet::paused_workers(on, Paused::WithoutLineage, n, p)
+        })
+        .await;
+    report
+        .property("refreshes", "SIGSTOP, at a strict provider", 50, |n, p| {
+            fleet::paused_workers(on, Paused::Strict, n, p)
+        })
+        .await;
+    report
+        .guard("refreshes", "SIGSTOP, strict", "the wait for the answer", 20, |n, p| {
+            fleet::paused_workers(on, Paused::StrictWithoutWaiting, n, p)
         })
         .await;
     report

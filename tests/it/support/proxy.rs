@@ -55,6 +55,7 @@ struct Faults {
     reset: f64,
     delay: Duration,
     rewrite: Option<(Vec<u8>, Vec<u8>)>,
+    rewrite_requests: Option<(Vec<u8>, Vec<u8>)>,
     hole_new: bool,
     dice: u64,
 }
@@ -179,6 +180,12 @@ impl Proxy {
         self.faults().rewrite = Some((from.to_vec(), to.to_vec()));
     }
 
+    /// The same in what clients send.
+    pub fn rewrite_requests(&self, from: &[u8], to: &[u8]) {
+        assert_eq!(from.len(), to.len(), "RESP counts bytes");
+        self.faults().rewrite_requests = Some((from.to_vec(), to.to_vec()));
+    }
+
     /// How many connections there have been.
     pub fn connections(&self) -> u64 {
         self.shared.opened.load(SeqCst)
@@ -243,6 +250,7 @@ async fn connection(id: u64, mut client: TcpStream, shared: &Shared) {
                 if matches!(fate, Fate::Reset { before: true }) {
                     return shared.reset(&client);
                 }
+                shared.faults.lock().unwrap().rewrite_requests.rewrite(&mut up[..read]);
                 if server.write_all(&up[..read]).await.is_err() {
                     return;
                 }
@@ -265,7 +273,7 @@ async fn connection(id: u64, mut client: TcpStream, shared: &Shared) {
                     return swallow(client, &mut up).await;
                 }
                 let Ok(read @ 1..) = read else { return };
-                shared.rewrite(&mut down[..read]);
+                shared.faults.lock().unwrap().rewrite.rewrite(&mut down[..read]);
                 if client.write_all(&down[..read]).await.is_err() {
                     return;
                 }
@@ -317,10 +325,16 @@ impl Shared {
         let _ = client.set_zero_linger(); // without it the close is an orderly one, also a loss
         self.resets.fetch_add(1, SeqCst);
     }
+}
 
+/// One text in place of another.
+trait Rewrite {
+    fn rewrite(&self, piece: &mut [u8]);
+}
+
+impl Rewrite for Option<(Vec<u8>, Vec<u8>)> {
     fn rewrite(&self, piece: &mut [u8]) {
-        let faults = self.faults.lock().unwrap();
-        let Some((from, to)) = &faults.rewrite else { return };
+        let Some((from, to)) = self else { return };
         let mut at = 0;
         while let Some(found) = piece[at..].windows(from.len()).position(|w| w == from) {
             piece[at + found..][..to.len()].copy_from_slice(to);

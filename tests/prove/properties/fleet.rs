@@ -18,6 +18,7 @@ use super::{
     Progress, Verdict,
     connections::{GRACE, sign_in},
     limits::{Limited, limited, replica_of},
+    patched::Patched,
     verdict,
 };
 use crate::support::{
@@ -83,6 +84,28 @@ impl Scene {
         all.query_async::<()>(&mut self.raw).await.unwrap();
     }
 
+    /// For Redis and for the provider.
+    async fn pass_time(&mut self, by: Duration) {
+        age(&mut self.raw, &self.prefix, by).await;
+        self.provider.advance(by);
+    }
+
+    /// Until no exchange is under way, and none has a lease.
+    async fn until_ended(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            let mut all = redis::pipe();
+            for (id, _) in &self.ids {
+                all.hexists(self.key(id), "lease");
+            }
+            let leased: Vec<bool> = all.query_async(&mut self.raw).await.unwrap();
+            if self.provider.in_flight() == 0 && !leased.contains(&true) {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// When the provider answered what is current.
     async fn answered_at(&mut self) -> HashMap<ConnectionId, u64> {
         let mut all = redis::pipe();
@@ -139,24 +162,75 @@ pub async fn refreshed_once(
     )
 }
 
+/// Under which provider workers are stopped, and what is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paused {
+    /// It forgives for 30 s, as it is said to.
+    Forgiven,
+    /// It forgives nothing, and is said to forgive.
+    Unforgiven,
+    /// It forgives, and whatever a worker commits is current then.
+    WithoutLineage,
+    /// It forgives nothing, and is known for it.
+    Strict,
+    /// The same, and nobody waits for the one that has the answer.
+    StrictWithoutWaiting,
+}
+
+impl Paused {
+    fn strict(self) -> bool {
+        matches!(self, Self::Strict | Self::StrictWithoutWaiting)
+    }
+
+    /// Twice the lease.
+    fn stopped_for(self) -> Duration {
+        if self.strict() { Duration::from_secs(60) } else { LEASE * 2 }
+    }
+
+    async fn patched(self, server: &TestServer) -> Option<Patched> {
+        let (script, guard, without) = match self {
+            Self::WithoutLineage => (
+                "connection/commit",
+                "local proven = refused:find(presented, 1, true)",
+                "local proven = true",
+            ),
+            Self::StrictWithoutWaiting => {
+                ("connection/begin", "undecided >= forgiven and undecided < settled", "false")
+            }
+            _ => return None,
+        };
+        Some(Patched::of(server, script, guard, without).await)
+    }
+}
+
 /// A worker is stopped in the middle of its exchanges for twice the lease, others take over, and it
-/// goes on: what it still commits costs nobody anything. `forgives` is what the provider does, which
-/// is said to forgive for 30 s.
+/// goes on: what it still commits costs nobody anything. The clocks of Redis and of the provider
+/// are set forward by as much.
 pub async fn paused_workers(
     server: &TestServer,
-    forgives: Duration,
+    how: Paused,
     rounds: u64,
     progress: Progress,
 ) -> Verdict {
     const CREDENTIALS: u64 = 8;
     let seed = random();
-    let settings = Settings { reuse_grace: forgives, ..Settings::default() };
+    let forgives = matches!(how, Paused::Forgiven | Paused::WithoutLineage);
+    let reuse_grace = if forgives { GRACE } else { Duration::ZERO };
+    let settings = Settings { reuse_grace, ..Settings::default() };
+    let patched = how.patched(server).await;
+    let url = patched.as_ref().map_or_else(|| server.url(), Patched::url);
     let mut scene = Scene::due(server, CREDENTIALS, settings).await;
+    scene.provider.advance(Duration::from_secs(280));
+    let replay = if how.strict() { ReplayPolicy::Strict } else { ReplayPolicy::Grace(GRACE) };
+    scene.replica = replica_of(&url, &scene.prefix, &scene.provider.issuer(), replay).await;
+    let mut args = scene.args(server);
+    args["url"] = json!(url);
+    args["grace"] = json!(!how.strict());
     scene.provider.set_answer_delay(Duration::from_millis(20));
     let (mut overlapped, mut older, mut dead) = (0, 0, 0);
     for _ in 0..rounds {
         let before = scene.provider.counts();
-        let mut victim = children::spawn("refresh", &scene.args(server)).await;
+        let mut victim = children::spawn("sweep", &args).await;
         assert_eq!(victim.next().await, Some(Value::from("READY")));
         victim.tell("GO").await;
         let asked = Instant::now() + Duration::from_secs(10);
@@ -169,20 +243,26 @@ pub async fn paused_workers(
         while scene.provider.in_flight() > 0 {
             sleep(Duration::from_millis(1)).await;
         }
-        age(&mut scene.raw, &scene.prefix, LEASE * 2).await;
+        scene.pass_time(how.stopped_for()).await;
         scene.pass().await;
         let was = scene.answered_at().await;
+        let asked = scene.provider.counts().refreshes;
         signal(victim.pid(), "CONT");
         // It commits what it has, and refreshes what it thinks is due.
         sleep(Duration::from_millis(150)).await;
+        scene.until_ended().await;
         let is = scene.answered_at().await;
+        let asked = scene.provider.counts().refreshes - asked;
+        let stored = was.iter().filter(|(id, at)| is[*id] != **at).count() as u64;
         older += was.iter().filter(|(id, at)| is[*id] < **at).count() as u64;
         victim.kill9().await;
         let again = scene.provider.counts().reused_presentations - before.reused_presentations;
-        overlapped += u64::from(again > 0);
+        // Under a strict provider: it stored what it was told before.
+        let caught = if how.strict() { stored > asked } else { again > 0 };
+        overlapped += u64::from(caught);
 
         // Each must be good for another refresh.
-        age(&mut scene.raw, &scene.prefix, Duration::from_secs(290)).await;
+        scene.pass_time(Duration::from_secs(290)).await;
         scene.pass().await;
         for (id, owner) in &scene.ids {
             let live = match scene.replica.vend(owner, id).await {
@@ -191,9 +271,9 @@ pub async fn paused_workers(
             };
             dead += u64::from(!live);
         }
-        age(&mut scene.raw, &scene.prefix, Duration::from_secs(290)).await;
+        scene.pass_time(Duration::from_secs(290)).await;
         progress(1);
-        if dead > 0 {
+        if dead > 0 && how != Paused::WithoutLineage {
             break;
         }
     }

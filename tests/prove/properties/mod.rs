@@ -29,6 +29,7 @@ pub mod migration;
 pub mod model;
 pub mod overload;
 pub mod partial;
+pub mod patched;
 pub mod pendings;
 pub mod pkce;
 pub mod poison;
