@@ -1,27 +1,31 @@
 //! A process is killed at every place of a refresh, under providers that forgive for longer and
 //! shorter: what is recovered, and what is told as lost.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, num::NonZero, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
-    Digest,
+    Digest, RequestId,
     connection::{
         CodeGrant, Connections, ConnectionsConfig, Connector, ExchangeError, HttpExchange,
         RefreshToken, Registry, ReplayPolicy, TokenAnswer, TokenExchange,
         journal::{DirectoryJournal, Journal, JournalEntry, JournalError, Undecided},
     },
-    store::ConnectionId,
+    store::{
+        Claim, ConnectionId, Shard, Store,
+        redis::{RedisConfig, RedisStore},
+    },
     sweep::RefreshDue,
 };
-use vestibule_worker::provider::{Provider, Settings};
+use vestibule_worker::provider::{Answer, Failure, Provider, Settings};
 
 use super::{
     Progress, Verdict, connect,
     connections::{connector, install_tls, sign_in},
+    pkce::shared_keys,
     verdict,
 };
 use crate::support::{
@@ -34,8 +38,14 @@ use crate::support::{
 /// The places, in the order in which an exchange reaches them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
+    /// It is hidden from the others, and not begun.
+    Claimed,
     /// The attempt is on record, and the provider was not asked.
     Begun,
+    /// The same, with a place at a provider that takes so many calls at once.
+    InItsPlace,
+    /// The provider was out of order, and that is not on record.
+    Failed,
     /// The provider has answered, and nobody else knows.
     Answered,
     /// The answer is in the journal.
@@ -45,7 +55,20 @@ enum At {
 }
 
 impl At {
-    const ALL: [Self; 4] = [Self::Begun, Self::Answered, Self::Journalled, Self::Committed];
+    const ALL: [Self; 7] = [
+        Self::Claimed,
+        Self::Begun,
+        Self::InItsPlace,
+        Self::Failed,
+        Self::Answered,
+        Self::Journalled,
+        Self::Committed,
+    ];
+
+    /// How many calls its provider takes at once.
+    fn cap(self, credentials: usize) -> Option<NonZero<u16>> {
+        NonZero::new(u16::try_from(credentials).unwrap()).filter(|_| self == Self::InItsPlace)
+    }
 }
 
 /// Every place under a grace of none, 10 s, 30 s and 60 s, so many credentials each. What only the
@@ -75,7 +98,7 @@ pub async fn everywhere(
         figures.push(format!("grace {seconds} s: {recovered} recovered, {told} told as lost"));
     }
     verdict(
-        format!("{credentials} killed at each of 4 places; {}", figures.join("; ")),
+        format!("{credentials} killed at each of {} places; {}", At::ALL.len(), figures.join("; ")),
         &[("neither recovered nor told", silent), ("lost for nothing", lost_for_nothing)],
     )
 }
@@ -97,7 +120,8 @@ async fn one_kill(
     let provider = Provider::start(settings).await.unwrap();
     let journal: Arc<dyn Journal> = Arc::new(DirectoryJournal::open(dir.path()).unwrap());
     let url = server.url();
-    let replica = replica(&url, &prefix, &provider.issuer(), grace, journal, None).await;
+    let cap = at.cap(credentials as usize);
+    let replica = replica(&url, &prefix, &provider.issuer(), (grace, cap), journal, None).await;
     let mut ids = Vec::new();
     for n in 0..credentials {
         let owner = format!("owner-{n}");
@@ -114,11 +138,15 @@ async fn one_kill(
         "dir": dir.path(), "at": format!("{at:?}"),
         "ids": ids.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
     });
+    if at == At::Failed {
+        provider.set_failure(Some(Failure::always(Answer::Status(503))));
+    }
     let mut victim = children::spawn("die-in-a-refresh", &args).await;
     for _ in 0..credentials {
         assert_eq!(victim.next().await, Some(Value::from("HERE")));
     }
     victim.kill9().await;
+    provider.set_failure(None);
 
     // What a worker does from its start on, whatever time it takes.
     replica.replay_journal().await.unwrap();
@@ -145,14 +173,16 @@ async fn replica(
     url: &str,
     prefix: &str,
     issuer: &str,
-    grace: Duration,
+    (grace, cap): (Duration, Option<NonZero<u16>>),
     journal: Arc<dyn Journal>,
     failpoint: Option<Arc<Failpoint>>,
 ) -> Connections {
     install_tls();
     let vestibule = connect(url, prefix).await;
     let replay = if grace.is_zero() { ReplayPolicy::Strict } else { ReplayPolicy::Grace(grace) };
-    let registry = Registry::new([connector(issuer, replay)]).unwrap();
+    let mut connector = connector(issuer, replay);
+    connector.concurrency = cap;
+    let registry = Registry::new([connector]).unwrap();
     let exchange: Arc<dyn TokenExchange> = Arc::new(HttpExchange::new().unwrap());
     let mut config = match failpoint {
         None => ConnectionsConfig::new(registry, exchange),
@@ -178,14 +208,34 @@ pub async fn victim(args: Value, parent: Parent) {
     let grace = Duration::from_secs(args["grace"].as_u64().unwrap());
     let journal: Arc<dyn Journal> =
         Arc::new(DirectoryJournal::open(std::path::Path::new(&text("dir"))).unwrap());
-    let failpoint = Some(Arc::new(Failpoint { at, parent }));
+    let failpoint = Arc::new(Failpoint { at, parent });
     let (url, prefix, issuer) = (text("url"), text("prefix"), text("issuer"));
-    let connections = replica(&url, &prefix, &issuer, grace, journal, failpoint).await;
     let ids = args["ids"].as_array().unwrap().iter();
     let ids: Vec<ConnectionId> = ids.map(|id| id.as_str().unwrap().parse().unwrap()).collect();
+    let with = (grace, at.cap(ids.len()));
+    let connections = replica(&url, &prefix, &issuer, with, journal, Some(failpoint.clone())).await;
+    if at == At::Claimed {
+        claim(&url, &prefix, &ids).await;
+        for _ in &ids {
+            failpoint.parent.say("HERE");
+        }
+        return std::future::pending().await;
+    }
     let all = ids.iter().map(|id| connections.refresh(id));
     let outcomes = futures_util::future::join_all(all).await;
     panic!("they went past: {outcomes:?}");
+}
+
+/// What the first step of a pass does.
+async fn claim(url: &str, prefix: &str, ids: &[ConnectionId]) {
+    let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
+    let store = RedisStore::connect(config, &shared_keys().naming).await.unwrap();
+    let mut claimed = 0;
+    for shard in Shard::all() {
+        let (request, hide) = (RequestId::random().digest(), Duration::from_secs(12));
+        claimed += store.claim_due(Claim { shard, request, limit: 16, hide }).await.unwrap().len();
+    }
+    assert_eq!(claimed, ids.len());
 }
 
 struct Failpoint {
@@ -230,8 +280,9 @@ impl TokenExchange for FailingExchange {
         refresh_token: &RefreshToken,
     ) -> Result<TokenAnswer, ExchangeError> {
         self.failpoint.pass(At::Begun).await;
+        self.failpoint.pass(At::InItsPlace).await;
         let answer = self.inner.exchange_refresh_token(connector, refresh_token).await;
-        self.failpoint.pass(At::Answered).await;
+        self.failpoint.pass(if answer.is_ok() { At::Answered } else { At::Failed }).await;
         answer
     }
 }
