@@ -7,7 +7,10 @@ use redis::AsyncCommands;
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
-    connection::{ConnectionError, Connections, ExchangeClass, Refreshed, ReplayPolicy},
+    connection::{
+        ConnectionError, Connections, ConnectionsConfig, ExchangeClass, Refreshed, Registry,
+        ReplayPolicy,
+    },
     seal::Seal,
     store::{ConnectionId, Retry, Status, Store, memory::MemoryStore},
     sweep::{RefreshDue, RefreshDuePass},
@@ -16,7 +19,7 @@ use vestibule::{
 use crate::support::{
     ageing::age,
     logs,
-    provider::{Scripted, connections_at, connector, tokens},
+    provider::{Scripted, connector, tokens},
     server,
     stores::{fresh_prefix, naming_key, store},
     verbs,
@@ -168,6 +171,25 @@ async fn what_fails_for_a_day_is_given_up() {
     assert_eq!(scene.connections.retry(&id).await.unwrap(), Retry::NotFailing);
 }
 
+/// A host may give up sooner, or later.
+#[tokio::test(start_paused = true)]
+async fn the_horizon_is_the_hosts() {
+    for horizon in [HOUR, 48 * HOUR] {
+        let memory = Arc::new(MemoryStore::new());
+        let scene = Scene::with(memory.clone(), |config| config.horizon = horizon);
+        let id = scene.connect("alice").await;
+        memory.advance(HOUR);
+        scene.provider.will_fail(ExchangeClass::Transient, "out of order");
+        let mut failed_for = Duration::ZERO;
+        while memory.read_credential(&id).await.unwrap().unwrap().status == Status::Active {
+            scene.pass().await;
+            memory.advance(Duration::from_secs(60));
+            failed_for += Duration::from_secs(60);
+        }
+        assert!(failed_for >= horizon && failed_for < horizon + HOUR, "{failed_for:?}");
+    }
+}
+
 /// The days do not add up: what succeeds in between begins anew.
 #[tokio::test(start_paused = true)]
 async fn a_success_begins_the_horizon_anew() {
@@ -230,11 +252,18 @@ struct Scene {
 
 impl Scene {
     fn new(store: Arc<dyn Store>) -> Self {
+        Self::with(store, |_| ())
+    }
+
+    fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut ConnectionsConfig)) -> Self {
         let keys = Keys { naming: naming_key(), ..Keys::random() };
         let vestibule = Vestibule::assemble(store, Seal::new(keys.ring.clone()), &keys);
         let provider = Scripted::giving(LIFE);
         let connector = connector("demo", ReplayPolicy::Grace(Duration::from_secs(30)));
-        Self { connections: connections_at(&provider, &vestibule, [connector]), provider }
+        let registry = Registry::new([connector]).unwrap();
+        let mut config = ConnectionsConfig::new(registry, provider.clone());
+        change(&mut config);
+        Self { connections: vestibule.connections(config), provider }
     }
 
     async fn connect(&self, owner: &str) -> ConnectionId {

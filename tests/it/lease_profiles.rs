@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 use vestibule::{
     Keys, Vestibule,
-    connection::{ConnectionError, Connections, ExchangeClass, Refreshed, ReplayPolicy, VendPath},
+    connection::{
+        ConnectionError, Connections, ConnectionsConfig, ExchangeClass, Refreshed, Registry,
+        ReplayPolicy, VendPath,
+    },
     seal::{Binding, DataKey, KeyRing, Seal, SealError, Sealer},
     store::{Attempt, Begin, ConnectionId, Status, Store, memory::MemoryStore},
 };
@@ -111,6 +114,23 @@ async fn a_crash_under_a_strict_provider_is_waited_out() {
     }
 }
 
+/// A host that restarts faster or slower than in a minute says so.
+#[tokio::test(start_paused = true)]
+async fn the_window_is_the_hosts() {
+    for (window, after, waits) in
+        [(0, 31, false), (5, 34, true), (5, 36, false), (600, 91, true), (600, 631, false)]
+    {
+        let scene = Scene::new(ReplayPolicy::Strict, Duration::ZERO, Duration::ZERO).await;
+        let connections = scene.with_window(Duration::from_secs(window));
+        assert!(matches!(scene.begin(ReplayPolicy::Strict).await, Begin::Begun(_)));
+        scene.store.advance(Duration::from_secs(after));
+        let outcome = connections.refresh(&scene.id).await.unwrap();
+        let waited = matches!(outcome, Refreshed::Undecided { .. });
+        assert_eq!(waited, waits, "{window} {after}: {outcome:?}");
+        assert_eq!(scene.provider.calls(), usize::from(!waits));
+    }
+}
+
 /// A caller whose token ran out meanwhile is told how long, and does not wait in vain.
 #[tokio::test(start_paused = true)]
 async fn a_caller_is_told_of_the_wait() {
@@ -137,6 +157,7 @@ async fn inside_the_grace_nobody_waits() {
 /// One due connection that lives for another minute, and its provider.
 struct Scene {
     store: Arc<MemoryStore>,
+    vestibule: Vestibule,
     provider: Arc<Scripted>,
     connections: Connections,
     id: ConnectionId,
@@ -170,7 +191,15 @@ impl Scene {
                 Ok(tokens(asked.number, LIFE))
             }
         });
-        Self { store, provider, connections, id, leases }
+        Self { store, vestibule, provider, connections, id, leases }
+    }
+
+    /// Another host, at the same strict provider.
+    fn with_window(&self, window: Duration) -> Connections {
+        let registry = Registry::new([connector("demo", ReplayPolicy::Strict)]).unwrap();
+        let mut config = ConnectionsConfig::new(registry, self.provider.clone());
+        config.journal_window = window;
+        self.vestibule.connections(config)
     }
 
     /// What a process does that dies then.

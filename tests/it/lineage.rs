@@ -9,8 +9,8 @@ use std::time::Duration;
 use vestibule::{
     Digest,
     store::{
-        Begin, Begun, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail, FailOutcome,
-        FailureKind, NewCredential, Status, Stored,
+        Attempt, Begin, Begun, Commit, CommitOutcome, ConnectionId, CredentialRow, Fail,
+        FailOutcome, FailureKind, NewCredential, Status, Stored,
     },
 };
 
@@ -167,6 +167,39 @@ async fn a_sibling_takes_the_place_of_what_is_dead() {
         scene.answered(&four, b"4", 0).await;
         let row = scene.row().await;
         assert_eq!((row.secret.as_slice(), row.attempts, row.alts), (&b"4"[..], 0, 0));
+    }
+}
+
+/// Of four siblings the three latest are held, in whatever order they come, and take each other's place
+/// in turn; the first is one too many.
+#[tokio::test]
+async fn a_fourth_sibling_is_one_too_many() {
+    for order in [*b"1234", *b"4321", *b"2413", *b"3142"] {
+        for scene in Scene::on_both().await {
+            let mut attempts = Vec::new();
+            for _ in 0..order.len() {
+                let overlaps = Attempt { lease: Duration::ZERO, ..attempt(&scene.id, request()) };
+                attempts.push(verbs::begin_as(&*scene.side.store, overlaps).await);
+            }
+            for token in order {
+                let began = &attempts[usize::from(token - b'1')];
+                let ago = 1000 * u64::from(b'9' - token);
+                let outcome = scene.answered(began, &[token], ago).await;
+                let last_of_four = order == *b"4321" && token == b'1';
+                assert_eq!(outcome == CommitOutcome::Superseded, last_of_four, "{order:?}");
+            }
+            let row = scene.row().await;
+            assert_eq!((row.secret.as_slice(), row.alts), (&b"4"[..], 2), "{order:?}");
+            scene.side.pass(HOUR * 2).await;
+            for (token, next) in [(b'4', Some(1)), (b'3', Some(2)), (b'2', None)] {
+                let begun = scene.begun().await;
+                assert_eq!(begun.refresh_token, digest(token), "{order:?}");
+                let outcome = scene.rejected(&begun).await;
+                let switched = next.map(|attempts| FailOutcome::Switched { attempts });
+                assert_eq!(outcome, switched.unwrap_or(FailOutcome::Recorded { attempts: 3 }));
+            }
+            assert_eq!(scene.row().await.status, Status::NeedsReauth, "{order:?}");
+        }
     }
 }
 
