@@ -188,8 +188,11 @@ impl Inner {
                 }
                 // It ran out before it was due: nothing more can be had for it.
                 Refreshed::Not("not_refreshable") => return Err(ConnectionError::RanOut),
-                // Refreshed so lately that nobody asks again, and dead already.
-                Refreshed::NotDue { due_in, .. } if Instant::now() + due_in > deadline => {
+                // Refreshed so lately that nobody asks again, and dead already: not since it was read.
+                Refreshed::NotDue { due_in, .. }
+                    if row.next_at_ms.is_some_and(|next| next > now_ms)
+                        && Instant::now() + due_in > deadline =>
+                {
                     let last_error = "its tokens are dead when they arrive".to_owned();
                     return Err(ConnectionError::BackingOff { retry_in: due_in, last_error });
                 }
