@@ -38,12 +38,14 @@ struct Scene {
     provider: Arc<Scripted>,
     keys: Keys,
     replay: ReplayPolicy,
+    lead: Duration,
 }
 
 impl Scene {
     fn new(replay: ReplayPolicy) -> Self {
         let keys = Keys { naming: naming_key(), ..Keys::random() };
-        Self { memory: Arc::default(), provider: Scripted::giving(HOUR), keys, replay }
+        let (memory, provider) = (Arc::default(), Scripted::giving(HOUR));
+        Self { memory, provider, keys, replay, lead: 5 * MINUTE }
     }
 
     fn replica(&self) -> Connections {
@@ -52,7 +54,9 @@ impl Scene {
 
     fn sealing(&self, seal: Seal) -> Connections {
         let vestibule = Vestibule::assemble(self.memory.clone(), seal, &self.keys);
-        connections_at(&self.provider, &vestibule, [connector("demo", self.replay)])
+        let mut connector = connector("demo", self.replay);
+        connector.refresh_lead = self.lead;
+        connections_at(&self.provider, &vestibule, [connector])
     }
 
     async fn status(&self, id: &ConnectionId) -> Status {
@@ -110,18 +114,18 @@ async fn a_refusal_that_is_not_the_last_word_withholds_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_was_given_up_is_served_to_its_end() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    let scene = Scene::new(GRACE);
+    let scene = Scene { lead: 5 * DAY, ..Scene::new(GRACE) };
     let all = scene.replica();
     let id = all.store("alice", "demo", None, &tokens(0, 30 * DAY)).await.unwrap();
     scene.provider.will_fail(ExchangeClass::Transient, "out of order");
-    scene.memory.advance(28 * DAY);
-    for _ in 0..200 {
+    scene.memory.advance(21 * DAY);
+    while scene.status(&id).await == Status::Active {
         pass(&all).await;
-        scene.memory.advance(600 * SECOND);
+        scene.memory.advance(10 * MINUTE);
     }
     assert_eq!(scene.status(&id).await, Status::Exhausted);
     assert_eq!(all.vend("alice", &id).await.unwrap().access_token.secret(), "access-0");
-    scene.memory.advance(DAY);
+    scene.memory.advance(9 * DAY);
     let over = all.vend("alice", &id).await.unwrap_err();
     assert!(matches!(over, ConnectionError::Exhausted { .. }), "{over:?}");
 }

@@ -102,7 +102,9 @@ impl Inspector {
         let mut events = Vec::new();
         let mut pages = stream::iter(shards).map(read).buffered(AT_ONCE);
         while let Some((newest, page)) = pages.try_next().await? {
-            newest.into_iter().for_each(|id| seen.note(id));
+            if let Some(id) = newest {
+                seen.note(id);
+            }
             events.extend(page);
         }
         events.sort_by_key(|(id, _)| *id);
