@@ -65,6 +65,7 @@ mod answer;
 mod api_key;
 mod asking;
 mod cache;
+mod came_back;
 mod catalogue;
 mod claimed;
 mod config;

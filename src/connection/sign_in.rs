@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     AuthorizationCode, CodeGrant, ConnectionError, ExchangeError, Inner, PATIENCE, SignInError,
-    persisting, return_url::is_same_origin, telling::Began,
+    came_back::Came, persisting, return_url::is_same_origin, telling::Began,
 };
 use crate::{
     digest::RequestId,
@@ -184,14 +184,7 @@ impl Inner {
         callback: Callback<'_>,
     ) -> Result<Finished, SignInError> {
         let state = OauthState::parse(callback.state)?;
-        let came = Came {
-            session: callback.session.to_owned(),
-            owner: callback.owner.map(str::to_owned),
-            iss: callback.iss.map(str::to_owned),
-            redirect_uri: callback.redirect_uri.map(str::to_owned),
-            error: callback.error.map(str::to_owned),
-            code: callback.code.filter(|code| !code.is_empty()).map(AuthorizationCode::new),
-        };
+        let came = Came::of(&callback);
         let task = inner.clone();
         let span = tracing::info_span!("vestibule.sign_in.finish", connector = Empty);
         let finishing = async move {
@@ -216,37 +209,10 @@ impl Inner {
         // First of all, and whatever the rest says: one state, one try.
         let record = self.pkce.take_unseen(request, state).await?;
         record.trace().join(span);
-        if !is_same(&record.session, &self.session_digest(&came.session)) {
-            tracing::warn!(connector = %record.connection, "a sign-in came back in another session");
-            return Err(SignInError::OtherSession);
-        }
-        if came.owner.is_some_and(|came| came != record.started_by) {
-            tracing::warn!(connector = %record.connection, "a sign-in came back to another owner");
-            return Err(SignInError::OtherOwner);
-        }
-        if came.redirect_uri.is_some_and(|came| came != record.redirect_uri) {
-            tracing::warn!(connector = %record.connection, "a sign-in came back elsewhere");
-            return Err(SignInError::OtherRedirect);
-        }
-        let connector = self.config.registry.lookup(&record.connection)?;
+        let connector = self.is_of(state, &record, &came).await?;
         span.record("connector", &*connector.slug);
-        if let Some(issuer) = &connector.issuer
-            && came.iss.as_ref() != Some(issuer)
-        {
-            tracing::warn!(connector = %record.connection, "a sign-in came back from another issuer");
-            return Err(SignInError::OtherIssuer);
-        }
-        if let Some(code) = came.error {
-            let code = ExchangeError::new(super::ExchangeClass::Rejected, &code).reason;
-            return Err(SignInError::Refused { code });
-        }
-        let code = came.code.ok_or(SignInError::NoCode)?;
+        let code = came.code()?;
         self.redeem(&code, record).instrument(span.clone()).await
-    }
-
-    /// What is kept of a session: it is as good as its cookie.
-    fn session_digest(&self, session: &str) -> String {
-        self.foundation.naming.digest("sign-in-session", &[session.as_bytes()]).to_hex()
     }
 
     async fn redeem(
@@ -280,20 +246,4 @@ impl Inner {
         let return_url = Some(record.return_url).filter(|url| !url.is_empty());
         Ok(Finished { connection, return_url })
     }
-}
-
-/// What a callback brought, for a task of its own.
-struct Came {
-    session: String,
-    owner: Option<String>,
-    iss: Option<String>,
-    redirect_uri: Option<String>,
-    error: Option<String>,
-    code: Option<AuthorizationCode>,
-}
-
-/// Sessions are secrets of their browsers: compared in constant time.
-fn is_same(one: &str, other: &str) -> bool {
-    use subtle::ConstantTimeEq;
-    one.as_bytes().ct_eq(other.as_bytes()).into()
 }

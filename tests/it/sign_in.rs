@@ -14,8 +14,10 @@ use vestibule::{
         Callback, CodeGrant, Connections, ConnectionsConfig, Connector, ExchangeError, Finished,
         RefreshToken, Registry, ReplayPolicy, SignIn, SignInError, TokenAnswer, TokenExchange,
     },
+    event::{Events, Filter},
     seal::Seal,
     store::{
+        EventKind,
         memory::MemoryStore,
         redis::{RedisConfig, RedisStore, Timeouts},
     },
@@ -35,13 +37,17 @@ const REDIRECT: &str = "https://app.example/callback";
 const ISSUER: &str = "https://provider.example";
 
 fn host(provider: &Arc<Scripted>) -> Connections {
+    with_events(provider).0
+}
+
+fn with_events(provider: &Arc<Scripted>) -> (Connections, Events) {
     let keys = Keys { naming: naming_key(), ..Keys::random() };
     let seal = Seal::new(keys.ring.clone());
     let vestibule = Vestibule::assemble(Arc::new(MemoryStore::new()), seal, &keys);
     let mut connector = connector("demo", ReplayPolicy::Strict);
     connector.issuer = Some(ISSUER.to_owned());
     connector.scopes = vec!["repo".to_owned(), "user:email".to_owned()];
-    connections_at(provider, &vestibule, [connector])
+    (connections_at(provider, &vestibule, [connector]), vestibule.events())
 }
 
 fn good(state: &str) -> Callback<'_> {
@@ -87,7 +93,7 @@ async fn what_comes_back_must_be_what_was_begun() {
         ("another issuer", |came| came.iss = Some("https://provider.example/")),
         ("another issuer", |came| came.iss = Some("https://evil.example")),
     ];
-    let all = host(&Scripted::nobody());
+    let (all, events) = with_events(&Scripted::nobody());
     for (says, spoil) in spoiled {
         let started = all.start(SignIn::new("alice", "demo", "s", REDIRECT)).await.unwrap();
         let state = started.state.secret();
@@ -98,6 +104,18 @@ async fn what_comes_back_must_be_what_was_begun() {
         let again = all.finish(good(state)).await.unwrap_err();
         assert!(matches!(again, SignInError::State(_)), "{says}: it is used up: {again}");
     }
+    // Each is told, as what it was, to whoever asks what happened at this owner's sign-ins.
+    let kinds = vec![EventKind::ReplayRefused];
+    let hers = Filter { kinds, owner: Some("alice".to_owned()), ..Filter::newest(100) };
+    let told = events.list(&hers).await.unwrap().events;
+    // Those of one millisecond are in no order.
+    let mut reasons: Vec<_> = told.iter().map(|event| event.detail.as_str()).collect();
+    reasons.sort_unstable();
+    let [session, owner, redirect, issuer] =
+        ["session", "owner", "redirect", "issuer"].map(|what| format!("reason=other_{what}"));
+    assert_eq!(reasons, [&issuer, &issuer, &issuer, &owner, &redirect, &session, &session]);
+    assert!(told.iter().all(|event| event.name == "demo"));
+
     let all = host(&Scripted::giving(HOUR));
     let started = all.start(SignIn::new("alice", "demo", "s", REDIRECT)).await.unwrap();
     let owner = Some("alice");

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
     connection::{
-        ConnectionError, Connections, ExchangeClass, ExchangeError, Refreshed, ReplayPolicy,
-        VendPath,
+        ConnectionError, Connections, ConnectionsConfig, ExchangeClass, ExchangeError, Refreshed,
+        Registry, ReplayPolicy, VendPath,
     },
     seal::{Binding, DataKey, KeyRing, Seal, SealError, Sealer},
     store::{ConnectionId, Status, Store, memory::MemoryStore},
@@ -24,7 +24,7 @@ use vestibule::{
 };
 
 use crate::support::{
-    provider::{Scripted, connections_at, connector, tokens},
+    provider::{Scripted, connector, tokens},
     stores::naming_key,
 };
 
@@ -39,13 +39,14 @@ struct Scene {
     keys: Keys,
     replay: ReplayPolicy,
     lead: Duration,
+    horizon: Duration,
 }
 
 impl Scene {
     fn new(replay: ReplayPolicy) -> Self {
         let keys = Keys { naming: naming_key(), ..Keys::random() };
         let (memory, provider) = (Arc::default(), Scripted::giving(HOUR));
-        Self { memory, provider, keys, replay, lead: 5 * MINUTE }
+        Self { memory, provider, keys, replay, lead: 5 * MINUTE, horizon: 24 * HOUR }
     }
 
     fn replica(&self) -> Connections {
@@ -56,7 +57,10 @@ impl Scene {
         let vestibule = Vestibule::assemble(self.memory.clone(), seal, &self.keys);
         let mut connector = connector("demo", self.replay);
         connector.refresh_lead = self.lead;
-        connections_at(&self.provider, &vestibule, [connector])
+        let registry = Registry::new([connector]).unwrap();
+        let mut config = ConnectionsConfig::new(registry, self.provider.clone());
+        config.horizon = self.horizon;
+        vestibule.connections(config)
     }
 
     async fn status(&self, id: &ConnectionId) -> Status {
@@ -114,18 +118,18 @@ async fn a_refusal_that_is_not_the_last_word_withholds_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_was_given_up_is_served_to_its_end() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    let scene = Scene { lead: 5 * DAY, ..Scene::new(GRACE) };
+    let scene = Scene { lead: 12 * HOUR, horizon: HOUR, ..Scene::new(GRACE) };
     let all = scene.replica();
     let id = all.store("alice", "demo", None, &tokens(0, 30 * DAY)).await.unwrap();
     scene.provider.will_fail(ExchangeClass::Transient, "out of order");
-    scene.memory.advance(21 * DAY);
+    scene.memory.advance(26 * DAY);
     while scene.status(&id).await == Status::Active {
         pass(&all).await;
         scene.memory.advance(10 * MINUTE);
     }
     assert_eq!(scene.status(&id).await, Status::Exhausted);
     assert_eq!(all.vend("alice", &id).await.unwrap().access_token.secret(), "access-0");
-    scene.memory.advance(9 * DAY);
+    scene.memory.advance(4 * DAY);
     let over = all.vend("alice", &id).await.unwrap_err();
     assert!(matches!(over, ConnectionError::Exhausted { .. }), "{over:?}");
 }
