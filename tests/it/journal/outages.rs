@@ -103,6 +103,19 @@ async fn what_began_after_an_outage_waits_no_longer_for_it() {
     assert!(at <= (now as f64 + 91.0) * 1000.0, "{at} {now}");
 }
 
+/// Redis dies while it answers; from then on time passes by itself.
+fn will_take_redis_away(provider: &Scripted, server: &Arc<TestServer>) {
+    let server = server.clone();
+    provider.will(move |asked| {
+        let server = server.clone();
+        async move {
+            server.kill9();
+            pause();
+            Ok(tokens(asked.number, LIFE))
+        }
+    });
+}
+
 /// A host without a journal, and a Redis that is away for more than a minute: the caller has the token by
 /// then, and Redis has it when it is back.
 #[tokio::test]
@@ -111,15 +124,7 @@ async fn an_answer_outlasts_the_patience_of_its_caller() {
     let provider = Scripted::nobody();
     let (connections, id) = credential(&server, &provider).await;
     age(&mut server.raw().await, "vst", LIFE).await;
-    let dies = server.clone();
-    provider.will(move |asked| {
-        let dies = dies.clone();
-        async move {
-            dies.kill9();
-            pause();
-            Ok(tokens(asked.number, LIFE))
-        }
-    });
+    will_take_redis_away(&provider, &server);
     let asked = Instant::now();
     let refreshed = connections.refresh(&id).await.unwrap();
     assert!(matches!(refreshed, Refreshed::Fresh { .. }), "{refreshed:?}");
@@ -145,15 +150,7 @@ async fn a_stop_stores_what_can_be_stored() {
     let provider = Scripted::nobody();
     let (connections, id) = credential(&server, &provider).await;
     age(&mut server.raw().await, "vst", LIFE).await;
-    let dies = server.clone();
-    provider.will(move |asked| {
-        let dies = dies.clone();
-        async move {
-            dies.kill9();
-            pause();
-            Ok(tokens(asked.number, LIFE))
-        }
-    });
+    will_take_redis_away(&provider, &server);
     connections.refresh(&id).await.unwrap();
     resume();
     server.restart().await;
