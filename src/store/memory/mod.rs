@@ -26,10 +26,11 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use self::{
     device::Polls, event::Events, headers::HeaderRecords, limit::Providers, living::Connections,
@@ -91,7 +92,8 @@ impl MemoryStore {
     }
 
     /// Moves the store's time forward, for a host's tests: what would end within `by` ends now.
-    /// Time that is sealed into a body is not the store's, and stays.
+    /// Time that is sealed into a body is not the store's, and stays. Otherwise it is tokio's time:
+    /// where a test has paused that, the store's stands still too, and goes on with it.
     pub fn advance(&self, by: Duration) {
         self.clock.advanced_ms.fetch_add(millis(by), Ordering::Relaxed);
     }
@@ -272,7 +274,8 @@ impl State {
     }
 }
 
-/// The wall clock once, then monotonic time: it never runs backwards.
+/// The wall clock once, then monotonic time: it never runs backwards. Tokio's, so that what waits
+/// and what ends go by one clock in a test that has paused it.
 struct Clock {
     base_ms: u64,
     started: Instant,
@@ -314,6 +317,16 @@ mod tests {
             assert_eq!(put(&store, n), Put::Stored);
         }
         assert_eq!(store.enter().0.one_shots.len(), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn its_time_is_tokios() {
+        let store = MemoryStore::new();
+        let began = store.now_ms();
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(store.now_ms(), began);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(store.now_ms(), began + 60_000);
     }
 
     #[test]
