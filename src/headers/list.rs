@@ -1,6 +1,6 @@
 //! All credentials for a client: listed, and marked.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 
 use super::{HeaderCredentials, HeadersError, Inner, Status};
 use crate::{
@@ -8,8 +8,10 @@ use crate::{
     store::{HeadersId, HeadersPlace, HeadersRow, MarkHeaders, Shard},
 };
 
-/// How many shards are asked at a time.
+/// How many shards are asked at a time, at the most.
 const AT_ONCE: usize = 16;
+/// How many are asked first, before it is known how much they hold.
+const AT_FIRST: usize = 4;
 /// How many one call marks: a fraction of a millisecond of Redis's time.
 const PAGE: u16 = 50;
 
@@ -53,31 +55,36 @@ impl HeaderCredentials {
         let digest = self.inner.client(client);
         let limit = limit.clamp(1, 100);
         let (from, mut after) = cursor.map_or((Shard::new(0), None), |at| (at.shard, at.after));
-        let shards = Shard::all().filter(|shard| *shard >= from);
-        let mut pages = stream::iter(shards)
-            .map(|shard| {
+        let mut shards = Shard::all().filter(|shard| *shard >= from);
+        let mut page = CredentialPage::default();
+        let (mut room, mut wide) = (usize::from(limit), AT_FIRST);
+        while page.next.is_none() {
+            let some = shards.by_ref().take(wide).map(|shard| {
                 let (after, store) = (after.take(), &self.inner.foundation.store);
                 async move { (shard, store.list_headers(shard, digest, after, limit).await) }
-            })
-            .buffered(AT_ONCE);
-        let mut page = CredentialPage::default();
-        let mut room = usize::from(limit);
-        while let Some((shard, listed)) = pages.next().await {
-            let listed = listed?;
-            let found = listed.rows.len() + listed.damaged.len();
-            if found > room {
-                page.next = Some(CredentialCursor { shard, after: None });
+            });
+            let listed = join_all(some).await;
+            if listed.is_empty() {
                 break;
             }
-            room -= found;
-            page.credentials.extend(listed.rows);
-            page.damaged.extend(listed.damaged);
-            if let Some(after) = listed.next {
-                page.next = Some(CredentialCursor { shard, after: Some(after) });
-                break;
+            let (asked, before) = (listed.len(), room);
+            for (shard, listed) in listed {
+                let listed = listed?;
+                let found = listed.rows.len() + listed.damaged.len();
+                if found > room {
+                    page.next = Some(CredentialCursor { shard, after: None });
+                    break;
+                }
+                room -= found;
+                page.credentials.extend(listed.rows);
+                page.damaged.extend(listed.damaged);
+                if let Some(after) = listed.next {
+                    page.next = Some(CredentialCursor { shard, after: Some(after) });
+                    break;
+                }
             }
+            wide = likely(asked, before - room, room);
         }
-        drop(pages);
         page.credentials.retain(|row| status.is_none_or(|status| row.status == status));
         Ok(page)
     }
@@ -128,8 +135,27 @@ impl Inner {
     }
 }
 
+/// How many shards are likely to fill what room there is, where so many held so much. What does not
+/// fit is read for nothing.
+fn likely(asked: usize, found: usize, room: usize) -> usize {
+    (room * asked).checked_div(found).unwrap_or(AT_ONCE).clamp(1, AT_ONCE)
+}
+
 /// What is kept of a reason.
 pub(super) fn word(reason: &str) -> String {
     let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c);
     reason.chars().map(|c| c.to_ascii_lowercase()).filter(fits).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_asked_as_are_likely_to_fill_the_page() {
+        assert_eq!(likely(4, 0, 100), 16, "nothing so far: as many as may be");
+        assert_eq!(likely(4, 156, 0), 1, "full: is there one more");
+        assert_eq!(likely(16, 1, 99), 16);
+        assert_eq!(likely(4, 40, 60), 6);
+    }
 }
