@@ -16,13 +16,15 @@ local places, limit, pause = KEYS[1], KEYS[2], KEYS[3]
 local request, apart, unmade = ARGV[1], tonumber(ARGV[2]) / 1000, ARGV[3] == '1'
 -- include: rights/must
 
-local mine = redis.call('ZSCORE', places, request)
+local time = redis.call('TIME')
+local mine = tonumber(redis.call('ZSCORE', places, request)) or 0
 local next_at = tonumber(redis.call('ZSCORE', limit, 'next'))
 local probe = redis.call('HGET', pause, 'probe')
 must_be_allowed('ZREM', places)
 must_be_allowed('ZADD', limit)
 if unmade and probe == request then redis.call('HDEL', pause, 'probe', 'probe_ends_at') end
-if not mine then return {'left', request} end
+-- Past its lease it may be there or not, as others' leases have it: it is over.
+if mine <= time[1] * 1000 + time[2] / 1000 then return {'left', request} end
 redis.call('ZREM', places, request)
 if next_at and apart > 0 then
   redis.call('ZADD', limit, string.format('%.3f', next_at - apart), 'next')

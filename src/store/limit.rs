@@ -29,7 +29,8 @@ pub trait LimitStore {
     /// Asks for a place to call a provider from.
     async fn reserve(&self, reserve: Reserve<'_>) -> Result<Reserved, StoreError>;
 
-    /// Gives a place up before its lease ends. Once is enough: one that is not held is left alone.
+    /// Gives a place up before its lease ends. Once is enough: one that is not held, or not any
+    /// more, is left alone.
     async fn release(&self, release: Release<'_>) -> Result<(), StoreError>;
 
     /// Pauses a provider: nobody is given a place, and then one is.

@@ -18,6 +18,7 @@ use crate::{
     support::{
         ageing::age,
         children, server,
+        side::Side,
         stores::{fresh_prefix, store},
         verbs,
     },
@@ -137,6 +138,30 @@ async fn what_is_not_made_is_not_counted() {
             assert_eq!(next, Reserved::Go { probe: false });
             near(reserve(&*redis, caps, false).await, 10);
             age_all(&redis).await;
+        }
+    }
+}
+
+/// Who says so only after its lease is past is too late, whether others' places keep its own on
+/// record or not.
+#[tokio::test]
+async fn what_is_not_made_is_counted_when_its_lease_is_over() {
+    let rate = Some((NonZero::new(1).unwrap(), Duration::from_secs(40)));
+    let (caps, places) =
+        (Caps { rate, at_once: None }, Caps { rate: None, at_once: NonZero::new(9) });
+    for kept in [false, true] {
+        for side in Side::both().await {
+            let (holder, lease) = (verbs::request(), Duration::from_secs(12));
+            let wanted = Reserve { connector: DEMO, holder, lease, caps, in_line: false };
+            let go = Reserved::Go { probe: false };
+            assert_eq!(side.store.reserve(wanted).await.unwrap(), go);
+            if kept {
+                assert_eq!(reserve(&*side.store, places, false).await, go);
+            }
+            side.pass(Duration::from_secs(14)).await;
+            let unmade = Release { connector: DEMO, holder, caps, made: false };
+            side.store.release(unmade).await.unwrap();
+            near(reserve(&*side.store, caps, false).await, 26);
         }
     }
 }

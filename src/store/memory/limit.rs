@@ -21,7 +21,8 @@ impl LimitStore for MemoryStore {
     }
 
     async fn release(&self, release: Release<'_>) -> Result<(), StoreError> {
-        self.enter().0.providers.get(release.connector).release(&release);
+        let (mut state, now) = self.enter();
+        state.providers.get(release.connector).release(&release, now);
         Ok(())
     }
 
@@ -139,14 +140,15 @@ impl Provider {
         Reserved::Go { probe: true }
     }
 
-    fn release(&mut self, release: &Release<'_>) {
+    fn release(&mut self, release: &Release<'_>, now: u64) {
         if let Some(paused) = &mut self.pause
             && !release.made
         {
             paused.probe = paused.probe.filter(|(holder, _)| *holder != release.holder);
         }
         let apart = release.caps.pace().map_or(0, |pace| pace.1);
-        if self.places.remove(&release.holder).is_some() && !release.made {
+        let held = self.places.remove(&release.holder).is_some_and(|ends| ends > now);
+        if held && !release.made {
             self.next = self.next.saturating_sub(apart);
         }
     }
