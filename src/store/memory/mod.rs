@@ -5,6 +5,7 @@
 //! It knows verbs, not Redis commands. Each runs under one lock at one reading of the clock, which
 //! is what makes it atomic.
 
+mod clock;
 mod device;
 mod due;
 mod event;
@@ -22,19 +23,24 @@ mod trimming;
 
 use std::{
     fmt,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
 use self::{
-    device::Polls, event::Events, headers::HeaderRecords, limit::Providers, living::Connections,
-    one_shot::OneShots, pending::Pendings, sweep::Turns, telling::Telling, token::Tokens,
+    clock::{Clock, after},
+    device::Polls,
+    event::Events,
+    headers::HeaderRecords,
+    limit::Providers,
+    living::Connections,
+    one_shot::OneShots,
+    pending::Pendings,
+    sweep::Turns,
+    telling::Telling,
+    token::Tokens,
 };
 use crate::{
     digest::Digest,
@@ -43,9 +49,7 @@ use crate::{
         CredentialRow, Fail, FailOutcome, NewCredential, NewRecord, Put, RecordName, Renewal,
         Retry, Store, StoreError, Stored, Take, WakeHub,
         changes::{ChangeHub, Hearing},
-        millis,
     },
-    wall_clock::WallClock,
 };
 
 /// The [`Store`] in memory. Cheap to share behind an `Arc`; nothing outlives it.
@@ -92,10 +96,10 @@ impl MemoryStore {
     }
 
     /// Moves the store's time forward, for a host's tests: what would end within `by` ends now.
-    /// Time that is sealed into a body is not the store's, and stays. Otherwise it is tokio's time:
-    /// where a test has paused that, the store's stands still too, and goes on with it.
+    /// Time that is sealed into a body is not the store's, and stays. A test that has paused tokio's
+    /// time has paused the store's, too.
     pub fn advance(&self, by: Duration) {
-        self.clock.advanced_ms.fetch_add(millis(by), Ordering::Relaxed);
+        self.clock.advance(by);
     }
 
     /// The state, and the time that the verb runs at: read under the lock, so that a later verb
@@ -274,33 +278,6 @@ impl State {
     }
 }
 
-/// The wall clock once, then monotonic time: it never runs backwards. Tokio's, so that what waits
-/// and what ends go by one clock in a test that has paused it.
-struct Clock {
-    base_ms: u64,
-    started: Instant,
-    advanced_ms: AtomicU64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self {
-            base_ms: WallClock::default().now_ms(),
-            started: Instant::now(),
-            advanced_ms: AtomicU64::new(0),
-        }
-    }
-
-    fn now_ms(&self) -> u64 {
-        after(self.base_ms, self.started.elapsed()) + self.advanced_ms.load(Ordering::Relaxed)
-    }
-}
-
-/// The time that is `wait` later.
-fn after(now_ms: u64, wait: Duration) -> u64 {
-    now_ms.saturating_add(millis(wait))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,16 +294,6 @@ mod tests {
             assert_eq!(put(&store, n), Put::Stored);
         }
         assert_eq!(store.enter().0.one_shots.len(), 50);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn its_time_is_tokios() {
-        let store = MemoryStore::new();
-        let began = store.now_ms();
-        std::thread::sleep(Duration::from_millis(5));
-        assert_eq!(store.now_ms(), began);
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(store.now_ms(), began + 60_000);
     }
 
     #[test]
