@@ -20,7 +20,7 @@ use tokio::{
 };
 use vestibule::inspect::Role;
 
-use super::server::{TestServer, free_port, users::login};
+use super::server::{TestServer, listener, users::login};
 
 /// The largest piece that is forwarded at once, and all that is buffered.
 const CHUNK: usize = 64 * 1024;
@@ -63,8 +63,7 @@ struct Faults {
 impl Proxy {
     /// Listens on a port of its own and passes everything on to `upstream`, until told otherwise.
     pub fn start(upstream: u16) -> Self {
-        let port = free_port();
-        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+        let (listener, port) = listener();
         listener.set_nonblocking(true).expect("a socket");
         let shared = Arc::new(Shared {
             upstream,

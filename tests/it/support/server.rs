@@ -22,7 +22,7 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
-use tokio::{sync::OnceCell, time::sleep};
+use tokio::{net::TcpSocket, sync::OnceCell, time::sleep};
 use vestibule::inspect::Role;
 
 use super::process::{Guarded, server_program};
@@ -386,12 +386,25 @@ impl Ports {
 /// Below the range that the system gives to outgoing connections. In that range, a client that
 /// reconnects to a server which is down can end up connected to itself, or hold its port.
 pub fn free_port() -> u16 {
+    listener().1
+}
+
+/// Listens on such a port.
+pub fn listener() -> (TcpListener, u16) {
     loop {
         let port = 12_000 + (random() % 20_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return (listener, port);
         }
     }
+}
+
+/// A port that nobody listens on, and nobody can while this lives.
+pub fn dead_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    (socket, port)
 }
 
 /// Not secret; without a dependency.
