@@ -23,12 +23,13 @@ use crate::{
         proxy::Proxy,
         server::{self, TestServer},
         sign_in::connector,
+        stopwatch::Stopwatch,
         stores::fresh_prefix,
     },
 };
 
-/// How long a message may take here.
-const SOON: Duration = Duration::from_secs(2);
+/// How long a message may take here: far less than what is kept is kept for.
+const SOON: Duration = Duration::from_secs(10);
 
 fn answer(access_token: &str) -> TokenAnswer {
     TokenAnswer {
@@ -181,7 +182,7 @@ async fn a_silent_subscription_is_noticed() {
     warmed_up(&kept, &id).await;
 
     proxy.black_hole_subscriptions();
-    let silent = Instant::now();
+    let silent = Stopwatch::start();
     other.revoke("alice", &id, "test").await.unwrap();
     let mut last_cached = Duration::ZERO;
     let refused = loop {
@@ -189,12 +190,15 @@ async fn a_silent_subscription_is_noticed() {
             Ok(vended) => assert_eq!(vended.path, VendPath::Cached),
             Err(refused) => break refused,
         }
-        last_cached = silent.elapsed();
+        last_cached = silent.took();
         assert!(last_cached < 2 * PROMISED, "it serves what it may have missed a change of");
         sleep(Duration::from_millis(2)).await;
     };
     assert!(matches!(refused, ConnectionError::Revoked), "{refused}");
-    assert!(last_cached > PROMISED / 4, "it was told, {last_cached:?} after the silence began");
+    assert!(
+        last_cached + silent.late() > PROMISED / 4,
+        "it was told, {last_cached:?} after the silence began"
+    );
     let most = PROMISED + Duration::from_millis(500);
     assert!(last_cached < most, "still served {last_cached:?} after the silence began");
 }

@@ -19,12 +19,18 @@ use vestibule::store::{
     redis::{RedisConfig, RedisStore, Timeouts},
 };
 
-use crate::support::stores::naming_key;
+use crate::support::{
+    stopwatch::{Stopwatch, undisturbed},
+    stores::naming_key,
+};
 
 /// The prefix of stores that have a server to themselves.
 const PREFIX: &str = "vst";
 /// What an operation may take past its deadline, on a machine that is busy with other tests.
 const MARGIN: Duration = Duration::from_millis(400);
+/// Nothing that is told at once waits for a deadline: here it is a minute.
+const AT_ONCE: Duration = Duration::from_secs(5);
+const PATIENT: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A store that gives up after `overall`.
@@ -32,6 +38,18 @@ async fn patient_for(overall: Duration, url: &str) -> Result<Arc<RedisStore>, St
     let timeouts = Timeouts { overall, ..Timeouts::default() };
     let config = RedisConfig::new(url)?.with_prefix(PREFIX)?.with_timeouts(timeouts);
     Ok(Arc::new(RedisStore::connect(config, &naming_key()).await?))
+}
+
+/// What a store with this deadline says of a refusal, where the machine leaves it the time to hear it.
+async fn hears<T>(
+    deadline: Duration,
+    says: &str,
+    ask: impl AsyncFnMut() -> Result<T, StoreError>,
+) -> (Result<T, StoreError>, Stopwatch) {
+    let heard = |told: &Result<T, StoreError>| {
+        told.as_ref().is_err_and(|error| error.to_string().contains(says))
+    };
+    undisturbed(deadline / 4, heard, ask).await
 }
 
 /// Runs a command on a connection of the test's own.

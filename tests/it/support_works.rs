@@ -7,9 +7,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{
     children,
+    process::signal,
     proxy::Proxy,
     sentinel::SentinelSet,
     server::{self, with_every_right},
+    stopwatch::Stopwatch,
     tls::TlsServer,
 };
 
@@ -114,8 +116,8 @@ async fn a_black_hole_is_silent_and_a_rewritten_reply_is_changed() {
     let proxy = Proxy::start(server::shared().await.port());
     let client = redis::Client::open(with_every_right(&proxy.url())).unwrap();
     let connect = async || {
-        let patience = redis::AsyncConnectionConfig::new()
-            .set_response_timeout(Some(Duration::from_millis(200)));
+        let patience =
+            redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(1)));
         client.get_multiplexed_async_connection_with_config(&patience).await.unwrap()
     };
     let echo = async |mut connection: redis::aio::MultiplexedConnection| {
@@ -160,4 +162,31 @@ async fn a_sentinel_promotes_the_replica() {
     assert_eq!(before, set.primary.port());
     set.primary.kill9();
     assert_eq!(set.wait_for_failover(before).await, set.replica.port());
+}
+
+/// What a paused process is late is not counted; what it waits for is.
+#[tokio::test]
+async fn a_stopwatch_stands_still_in_a_pause() {
+    let mut child = children::spawn("time", &json!({})).await;
+    children::start_together(std::slice::from_mut(&mut child)).await;
+    for paused in [Duration::ZERO, Duration::from_secs(1)] {
+        let outside = Stopwatch::start();
+        child.tell("500").await;
+        assert_eq!(child.next().await, Some(json!("timing")));
+        signal(child.pid(), "STOP");
+        sleep(paused).await;
+        signal(child.pid(), "CONT");
+        let said = child.next().await.unwrap();
+        let [took, late] =
+            ["took", "late"].map(|name| Duration::from_millis(said[name].as_u64().unwrap()));
+        // It sleeps for half a second, also while it is paused.
+        let half = Duration::from_millis(500);
+        assert!(took + late >= half.max(paused), "{said}");
+        assert!(took < half + Duration::from_millis(200) + outside.late(), "{said}");
+        if paused.is_zero() {
+            assert!(took + outside.late() > half / 2, "{said}");
+        } else {
+            assert!(late > paused - half / 2, "{said}");
+        }
+    }
 }

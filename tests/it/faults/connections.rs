@@ -1,14 +1,13 @@
 //! Connections that go silent, mix up their replies, or cannot be opened.
 
-use std::time::{Duration, Instant};
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use vestibule::store::{Class, Store};
 
-use super::{MARGIN, expect_class, patient_for};
-use crate::support::{proxy::Proxy, server::TestServer, verbs};
+use super::{MARGIN, PATIENT, expect_class, patient_for};
+use crate::support::{proxy::Proxy, server::TestServer, stopwatch::Stopwatch, verbs};
 
-const DEFAULT: Duration = Duration::from_secs(5);
 /// The bound of the design: the response timeout of 1 s, a pause, and a connect.
 const FIRST_SUCCESS: Duration = Duration::from_millis(1500);
 
@@ -19,22 +18,22 @@ async fn silent_connections_are_left_by_all_callers() {
     let proxy = Proxy::start(server.port());
     proxy.announce_on(&server).await;
     for url in [proxy.url(), proxy.cluster_url()] {
-        let store = patient_for(DEFAULT, &url).await.unwrap();
+        let store = patient_for(PATIENT, &url).await.unwrap();
         let mut names = Vec::new();
         for _ in 0..32 {
             names.push(verbs::live(&*store).await);
         }
         proxy.black_hole_existing();
-        let (before, started) = (proxy.connections(), Instant::now());
+        let (before, watch) = (proxy.connections(), Arc::new(Stopwatch::start()));
         let mut callers = JoinSet::new();
         for name in names {
-            let store = store.clone();
+            let (store, watch) = (store.clone(), watch.clone());
             callers.spawn(async move {
                 let taken = store.take(&name, verbs::request()).await;
-                (taken.map(|taken| taken == verbs::body()), started.elapsed())
+                (taken.map(|taken| taken == verbs::body()), watch.took())
             });
         }
-        let (mut first, mut last) = (DEFAULT, Duration::ZERO);
+        let (mut first, mut last) = (PATIENT, Duration::ZERO);
         for (taken, after) in callers.join_all().await {
             assert!(taken.unwrap());
             (first, last) = (first.min(after), last.max(after));
@@ -52,7 +51,7 @@ async fn silent_connections_are_left_by_all_callers() {
 async fn a_connection_that_mixes_up_replies_is_left() {
     let server = TestServer::builder().start().await;
     let proxy = Proxy::start(server.port());
-    let store = patient_for(DEFAULT, &proxy.url()).await.unwrap();
+    let store = patient_for(PATIENT, &proxy.url()).await.unwrap();
     let name = verbs::live(&*store).await;
     let before = proxy.connections();
 
@@ -74,10 +73,10 @@ async fn a_server_that_never_answers_is_given_up() {
     proxy.black_hole();
     for url in [proxy.url(), proxy.cluster_url()] {
         for overall in [Duration::from_millis(300), Duration::from_millis(2500)] {
-            let started = Instant::now();
+            let watch = Stopwatch::start();
             let outcome = patient_for(overall, &url).await;
             expect_class(outcome, Class::NotExecuted, "nothing was changed");
-            assert!(started.elapsed() < overall + MARGIN, "{url}: {:?}", started.elapsed());
+            assert!(watch.took() < overall + MARGIN, "{url}: {watch:?}");
         }
     }
 }
@@ -88,7 +87,9 @@ async fn a_lost_greeting_is_no_lost_verb() {
     let server = TestServer::builder().start().await;
     let proxy = Proxy::start(server.port());
     proxy.drop_reply(1.0, 1);
-    let outcome = patient_for(Duration::from_millis(500), &proxy.url()).await;
+    let short = Duration::from_millis(500);
+    let connects = async || patient_for(short, &proxy.url()).await;
+    let (outcome, _) = super::hears(short, "nothing was changed", connects).await;
     expect_class(outcome, Class::NotExecuted, "nothing was changed");
     assert!(proxy.dropped_replies() > 0);
 }

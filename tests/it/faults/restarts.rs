@@ -14,15 +14,14 @@ use vestibule::{
     store::{Class, Put, Store, Take, redis::RedisStore},
 };
 
-use super::{PREFIX, patient_for, tell, until};
+use super::{PATIENT, PREFIX, patient_for, tell, until};
 use crate::support::{
     proxy::Proxy,
     server::TestServer,
+    stopwatch::undisturbed,
     stores::{self, naming_key},
     verbs,
 };
-
-const DEFAULT: Duration = Duration::from_secs(5);
 
 /// What the callers of one store have seen.
 #[derive(Debug, Default)]
@@ -60,7 +59,9 @@ async fn load(store: Arc<RedisStore>, seen: Arc<Seen>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_under_load_is_survived() {
     let server = TestServer::builder().cluster(false).start().await;
-    let store = patient_for(Duration::from_millis(200), &server.url()).await.unwrap();
+    let hasty = Duration::from_millis(200);
+    let connects = async || patient_for(hasty, &server.url()).await;
+    let store = undisturbed(hasty / 4, Result::is_ok, connects).await.0.unwrap();
     let seen = Arc::new(Seen::default());
     let mut callers = JoinSet::new();
     for _ in 0..8 {
@@ -89,7 +90,7 @@ async fn a_short_restart_is_outlasted() {
         builder = builder.arg(name, value);
     }
     let server = builder.start().await;
-    let store = patient_for(DEFAULT, &server.url()).await.unwrap();
+    let store = patient_for(PATIENT, &server.url()).await.unwrap();
     let name = verbs::live(&*store).await;
     server.kill9();
     let take = store.take(&name, verbs::request());
@@ -103,7 +104,7 @@ async fn a_short_restart_is_outlasted() {
 async fn a_server_that_comes_back_as_another_is_refused() {
     let server = TestServer::builder().start().await;
     let proxy = Proxy::start(server.port());
-    let store = patient_for(DEFAULT, &proxy.url()).await.unwrap();
+    let store = patient_for(PATIENT, &proxy.url()).await.unwrap();
     let name = verbs::live(&*store).await;
     let mut raw = server.raw().await;
     let meta: String = tell(&mut raw, "GET vst:meta").await;

@@ -1,16 +1,11 @@
 //! Logins and rights: only an operator can help, and is told how.
 
-use std::time::{Duration, Instant};
-
 use redis::aio::MultiplexedConnection;
 use vestibule::store::{Class, Put, RecordName, Store};
 
-use super::{PREFIX, expect_class, patient_for, tell, until};
-use crate::support::{server::TestServer, stores, verbs};
+use super::{AT_ONCE, PATIENT, PREFIX, expect_class, patient_for, tell, until};
+use crate::support::{server::TestServer, stopwatch::Stopwatch, stores, verbs};
 
-const DEFAULT: Duration = Duration::from_secs(5);
-/// Nothing of this waits for the deadline.
-const AT_ONCE: Duration = Duration::from_secs(1);
 const PASSWORD: &str = "canary-password";
 
 /// What `user` with all rights but `without` may do.
@@ -35,7 +30,7 @@ async fn a_missing_right_is_named_and_changes_nothing() {
     let mut raw = server.raw().await;
     grant(&mut raw, "").await;
     let url = server.url_as("narrow", PASSWORD);
-    let store = patient_for(DEFAULT, &url).await.unwrap();
+    let store = patient_for(PATIENT, &url).await.unwrap();
     for (without, says) in [
         ("-evalsha", "NOPERM"),
         ("-get", "user executing the script"),
@@ -48,7 +43,7 @@ async fn a_missing_right_is_named_and_changes_nothing() {
         let before = record(&mut raw, &name).await;
         assert!(before.1);
         grant(&mut raw, without).await;
-        let started = Instant::now();
+        let watch = Stopwatch::start();
         let error = expect_class(
             store.take(&name, verbs::request()).await,
             Class::Operator,
@@ -56,7 +51,7 @@ async fn a_missing_right_is_named_and_changes_nothing() {
         );
         assert!(error.to_string().contains(says), "{without}: {error}");
         assert!(!format!("{error} {error:?}").contains(PASSWORD), "{error}");
-        assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
+        assert!(watch.took() < AT_ONCE, "{watch:?}");
         assert_eq!(record(&mut raw, &name).await, before, "{without}");
 
         grant(&mut raw, "").await;
@@ -71,7 +66,7 @@ async fn a_script_without_a_right_is_finished_by_the_same_request() {
     let direct = stores::store(&server, PREFIX).await;
     let mut raw = server.raw().await;
     grant(&mut raw, "").await;
-    let store = patient_for(DEFAULT, &server.url_as("narrow", PASSWORD)).await.unwrap();
+    let store = patient_for(PATIENT, &server.url_as("narrow", PASSWORD)).await.unwrap();
     for without in ["-get", "-pttl", "-time", "-setrange", "-pexpire"] {
         let (name, request) = (verbs::live(&*direct).await, verbs::request());
         grant(&mut raw, without).await;
@@ -87,7 +82,7 @@ async fn a_put_without_its_right_stores_nothing() {
     let server = TestServer::builder().start().await;
     let mut raw = server.raw().await;
     grant(&mut raw, "").await;
-    let store = patient_for(DEFAULT, &server.url_as("narrow", PASSWORD)).await.unwrap();
+    let store = patient_for(PATIENT, &server.url_as("narrow", PASSWORD)).await.unwrap();
     grant(&mut raw, "-set").await;
     let name = verbs::name();
     expect_class(verbs::put(&*store, &name).await, Class::Operator, "NOPERM");
@@ -107,13 +102,13 @@ async fn a_wrong_login_is_refused_at_once() {
         server.url_as("nobody", PASSWORD),
         server.url_as("nobody", PASSWORD).replace("redis://", "redis-cluster://"),
     ] {
-        let started = Instant::now();
-        let error = expect_class(patient_for(DEFAULT, &url).await, Class::Operator, says);
+        let watch = Stopwatch::start();
+        let error = expect_class(patient_for(PATIENT, &url).await, Class::Operator, says);
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
-        assert!(started.elapsed() < AT_ONCE, "{url}: {:?}", started.elapsed());
+        assert!(watch.took() < AT_ONCE, "{url}: {watch:?}");
     }
 
-    let store = patient_for(DEFAULT, &server.url_as("", PASSWORD)).await.unwrap();
+    let store = patient_for(PATIENT, &server.url_as("", PASSWORD)).await.unwrap();
     let name = verbs::live(&*store).await;
     let mut raw = server.raw().await;
     tell::<()>(&mut raw, "CONFIG SET requirepass changed").await;

@@ -16,7 +16,7 @@ use super::{Host, alice, bearer, value};
 use crate::support::{server, side::Side, stores::store};
 
 /// How long a message may take here.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(10);
 
 /// A replica that keeps what it reads, and another that does not; each hears for itself.
 struct Two {

@@ -11,10 +11,10 @@ use vestibule::{
 use super::host::{Door, PAGE, Question, app, config_of, namespace, question};
 use crate::{
     properties::pkce::shared_keys,
-    support::{logs, server::TestServer},
+    support::{logs, server::TestServer, stopwatch::Stopwatch},
 };
 
-const DEADLINE: Duration = Duration::from_millis(800);
+const DEADLINE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Persistent, since it is killed.
@@ -43,14 +43,14 @@ async fn a_callback_without_redis_fails_and_consumes_nothing() {
 
     server.kill9();
     for form in [None, Some("action=submit")] {
-        let asked = Instant::now();
+        let asked = Stopwatch::start();
         let heard = match form {
             None => door.get(&path).await,
             Some(form) => door.post(&path, form).await,
         };
         heard.is_refusal(500, "failed to load pending");
         assert_eq!(heard.headers["retry-after"], "1");
-        assert!(asked.elapsed() < DEADLINE + Duration::from_secs(2), "{:?}", asked.elapsed());
+        assert!(asked.took() < DEADLINE + Duration::from_secs(2), "{asked:?}");
     }
     let text = logs.text();
     let told: Vec<_> =
@@ -81,11 +81,11 @@ async fn a_callback_on_a_redis_that_hangs_ends() {
     let id = pendings.create(&namespace(), &question()).await.unwrap().id;
     let path = format!("/callback?id={id}");
     server.stop();
-    let asked = Instant::now();
+    let asked = Stopwatch::start();
     let heard = door.get(&path).await;
     heard.is_refusal(500, "failed to load pending");
     assert_eq!(heard.headers["retry-after"], "1");
-    assert!(asked.elapsed() < DEADLINE + Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.took() < DEADLINE + Duration::from_secs(2), "{asked:?}");
     server.cont();
     let back = Instant::now();
     while door.get(&path).await.status == 500 {

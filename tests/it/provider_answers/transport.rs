@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     properties::connections::install_tls,
-    support::{certified::certified, tls::unrelated_ca_pem},
+    support::{
+        certified::certified, server::dead_port, stopwatch::Stopwatch, tls::unrelated_ca_pem,
+    },
 };
 
 async fn refresh(by: &HttpExchange, at: &Connector) -> Result<TokenAnswer, ExchangeError> {
@@ -34,11 +36,11 @@ async fn an_answer_that_trickles_is_not_waited_for() {
     let endpoint = Endpoint::start().await;
     let Reply::Bytes(bytes) = Reply::http(200, "", TOKENS) else { unreachable!() };
     endpoint.answer(Reply::Drip(bytes, Duration::from_millis(50)));
-    let began = Instant::now();
+    let watch = Stopwatch::start();
     let error =
         refresh(&HttpExchange::with_client(client), &connector(endpoint.port)).await.unwrap_err();
     assert_eq!(error.class, ExchangeClass::Undecided, "{error}");
-    assert!(began.elapsed() < patience * 4, "{:?}", began.elapsed());
+    assert!(watch.took() < patience * 4, "{watch:?}");
     assert_eq!(endpoint.requests().len(), 1);
 }
 
@@ -91,7 +93,7 @@ async fn a_kept_connection_that_breaks_is_no_reason_to_send_again() {
 /// Where nobody listens, nothing was sent: that decides nothing, and may be tried again.
 #[tokio::test]
 async fn what_was_not_sent_is_known_not_to_be() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let (_nobody, port) = dead_port();
     let error = refresh(&exchange(), &connector(port)).await.unwrap_err();
     assert_eq!(error.class, ExchangeClass::Transient, "{error}");
     assert!(!error.to_string().contains("127.0.0.1"), "{error}");

@@ -31,6 +31,7 @@ pub mod sentinel;
 pub mod server;
 pub mod side;
 pub mod sign_in;
+pub mod stopwatch;
 pub mod stores;
 pub mod tls;
 pub mod verbs;

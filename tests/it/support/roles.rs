@@ -1,10 +1,14 @@
 //! What child processes can do. A new role is one more arm here, and a function of its own.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::{
     children::Parent,
     server::{self, TestServer},
+    stopwatch::Stopwatch,
 };
 use crate::properties::{
     callers, connections, crashes, deliveries, devices, headers, journal, limits, pendings, pkce,
@@ -16,6 +20,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
     match role {
         "echo" => echo(args, parent).await,
         "serve" => serve(parent).await,
+        "time" => time(parent).await,
         "ask-for-more" => end_as_a_test(parent),
         "poll" => devices::poller(args, parent).await,
         "race" => pkce::racer(args, parent).await,
@@ -45,6 +50,19 @@ async fn echo(args: Value, mut parent: Parent) {
             return;
         }
         parent.say(heard);
+    }
+}
+
+/// Says how long it takes to sleep for so many milliseconds, by a stopwatch.
+async fn time(mut parent: Parent) {
+    parent.ready().await;
+    loop {
+        let asked = Duration::from_millis(parent.hear().await.parse().unwrap());
+        let watch = Stopwatch::start();
+        parent.say("timing");
+        sleep(asked).await;
+        let (took, late) = (watch.took().as_millis() as u64, watch.late().as_millis() as u64);
+        parent.say(json!({ "took": took, "late": late }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Texts, resources, records and clocks that are not as they should be.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::AsyncCommands;
 use vestibule::{
@@ -17,6 +17,7 @@ use crate::{
         logs,
         proxy::Proxy,
         server::{self, TestServer},
+        stopwatch::Stopwatch,
         stores::{self, fresh_prefix},
         verbs,
     },
@@ -31,7 +32,8 @@ async fn a_text_that_is_no_tokens_asks_nobody() {
     let minted = tokens.mint(&spec(MCP_AUTH)).await.unwrap();
     let good = minted.token.secret();
     proxy.black_hole();
-    let started = Instant::now();
+    // Whoever asked it would wait for a second each time, for five before it gave up.
+    let watch = Stopwatch::start();
     for bad in [
         "",
         "vtt_",
@@ -49,7 +51,7 @@ async fn a_text_that_is_no_tokens_asks_nobody() {
         assert_eq!(cause(validated), NotFound::Malformed, "{}", &bad[..bad.len().min(99)]);
         assert_eq!(tokens.revoke(bad).await.unwrap(), Revocation::Absent);
     }
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(watch.took() < Duration::from_secs(4), "{watch:?}");
     proxy.pass();
 }
 

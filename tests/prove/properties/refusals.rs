@@ -23,6 +23,7 @@ use super::{Progress, Verdict, live, verdict};
 use crate::support::{
     cluster::{Cluster, tell},
     server::TestServer,
+    stopwatch::undisturbed,
     stores::{naming_key, store},
     verbs,
 };
@@ -84,8 +85,25 @@ struct Scene {
 async fn hasty(url: &str, prefix: &str) -> Arc<RedisStore> {
     let timeouts = Timeouts { overall: HASTY, ..Timeouts::default() };
     let config = RedisConfig::new(url).unwrap().with_prefix(prefix).unwrap();
-    let store = RedisStore::connect(config.with_timeouts(timeouts), &naming_key()).await;
-    Arc::new(store.unwrap())
+    let config = config.with_timeouts(timeouts);
+    let connects = async || RedisStore::connect(config.clone(), &naming_key()).await;
+    Arc::new(undisturbed(HASTY / 4, Result::is_ok, connects).await.0.unwrap())
+}
+
+/// How a put is refused, where the machine leaves a hasty store the time to hear it.
+async fn put(code: &str, store: &RedisStore, name: &RecordName) -> Result<(), StoreError> {
+    refusal(code, async || verbs::put(store, name).await.map(drop)).await
+}
+
+async fn refusal(
+    code: &str,
+    ask: impl AsyncFnMut() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    undisturbed(HASTY / 4, |told| says(told, code), ask).await.0
+}
+
+fn says(told: &Result<(), StoreError>, code: &str) -> bool {
+    told.as_ref().is_err_and(|error| error.to_string().contains(code))
 }
 
 /// A store that knows the first node only, and the shards that it serves, with their slots. The
@@ -138,8 +156,8 @@ impl Scene {
     async fn refused(&mut self, code: &'static str, class: Class, begin: &str, end: &str) {
         tell::<Value>(&mut self.raw, begin).await;
         let name = verbs::name();
-        let put = verbs::put(&*self.hasty, &name).await;
-        self.judge(code, class, put.map(drop));
+        let put = put(code, &self.hasty, &name).await;
+        self.judge(code, class, put);
         tell::<Value>(&mut self.raw, end).await;
         self.is_absent(code, &name).await;
     }
@@ -150,6 +168,9 @@ impl Scene {
         if !put.as_ref().is_ok_and(|put| *put == Put::Stored) {
             self.wrong.push(format!("{code}: afterwards {put:?}"));
         }
+        // What the hasty one was refused it keeps in mind for a moment.
+        let hasty = &self.hasty;
+        until("it serves", async || verbs::put(&**hasty, &verbs::name()).await.is_ok()).await;
     }
 
     fn judge(&mut self, code: &'static str, class: Class, outcome: Result<(), StoreError>) {
@@ -170,8 +191,8 @@ impl Scene {
         save.arg(&["SET", "save", "3600 1"]).query_async::<()>(&mut self.raw).await.unwrap();
         self.save("err").await;
         let name = verbs::name();
-        let put = verbs::put(&*self.hasty, &name).await;
-        self.judge("MISCONF", Class::Resource, put.map(drop));
+        let put = put("MISCONF", &self.hasty, &name).await;
+        self.judge("MISCONF", Class::Resource, put);
         fs::remove_dir(&obstacle).unwrap();
         self.save("ok").await;
         self.is_absent("MISCONF", &name).await;
@@ -189,13 +210,13 @@ impl Scene {
     }
 
     async fn loading(&mut self) {
-        tell::<()>(&mut self.raw, "CONFIG SET key-load-delay 3000").await;
+        tell::<()>(&mut self.raw, "CONFIG SET key-load-delay 8000").await;
         let mut loader = self.single.raw().await;
         let loading = tokio::spawn(async move { tell::<()>(&mut loader, "DEBUG RELOAD").await });
         self.is_said("LOADING").await;
         let name = verbs::name();
-        let put = verbs::put(&*self.hasty, &name).await;
-        self.judge("LOADING", Class::NotExecuted, put.map(drop));
+        let put = put("LOADING", &self.hasty, &name).await;
+        self.judge("LOADING", Class::NotExecuted, put);
         loading.await.unwrap();
         tell::<()>(&mut self.raw, "CONFIG SET key-load-delay 0").await;
         self.is_absent("LOADING", &name).await;
@@ -210,8 +231,8 @@ impl Scene {
         });
         self.is_said("BUSY").await;
         let name = verbs::name();
-        let put = verbs::put(&*self.hasty, &name).await;
-        self.judge("BUSY", Class::NotExecuted, put.map(drop));
+        let put = put("BUSY", &self.hasty, &name).await;
+        self.judge("BUSY", Class::NotExecuted, put);
         tell::<()>(&mut self.raw, "SCRIPT KILL").await;
         running.await.unwrap().unwrap_err();
         self.is_absent("BUSY", &name).await;
@@ -264,8 +285,9 @@ impl Scene {
                 // Its index of due connections is here, the connection is not.
                 let owner = in_shard(verbs::request(), shard);
                 let id = ConnectionId::random(owner);
-                let stored = verbs::store_credential(&*self.at_one, &id).await;
-                self.judge("TRYAGAIN", Class::NotExecuted, stored.map(drop));
+                let store = async || verbs::store_credential(&*self.at_one, &id).await.map(drop);
+                let stored = refusal("TRYAGAIN", store).await;
+                self.judge("TRYAGAIN", Class::NotExecuted, stored);
             }
             self.cluster.move_keys(slot, from, to).await;
             self.cluster.end_move(slot, from, to).await;
@@ -278,8 +300,8 @@ impl Scene {
 
     async fn refused_there(&mut self, code: &'static str) {
         let name = RecordName::alone(Kind::Pkce, in_shard(verbs::request(), self.shard));
-        let put = verbs::put(&*self.at_one, &name).await;
-        self.judge(code, Class::NotExecuted, put.map(drop));
+        let put = put(code, &self.at_one, &name).await;
+        self.judge(code, Class::NotExecuted, put);
     }
 
     async fn serves_again(&mut self, code: &str) {

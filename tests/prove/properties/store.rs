@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use vestibule::store::{Class, Store, StoreError};
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
 use crate::support::{
     proxy::Proxy,
     server::{TestServer, random},
+    stopwatch::Stopwatch,
     stores::store_at,
 };
 
@@ -67,9 +68,11 @@ pub async fn black_hole(rounds: u64, progress: Progress) -> Verdict {
     for round in 0..rounds {
         states.put(&state(round, 0), &record(0)).await.unwrap();
         proxy.black_hole_existing();
-        let started = Instant::now();
-        failed += u64::from(states.take(&state(round, 0)).await.is_err());
-        worst = worst.max(started.elapsed());
+        let watch = Stopwatch::start();
+        let taken = states.take(&state(round, 0)).await;
+        // Not where the machine itself took the time from its deadline.
+        failed += u64::from(taken.is_err() && watch.late() < Duration::from_secs(1));
+        worst = worst.max(watch.took());
         progress(1);
     }
     verdict(
@@ -120,7 +123,7 @@ pub async fn eviction_is_noticed(asked: Asked, rounds: u64, progress: Progress) 
     for _ in 0..rounds {
         for policy in POLICIES {
             set(policy).await;
-            let switched = Instant::now();
+            let switched = Stopwatch::start();
             for store in [&running, &on_cluster] {
                 let noticed = loop {
                     let outcome = match asked {
@@ -133,18 +136,18 @@ pub async fn eviction_is_noticed(asked: Asked, rounds: u64, progress: Progress) 
                     if says(outcome, policy) {
                         break true;
                     }
-                    if switched.elapsed() > SOON {
+                    if switched.took() > SOON {
                         break false;
                     }
                     sleep(Duration::from_millis(50)).await;
                 };
                 unnoticed += u64::from(!noticed);
-                slowest_alarm = slowest_alarm.max(switched.elapsed());
+                slowest_alarm = slowest_alarm.max(switched.took());
             }
             for url in [server.url(), server.cluster_url()] {
-                let begun = Instant::now();
+                let begun = Stopwatch::start();
                 started += u64::from(!says(store_at(&url, "vst").await.map(drop), policy));
-                slowest_start = slowest_start.max(begun.elapsed());
+                slowest_start = slowest_start.max(begun.took());
             }
             set("noeviction").await;
             alarmed += u64::from(running.ping().await.is_err());
