@@ -11,7 +11,7 @@ use vestibule::{
     },
     store::{
         Class, Put, Store, StoreError,
-        redis::{Confirmation, RedisConfig, RedisStore},
+        redis::{Confirmation, RedisConfig, RedisStore, Timeouts},
     },
 };
 use vestibule_worker::provider::{Provider, Settings};
@@ -26,6 +26,7 @@ use crate::{
         ageing::age,
         pair::Pair,
         provider::{self, Scripted, connections_at, tokens},
+        sentinel::until,
         server::TestServer,
         sign_in::{connector, install_tls, sign_in},
         stores::naming_key,
@@ -33,21 +34,26 @@ use crate::{
     },
 };
 
-const WITHIN: Duration = Duration::from_millis(100);
+/// Where nobody confirms, it is known soon.
+const SOON: Duration = Duration::from_millis(100);
+/// Where a replica is there, it is given time: this machine may be busy.
+const PATIENT: Duration = Duration::from_secs(4);
+/// Where it is there and then it is not.
+const BETWEEN: Duration = Duration::from_secs(1);
 
-fn config(url: &str, replicas: u32) -> RedisConfig {
-    RedisConfig::new(url).unwrap().with_confirmation(Confirmation { replicas, within: WITHIN })
+fn config(url: &str, replicas: u32, within: Duration) -> RedisConfig {
+    RedisConfig::new(url).unwrap().with_confirmation(Confirmation { replicas, within })
 }
 
-async fn store(url: &str, replicas: u32) -> RedisStore {
-    RedisStore::connect(config(url, replicas), &naming_key()).await.unwrap()
+async fn store(url: &str, replicas: u32, within: Duration) -> RedisStore {
+    RedisStore::connect(config(url, replicas, within), &naming_key()).await.unwrap()
 }
 
 /// With its replica in step, every verb does what it does.
 #[tokio::test]
 async fn every_verb_is_confirmed() {
     let pair = Pair::start().await;
-    let store = store(&pair.primary.url(), 1).await;
+    let store = store(&pair.primary.url(), 1, PATIENT).await;
     verbs::every_verb(&store, async || ()).await;
 }
 
@@ -56,43 +62,53 @@ async fn every_verb_is_confirmed() {
 #[tokio::test]
 async fn without_its_replica_a_verb_is_unconfirmed_until_it_has_it() {
     let mut pair = Pair::start().await;
-    let store = store(&pair.primary.url(), 1).await;
-    let name = verbs::live(&store).await;
-    pair.cut();
+    let patient = store(&pair.primary.url(), 1, PATIENT).await;
+    let hasty = store(&pair.primary.url(), 1, SOON).await;
+    let name = verbs::live(&patient).await;
+    pair.cut().await;
     let request = verbs::request();
     for _ in 0..3 {
         let started = Instant::now();
-        let error = store.take(&name, request).await.unwrap_err();
+        let error = hasty.take(&name, request).await.unwrap_err();
         assert_eq!(error.class(), Class::Unconfirmed, "{error}");
         assert!(matches!(&error, StoreError::Unconfirmed { verb: "pkce/take", .. }), "{error:?}");
         assert!(error.to_string().contains("0 of 1"), "{error}");
-        assert!(started.elapsed() >= WITHIN, "nobody was waited for");
+        assert!(started.elapsed() >= SOON, "nobody was waited for");
     }
     pair.mend().await;
-    let taken = store.take(&name, request).await.unwrap();
+    let taken = patient.take(&name, request).await.unwrap();
     assert!(matches!(taken, vestibule::store::Take::Taken(_)), "{taken:?}");
-    assert_eq!(verbs::put(&store, &verbs::name()).await.unwrap(), Put::Stored);
+    assert_eq!(verbs::put(&patient, &verbs::name()).await.unwrap(), Put::Stored);
 }
 
-/// What waits for replicas holds nobody else up.
+/// What waits for replicas holds nobody else up: whoever does not is through while all of them wait.
 #[tokio::test]
 async fn reads_and_leases_do_not_wait_for_replicas() {
+    const AT_ONCE: usize = 16;
     let mut pair = Pair::start().await;
-    let store = Arc::new(store(&pair.primary.url(), 1).await);
+    let timeouts = Timeouts { overall: PATIENT * 5, ..Timeouts::default() };
+    let config = config(&pair.primary.url(), 1, PATIENT).with_timeouts(timeouts);
+    let store = Arc::new(RedisStore::connect(config, &naming_key()).await.unwrap());
     let id = verbs::due(&*store).await;
-    pair.cut();
-    let waiting: Vec<_> = (0..32)
+    pair.cut().await;
+    let waiting: Vec<_> = (0..2 * AT_ONCE)
         .map(|_| {
             let store = store.clone();
             tokio::spawn(async move { verbs::put(&*store, &verbs::name()).await })
         })
         .collect();
-    let started = Instant::now();
+    let mut raw = pair.primary.raw().await;
+    until("as many as may wait at once", async || {
+        let mut info = redis::cmd("INFO");
+        let info: String = info.arg("clients").query_async(&mut raw).await.unwrap();
+        info.contains(&format!("blocked_clients:{AT_ONCE}\r\n"))
+    })
+    .await;
     for _ in 0..50 {
         store.read_credential(&id).await.unwrap();
     }
     verbs::begin(&*store, &id, verbs::request()).await.unwrap();
-    assert!(started.elapsed() < WITHIN, "{:?}", started.elapsed());
+    assert!(waiting.iter().all(|put| !put.is_finished()), "they were waited for");
     for put in waiting {
         assert_eq!(put.await.unwrap().unwrap_err().class(), Class::Unconfirmed);
     }
@@ -102,8 +118,8 @@ async fn reads_and_leases_do_not_wait_for_replicas() {
 #[tokio::test]
 async fn a_cluster_is_asked_at_the_slots_node() {
     let server = TestServer::builder().start().await;
-    verbs::every_verb(&store(&server.cluster_url(), 0).await, async || ()).await;
-    let alone = store(&server.cluster_url(), 1).await;
+    verbs::every_verb(&store(&server.cluster_url(), 0, SOON).await, async || ()).await;
+    let alone = store(&server.cluster_url(), 1, SOON).await;
     let error = verbs::put(&alone, &verbs::name()).await.unwrap_err();
     assert_eq!(error.class(), Class::Unconfirmed, "{error}");
 }
@@ -117,7 +133,7 @@ async fn an_answer_stays_in_the_journal_until_it_is_confirmed() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Arc::new(DirectoryJournal::open(dir.path()).unwrap());
     let vestibule =
-        Vestibule::connect(config(&pair.primary.url(), 1), &shared_keys()).await.unwrap();
+        Vestibule::connect(config(&pair.primary.url(), 1, BETWEEN), &shared_keys()).await.unwrap();
     let connector = connector(&provider.issuer(), ReplayPolicy::Strict);
     let exchange = Arc::new(HttpExchange::new().unwrap());
     let mut config = ConnectionsConfig::new(Registry::new([connector]).unwrap(), exchange);
@@ -127,7 +143,7 @@ async fn an_answer_stays_in_the_journal_until_it_is_confirmed() {
     age(&mut pair.primary.raw().await, "vst", Duration::from_secs(290)).await;
 
     // While the provider answers: what nobody has confirmed is not begun.
-    provider.set_answer_delay(Duration::from_millis(300));
+    provider.set_answer_delay(Duration::from_secs(2));
     let refreshing = {
         let (replica, id) = (replica.clone(), id.clone());
         tokio::spawn(async move { replica.refresh(&id).await.unwrap() })
@@ -135,7 +151,7 @@ async fn an_answer_stays_in_the_journal_until_it_is_confirmed() {
     while provider.in_flight() == 0 {
         sleep(Duration::from_millis(1)).await;
     }
-    pair.cut();
+    pair.cut().await;
     let refreshed = refreshing.await.unwrap();
     assert!(matches!(refreshed, Refreshed::Fresh { .. }), "{refreshed:?}");
     let kept = async || journal.undecided(10).await.unwrap().unwrap().entries.len();
@@ -164,14 +180,14 @@ async fn nothing_is_presented_before_its_begin_is_confirmed() {
         let provider = Scripted::giving(LIFE);
         let at = async |url: &str, replicas| {
             let vestibule =
-                Vestibule::connect(config(url, replicas), &shared_keys()).await.unwrap();
+                Vestibule::connect(config(url, replicas, BETWEEN), &shared_keys()).await.unwrap();
             connections_at(&provider, &vestibule, [provider::connector("demo", replay)])
         };
         let dies = at(&pair.primary.url(), 1).await;
         let id = dies.store("alice", "demo", None, &tokens(0, LIFE)).await.unwrap();
         age(&mut pair.primary.raw().await, "vst", LIFE).await;
         pair.in_step().await;
-        pair.cut();
+        pair.cut().await;
         let refreshed = dies.refresh(&id).await;
         assert_eq!(provider.calls(), asked, "{replay:?}: {refreshed:?}");
         if asked == 0 {
@@ -193,7 +209,8 @@ async fn a_confirmed_begin_outlives_a_failover() {
     let mut pair = Pair::start().await;
     let provider = Scripted::new(async |_| std::future::pending().await);
     let at = async |url: &str, replicas| {
-        let vestibule = Vestibule::connect(config(url, replicas), &shared_keys()).await.unwrap();
+        let config = config(url, replicas, PATIENT);
+        let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
         connections_at(&provider, &vestibule, [provider::connector("demo", ReplayPolicy::Strict)])
     };
     let dies = at(&pair.primary.url(), 1).await;
@@ -206,7 +223,7 @@ async fn a_confirmed_begin_outlives_a_failover() {
     while provider.calls() == 0 {
         sleep(Duration::from_millis(1)).await;
     }
-    pair.cut();
+    pair.cut().await;
     pair.promote().await;
     let successor = at(&pair.replica.url(), 0).await;
     let held = successor.refresh(&id).await.unwrap();

@@ -27,9 +27,16 @@ impl Pair {
         pair
     }
 
-    /// From now on the replica gets nothing.
-    pub fn cut(&mut self) {
+    /// From now on the replica gets nothing. Returns when the primary knows that nobody listens.
+    pub async fn cut(&mut self) {
         self.link = None;
+        let mut raw = self.primary.raw().await;
+        until("the primary has no replica", async || {
+            let mut info = redis::cmd("INFO");
+            let info: String = info.arg("replication").query_async(&mut raw).await.unwrap();
+            info.contains("connected_slaves:0")
+        })
+        .await;
     }
 
     /// Another link; returns when the replica is in step again.

@@ -18,8 +18,10 @@ use vestibule::store::{
 use super::{Progress, Verdict, verdict};
 use crate::support::{
     pair::Pair,
+    sentinel::until,
     server::random,
-    stores::{fresh_prefix, naming_key},
+    stopwatch::undisturbed,
+    stores::{fresh_prefix, naming_key, store_at},
     verbs,
 };
 
@@ -49,15 +51,22 @@ pub async fn failovers(level: Level, none_undone: bool, count: u64, progress: Pr
         let (told, stop) =
             (Arc::<Mutex<Acknowledged>>::default(), Arc::new(AtomicBool::new(false)));
         let writing = tokio::spawn(write(store, told.clone(), stop.clone()));
+        let so_far = || told.lock().unwrap().len();
+        until("something is acknowledged", async || so_far() >= 2).await;
         sleep(Duration::from_millis(20 + random() % 40)).await;
-        pair.cut();
+        pair.cut().await;
+        let before = so_far();
+        // At the confirmed level nothing is acknowledged any more.
+        if level == Level::Normal {
+            until("something that will be undone", async || so_far() > before).await;
+        }
         sleep(Duration::from_millis(random() % 60)).await;
         pair.primary.kill9();
         stop.store(true, Ordering::SeqCst);
         unconfirmed += writing.await.unwrap();
         pair.promote().await;
 
-        let after = self::store(&pair.replica.url(), &prefix, Level::Normal).await;
+        let after = store_at(&pair.replica.url(), &prefix).await.unwrap();
         let told = told.lock().unwrap().clone();
         let mut there = Vec::new();
         for (name, was_taken) in &told {
@@ -90,6 +99,7 @@ pub async fn failovers(level: Level, none_undone: bool, count: u64, progress: Pr
     )
 }
 
+/// Who writes gives up soon.
 async fn store(url: &str, prefix: &str, level: Level) -> RedisStore {
     let short = Duration::from_millis(300);
     let timeouts = Timeouts { connect: short, response: short, overall: short };
@@ -98,7 +108,9 @@ async fn store(url: &str, prefix: &str, level: Level) -> RedisStore {
         let within = Duration::from_millis(50);
         config = config.with_confirmation(Confirmation { replicas: 1, within });
     }
-    RedisStore::connect(config.with_timeouts(timeouts), &naming_key()).await.unwrap()
+    let config = config.with_timeouts(timeouts);
+    let connects = async || RedisStore::connect(config.clone(), &naming_key()).await;
+    undisturbed(short / 4, Result::is_ok, connects).await.0.unwrap()
 }
 
 /// Puts one record, puts and takes another, until the server is gone. Returns how often it was told
