@@ -56,6 +56,13 @@ impl Scene {
         age(&mut raw, &self.prefix, Duration::from_secs(seconds)).await;
     }
 
+    /// Until the provider is at work.
+    async fn asked(&self) {
+        while self.provider.in_flight() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     async fn field(&self, id: &ConnectionId, field: &str) -> Option<String> {
         let key = format!("{}:{{{}}}:conn:{id}", self.prefix, id.shard());
         server::shared().await.raw().await.hget(key, field).await.unwrap()
@@ -164,7 +171,7 @@ async fn an_expired_credential_is_refreshed_once_for_all() {
     let scene = Scene::new(Settings::default()).await;
     let id = sign_in(&scene.replica, "alice").await;
     scene.age(400).await;
-    scene.provider.set_answer_delay(Duration::from_millis(200));
+    scene.provider.set_answer_delay(Duration::from_secs(2));
     let replicas =
         [scene.replica.clone(), scene.another_replica().await, scene.another_replica().await];
     let mut callers = tokio::task::JoinSet::new();
@@ -340,14 +347,12 @@ async fn an_old_grants_answer_is_dropped() {
     let scene = Scene::new(Settings::default()).await;
     let id = sign_in(&scene.replica, "alice").await;
     scene.age(280).await;
-    scene.provider.set_answer_delay(Duration::from_millis(600));
+    scene.provider.set_answer_delay(Duration::from_secs(8));
     let slow = {
         let (replica, id) = (scene.replica.clone(), id.clone());
         tokio::spawn(async move { replica.refresh(&id).await })
     };
-    while scene.provider.in_flight() == 0 {
-        tokio::task::yield_now().await;
-    }
+    scene.asked().await;
     scene.provider.set_answer_delay(Duration::ZERO);
     let mut again = SignIn::new("alice", "demo", "s", REDIRECT);
     again.reauthorises = Some(&id);
@@ -367,9 +372,11 @@ async fn an_exchange_outlives_its_caller() {
     let scene = Scene::new(Settings::default()).await;
     let id = sign_in(&scene.replica, "alice").await;
     scene.age(400).await;
-    scene.provider.set_answer_delay(Duration::from_millis(300));
-    let caller = scene.replica.vend("alice", &id);
-    assert!(tokio::time::timeout(Duration::from_millis(100), caller).await.is_err());
+    scene.provider.set_answer_delay(Duration::from_secs(2));
+    tokio::select! {
+        vended = scene.replica.vend("alice", &id) => panic!("nobody has answered: {vended:?}"),
+        () = scene.asked() => {}
+    }
     scene.replica.drained().await;
     assert_eq!(scene.field(&id, "ver").await.as_deref(), Some("2"));
     assert_eq!(scene.provider.counts().refreshes, 1);
@@ -381,14 +388,12 @@ async fn a_slow_exchange_keeps_its_lease() {
     let scene = Scene::new(Settings::default()).await;
     let id = sign_in(&scene.replica, "alice").await;
     scene.age(280).await;
-    scene.provider.set_answer_delay(Duration::from_millis(5_000));
+    scene.provider.set_answer_delay(Duration::from_secs(8));
     let slow = {
         let (replica, id) = (scene.replica.clone(), id.clone());
         tokio::spawn(async move { replica.refresh(&id).await })
     };
-    while scene.provider.in_flight() == 0 {
-        tokio::task::yield_now().await;
-    }
+    scene.asked().await;
     scene.age(9).await;
     let left = |ends: String| ends.parse::<u64>().unwrap();
     let before = left(scene.field(&id, "lease_ends_at").await.unwrap());
@@ -409,14 +414,12 @@ async fn a_stopped_pass_gives_back() {
         ids.push(sign_in(&scene.replica, &format!("owner-{owner}")).await);
     }
     scene.age(280).await;
-    scene.provider.set_answer_delay(Duration::from_millis(300));
+    scene.provider.set_answer_delay(Duration::from_secs(2));
     let stop = tokio_util::sync::CancellationToken::new();
     let sweep = RefreshDue { parallel: 2, ..RefreshDue::default() };
     let passing = sweep.pass(&scene.replica, &stop);
     let stopping = async {
-        while scene.provider.in_flight() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        scene.asked().await;
         stop.cancel();
     };
     let (pass, ()) = tokio::join!(passing, stopping);

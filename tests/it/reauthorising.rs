@@ -103,7 +103,7 @@ async fn what_ends_during_the_exchange_stays_ended() {
         let scene = Replicas::start().await;
         let id = sign_in(&scene.one, "alice").await;
         let params = consent(scene.again(&id).await.unwrap().authorize_url.as_str()).await;
-        scene.provider.set_answer_delay(Duration::from_millis(500));
+        scene.provider.set_answer_delay(Duration::from_secs(2));
         let (finished, ()) = tokio::join!(scene.finish(&params), async {
             scene.in_flight().await;
             end.end(&scene.one, &id).await;

@@ -20,7 +20,7 @@ async fn overlapping_replicas_keep_what_lives() {
     let id = sign_in(one, "alice").await;
     replicas.age(Duration::from_secs(280)).await;
 
-    provider.set_answer_delay(Duration::from_millis(700));
+    provider.set_answer_delay(Duration::from_secs(2));
     let slow = {
         let (one, id) = (one.clone(), id.clone());
         tokio::spawn(async move { one.refresh(&id).await })

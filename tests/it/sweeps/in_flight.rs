@@ -73,7 +73,7 @@ async fn a_rotation_while_access_is_withdrawn_is_not_lost() {
     let replicas = Replicas::start().await;
     let Replicas { provider, one, two, .. } = &replicas;
     let id = replicas.ran_out().await;
-    provider.set_answer_delay(Duration::from_millis(300));
+    provider.set_answer_delay(Duration::from_secs(2));
     let refreshes = provider.counts().refreshes;
     let withdraws = async {
         replicas.in_flight().await;
