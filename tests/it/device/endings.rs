@@ -9,10 +9,11 @@ use vestibule::{
     connection::{AuthType, ConnectionError, Connector, VendPath},
     device::{DeviceError, DeviceOutcome, DeviceSignIn},
     pending::{Completion, Namespace, PendingsConfig, Spec},
+    store::PendingId,
 };
 use vestibule_worker::provider::{Answer, Failure};
 
-use super::{INTERVAL, SOON, Scene, all_wait, until};
+use super::{INTERVAL, SLOWLY, SOON, Scene, all_wait, until};
 use crate::{
     properties::{
         connections,
@@ -37,10 +38,11 @@ async fn a_denial_is_told_to_all() {
 /// nobody decides in time. The provider's clock ends it, or ours.
 #[tokio::test]
 async fn a_code_runs_out() {
-    let scene = Scene::with(|s| s.device_code_lifetime = Duration::from_millis(900)).await;
+    let life = Duration::from_secs(2);
+    let scene = Scene::with(|s| s.device_code_lifetime = life).await;
     let replicas = scene.replicas().await;
     let started = replicas[0].start().await;
-    assert!(started.expires_in <= Duration::from_millis(900));
+    assert!(started.expires_in <= life);
     let outcomes = timeout(SOON, all_wait(&replicas, started.id).join_all()).await.unwrap();
     assert!(outcomes.iter().all(|outcome| *outcome == DeviceOutcome::Expired), "{outcomes:?}");
 }
@@ -86,11 +88,11 @@ async fn a_provider_in_trouble_is_polled_less_and_then_again() {
         let waiting = all_wait(&replicas, started.id);
         let what = format!("{trouble:?}");
         scene.provider.set_failure(Some(Failure::next(2, trouble)));
-        until(|| scene.provider.counts().scripted_failures == 2).await;
-        let second = tokio::time::Instant::now();
         scene.polled(1).await;
         // Twice the interval after the first, four times after the second.
-        assert!(second.elapsed() >= 4 * INTERVAL, "{what}: {:?}", second.elapsed());
+        let [first, second, third] = scene.provider.arrivals()[..3] else { unreachable!() };
+        assert!(second - first >= 2 * INTERVAL, "{what}: {:?}", second - first);
+        assert!(third - second >= 4 * INTERVAL, "{what}: {:?}", third - second);
         scene.approve(&started);
         let outcomes = timeout(SOON, waiting.join_all()).await.unwrap();
         assert!(matches!(outcomes[0], DeviceOutcome::Connected(_)), "{what}: {outcomes:?}");
@@ -155,10 +157,10 @@ async fn a_pending_of_another_kind_is_unknown() {
 #[tokio::test]
 async fn what_is_cancelled_makes_no_connection() {
     let scene = Scene::new().await;
-    let replica = scene.replica().await;
+    let replica = scene.patient(&scene.url).await;
     let started = replica.start().await;
     scene.approve(&started);
-    scene.provider.set_answer_delay(Duration::from_millis(600));
+    scene.provider.set_answer_delay(SLOWLY);
     let waiting = all_wait(std::slice::from_ref(&replica), started.id);
     until(|| scene.provider.in_flight() > 0).await;
     let won = replica.devices.cancel("alice", started.id).await.unwrap();
@@ -193,12 +195,21 @@ async fn nobody_polls_for_nobody() {
     let id = replica.start().await.id;
     tokio::time::sleep(3 * INTERVAL).await;
     assert_eq!(scene.polls(), 0);
-    assert_eq!(replica.wait_for(id, 3 * INTERVAL).await, DeviceOutcome::TimedOut);
-    replica.devices.drained().await;
+    until_polled(&scene, &replica, id).await;
     let polls = scene.polls();
-    assert!(polls >= 1);
     tokio::time::sleep(3 * INTERVAL).await;
     assert_eq!(scene.polls(), polls);
+}
+
+/// Somebody waits, and leaves again.
+async fn until_polled(scene: &Scene, replica: &Replica, id: PendingId) {
+    let polled = async {
+        while scene.polls() == 0 {
+            assert_eq!(replica.wait_for(id, 3 * INTERVAL).await, DeviceOutcome::TimedOut);
+            replica.devices.drained().await;
+        }
+    };
+    timeout(SOON, polled).await.unwrap();
 }
 
 /// of those who wait in one process one asks for turns; when it leaves, the next one does.
@@ -251,7 +262,7 @@ async fn nothing_of_it_can_be_read_in_redis() {
     let scene = Scene::new().await;
     let replica = scene.replica().await;
     let started = replica.start().await;
-    assert_eq!(replica.wait_for(started.id, 3 * INTERVAL).await, DeviceOutcome::TimedOut);
+    until_polled(&scene, &replica, started.id).await;
     let code = started.prompt.user_code.secret();
     assert!(!format!("{started:?}").contains(code));
 

@@ -19,8 +19,8 @@ use crate::support::children::Parent;
 
 /// Longer than anything takes here.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the answer to a poll is waited for.
-pub const POLL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the answer to a poll is waited for: one that comes too late is lost.
+pub const POLL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One replica, as a host would have it.
 #[derive(Clone)]
@@ -39,13 +39,18 @@ impl Replica {
     }
 
     pub fn with(vestibule: &Vestibule, connector: Connector) -> Self {
+        Self::polling(vestibule, connector, POLL_TIMEOUT)
+    }
+
+    /// One that waits for so long for the answer to a poll.
+    pub fn polling(vestibule: &Vestibule, connector: Connector, poll_timeout: Duration) -> Self {
         install_tls();
         let exchange = Arc::new(HttpExchange::new().unwrap());
         let registry = Registry::new([connector]).unwrap();
         let config = ConnectionsConfig::new(registry, exchange.clone()).with_instance("test");
         let connections = vestibule.connections(config);
         let mut config = DeviceConfig::new(exchange);
-        config.poll_timeout = POLL_TIMEOUT;
+        config.poll_timeout = poll_timeout;
         let devices = vestibule.device_sign_ins(&connections, PendingsConfig::default(), config);
         Self { connections, devices }
     }
