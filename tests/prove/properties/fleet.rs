@@ -17,7 +17,7 @@ use vestibule_worker::provider::{Answer, Failure, Provider, Settings};
 use super::{
     Progress, Verdict,
     connections::{GRACE, sign_in},
-    limits::{Limited, limited, replica_of},
+    limits::{Limited, limited, now_us, replica_of},
     patched::Patched,
     verdict,
 };
@@ -92,7 +92,7 @@ impl Scene {
 
     /// Until no exchange is under way, and none has a lease.
     async fn until_ended(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
             let mut all = redis::pipe();
             for (id, _) in &self.ids {
@@ -247,9 +247,11 @@ pub async fn paused_workers(
         scene.pass().await;
         let was = scene.answered_at().await;
         let asked = scene.provider.counts().refreshes;
+        let went_on = now_us();
         signal(victim.pid(), "CONT");
         // It commits what it has, and refreshes what it thinks is due.
-        sleep(Duration::from_millis(150)).await;
+        let ended = |said: Option<Value>| said.and_then(|said| said.as_u64()).expect("it lives");
+        while ended(victim.next().await) < went_on {}
         scene.until_ended().await;
         let is = scene.answered_at().await;
         let asked = scene.provider.counts().refreshes - asked;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::AtomicU64,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use futures_util::StreamExt;
@@ -20,7 +20,7 @@ use vestibule::{
 
 use super::{PROCESSES, connect, finish_surely, namespace, replica};
 use crate::{
-    properties::{Progress, Verdict, verdict},
+    properties::{Progress, Verdict, limits::now_us, verdict},
     support::{
         children::{self, Child, Parent},
         proxy::Proxy,
@@ -250,11 +250,6 @@ async fn end(ending: &Pendings<u64>, id: PendingId, answer: u64) {
 
 fn moment(within: Duration) -> Duration {
     Duration::from_micros(random() % within.as_micros() as u64)
-}
-
-/// All processes of a machine read the same clock.
-fn now_us() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64
 }
 
 /// The waiters of one process; see [`no_lost_wake_up`].
