@@ -75,7 +75,9 @@ async fn what_is_refused_for_good_is_given_up() {
 async fn an_hour_away_loses_nothing() {
     let scene = Scene::new().await;
     let receiver = Receiver::failing(|_, _| Some(away()));
-    let delivery = scene.delivery("one", receiver.clone());
+    let pause = Duration::from_secs(60);
+    let config = DeliveryConfig { first_pause: pause, longest_pause: pause, ..brisk() };
+    let delivery = scene.delivery_with("one", receiver.clone(), config);
     delivery.open().await.unwrap();
     for nth in 0..6 {
         for record in 0..20 {
@@ -86,12 +88,19 @@ async fn an_hour_away_loses_nothing() {
         assert!(pass(&delivery).await.away.is_some(), "left alone");
         assert!(receiver.calls() <= calls + if nth == 0 { 8 } else { 1 }, "one asks for all");
         scene.age(Duration::from_secs(600)).await;
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        passes_here(pause).await;
     }
     assert_eq!(scene.kept().await, 120);
     receiver.mend();
     deliver_all(&scene, &delivery).await;
     receiver.expect_once_and_in_order(120);
+}
+
+/// So much time for what waits in this process, at once.
+async fn passes_here(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 /// with the pauses of a worker and its passes, a receiver that is away for an hour is called a few
