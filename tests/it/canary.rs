@@ -397,7 +397,7 @@ async fn connect(watched: &Watched, keys: &Keys) -> Vestibule {
     let mut user = redis::cmd("ACL");
     user.arg(&["SETUSER", "lib", "on", ">password", "~*", "&*", "+@all"]);
     user.query_async::<()>(&mut raw).await.unwrap();
-    let short = Timeouts { overall: Duration::from_millis(300), ..Timeouts::default() };
+    let short = Timeouts { overall: Duration::from_secs(1), ..Timeouts::default() };
     let config = RedisConfig::new(&watched.server.url_as("lib", "password")).unwrap();
     Vestibule::connect(config.with_timeouts(short), keys).await.unwrap()
 }

@@ -60,7 +60,7 @@ fn scopes() -> Scopes {
 async fn on_redis(server: &TestServer, prefix: &str, scopes: Scopes) -> TempTokens {
     let config = RedisConfig::new(&server.url()).unwrap().with_prefix(prefix).unwrap();
     // Some of these servers die, and nobody wants to wait for them.
-    let short = Timeouts { overall: Duration::from_millis(500), ..Timeouts::default() };
+    let short = Timeouts { overall: Duration::from_secs(2), ..Timeouts::default() };
     let config = config.with_timeouts(short);
     Vestibule::connect(config, &shared_keys()).await.unwrap().temp_tokens(scopes)
 }

@@ -68,7 +68,7 @@ async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) 
 }
 
 async fn pendings(url: &str) -> Pendings<String> {
-    let short = Timeouts { overall: Duration::from_millis(500), ..Timeouts::default() };
+    let short = Timeouts { overall: Duration::from_secs(2), ..Timeouts::default() };
     let config = RedisConfig::new(url).unwrap().with_prefix(fresh_prefix()).unwrap();
     let config = config.with_timeouts(short);
     let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
@@ -214,8 +214,8 @@ async fn waiters_and_their_wake_up_are_measured() {
         });
         let waiters = || async { measured.value("vestibule_waiters{what=\"pending\"}") };
         until("waits", || async { waiters().await == 1.0 }).await;
-        // Asleep: its first look is over, and so the subscription is there.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Its first look is over, and so the subscription is there: others can see it.
+        until("is seen", || async { !pendings.waiters(id).await.unwrap().is_empty() }).await;
         pendings.complete(id, None, &"yes".to_owned()).await.unwrap();
         let waited = waiting.await.unwrap().unwrap();
         assert!(matches!(waited, Waited::Completed { .. }), "{waited:?}");
@@ -244,7 +244,7 @@ async fn connections_to_redis_are_counted() {
     let spec = Spec::new("form", "x".to_owned());
     let id = pendings.create(&namespace, &spec).await.unwrap().id;
     pendings.wait::<String>(id, Duration::from_millis(300)).await.unwrap();
-    assert_eq!(open("subscription"), 1.0);
+    until("listens", || async { open("subscription") == 1.0 }).await;
     let before = measured.value("vestibule_redis_seconds_count");
 
     server.kill9();

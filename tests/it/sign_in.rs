@@ -192,7 +192,7 @@ async fn a_sign_in_that_is_not_stored_says_so() {
     let server = TestServer::builder().start().await;
     let (provider, keys) = (Gated::new(), shared_keys());
     // A verb gives up long before Redis is back.
-    let timeouts = Timeouts { overall: Duration::from_millis(100), ..Timeouts::default() };
+    let timeouts = Timeouts { overall: Duration::from_secs(1), ..Timeouts::default() };
     let config = RedisConfig::new(&server.url()).unwrap().with_prefix("away").unwrap();
     let store = RedisStore::connect(config.with_timeouts(timeouts), &naming_key()).await.unwrap();
     let vestibule = Vestibule::assemble(Arc::new(store), Seal::new(keys.ring.clone()), &keys);
@@ -206,7 +206,7 @@ async fn a_sign_in_that_is_not_stored_says_so() {
         if is_away {
             server.kill9();
             provider.may_answer.add_permits(1);
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            tokio::time::sleep(timeouts.overall * 2).await;
             server.restart().await;
             let finished = finishing.await.unwrap().unwrap();
             assert!(all.vend("alice", &finished.connection).await.is_ok());

@@ -149,7 +149,13 @@ async fn a_tls_server_proves_who_it_is() {
             root_cert: Some(tls.ca_pem().as_bytes().to_vec()),
         },
     );
-    let mut connection = client.unwrap().get_multiplexed_async_connection().await.unwrap();
+    let patient = Some(Duration::from_secs(30));
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(patient)
+        .set_response_timeout(patient);
+    let connecting = client.unwrap();
+    let connecting = connecting.get_multiplexed_async_connection_with_config(&config);
+    let mut connection = connecting.await.unwrap();
     redis::cmd("PING").query_async::<()>(&mut connection).await.unwrap();
     let stranger = redis::Client::open(tls.url()).unwrap();
     assert!(stranger.get_multiplexed_async_connection().await.is_err());

@@ -72,7 +72,7 @@ async fn what_cannot_be_an_id_is_refused_unasked() {
     let logs = logs::capture();
     let server = TestServer::builder().start().await;
     let config = RedisConfig::new(&server.url()).unwrap();
-    let timeouts = Timeouts { overall: Duration::from_millis(500), ..Timeouts::default() };
+    let timeouts = Timeouts { overall: Duration::from_secs(2), ..Timeouts::default() };
     let config = config.with_timeouts(timeouts);
     let vestibule = Vestibule::connect(config, &shared_keys()).await.unwrap();
     let pendings = vestibule.pendings(config_of("a"));

@@ -111,7 +111,7 @@ async fn a_wait_outlives_a_restart_of_redis() {
 async fn a_wait_follows_a_replacement() {
     for [a, b] in replicas().await {
         let mut spec = Spec::new("form", device());
-        spec.life = Life::For(Duration::from_millis(1_500));
+        spec.life = Life::For(Duration::from_secs(3));
         let id = a.create(&namespace(), &spec).await.unwrap().id;
         let waiter = tokio::spawn({
             let a = a.clone();

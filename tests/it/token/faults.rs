@@ -104,7 +104,7 @@ async fn a_lost_count_is_asked_for_again() {
 #[tokio::test]
 async fn without_redis_nothing_is_valid_and_nothing_is_refused() {
     let server = TestServer::builder().cluster(false).start().await;
-    let timeouts = Timeouts { overall: Duration::from_millis(500), ..Timeouts::default() };
+    let timeouts = Timeouts { overall: Duration::from_secs(2), ..Timeouts::default() };
     let config = RedisConfig::new(&server.url()).unwrap().with_timeouts(timeouts);
     let hasty = Vestibule::connect(config, &shared_keys()).await.unwrap();
     let tokens = hasty.temp_tokens(scopes());
