@@ -38,7 +38,9 @@ pub async fn ask_once(
     let args = json!({ "url": server.url(), "prefix": prefix, "issuer": provider.issuer() });
     let mut processes = children::spawn_many(PROCESSES, "vend", &args).await;
     children::start_together(&mut processes).await;
-    provider.set_answer_delay(Duration::from_millis(100));
+    // Without leases long enough for others to come meanwhile.
+    let answers_in = if leases { 100 } else { 500 };
+    provider.set_answer_delay(Duration::from_millis(answers_in));
     let (mut calls, mut split, mut failed) = (0, 0, 0);
     for round in 0..rounds {
         let owner = format!("owner-{round}");

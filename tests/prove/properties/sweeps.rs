@@ -23,7 +23,10 @@ use vestibule::{
 };
 
 use super::{
-    AT_ONCE, Progress, Verdict, connect, for_each, pkce::shared_keys, races::batches, verdict,
+    AT_ONCE, Progress, Verdict, connect, for_each,
+    pkce::shared_keys,
+    races::{Usual, batches},
+    verdict,
 };
 use crate::support::{
     children::{self, Parent},
@@ -116,7 +119,8 @@ pub async fn three_workers(count: u64, progress: Progress) -> Verdict {
     let started = Instant::now();
     children::start_together(&mut workers).await;
     let mut victim = workers.remove(0);
-    while left(&mut raw, &prefix).await > total / 2 {
+    // Early, so that enough is left on a machine that is late to kill.
+    while left(&mut raw, &prefix).await > total * 3 / 4 {
         sleep(Duration::from_millis(1)).await;
     }
     victim.kill9().await;
@@ -251,6 +255,7 @@ pub async fn given_back_meanwhile(
     let (seed, prefix) = (random(), fresh_prefix());
     let [sweeper, host] = [store(server, &prefix).await, store(server, &prefix).await];
     let (wrong, back, gone) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let takes = Usual::default();
     const BATCH: u64 = 500;
     let mut raw = server.raw().await;
     for batch in batches(count, BATCH) {
@@ -268,12 +273,13 @@ pub async fn given_back_meanwhile(
         for_each(size, AT_ONCE, async |number| {
             let (id, owner) = &made[number as usize];
             let restore = async {
-                // As long as a list and a deletion take among so many, so that each wins half.
-                sleep(Duration::from_micros(random() % 30_000)).await;
+                // At any moment of a list and a deletion, or after.
+                sleep(takes.moment_of_twice()).await;
                 let request = RequestId::random().digest();
                 host.restore_connection(*owner, id, request).await.unwrap()
             };
-            let (reaped, restored) = tokio::join!(reap(&*sweeper, reaper, id, *owner), restore);
+            let (reaped, restored) =
+                tokio::join!(takes.of(reap(&*sweeper, reaper, id, *owner)), restore);
             let row = host.read_connection(*owner, id).await.unwrap();
             let is_back = row.is_some_and(|row| row.status == Status::Active && row.ver == 1);
             match (restored, is_back) {

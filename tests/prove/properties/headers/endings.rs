@@ -18,11 +18,12 @@ use super::{
     CLIENT, Progress, SHORT, USUAL, Verdict, base, binding, headers, replica, value, verdict,
 };
 use crate::{
-    properties::{AT_ONCE, for_each},
+    properties::{AT_ONCE, for_each, races::Usual},
     support::{
         children,
         proxy::Proxy,
         server::{TestServer, random, with_every_right},
+        stopwatch::Stopwatch,
         stores::fresh_prefix,
     },
 };
@@ -49,6 +50,7 @@ pub async fn ended_meanwhile(
     let (submitter, tokens) = replica(&server.url(), &prefix, USUAL).await;
     let (host, _) = replica(&server.url(), &prefix, USUAL).await;
     let [kept, open, links, both, stored, refused] = [(); 6].map(|()| AtomicU64::new(0));
+    let takes = Usual::default();
     let add = |to: &AtomicU64, it: bool| {
         to.fetch_add(it.into(), Ordering::Relaxed);
     };
@@ -61,15 +63,12 @@ pub async fn ended_meanwhile(
         }
         let flow = host.initiate(&binding, &base()).await.unwrap().flow;
         let claim = submitter.claim(flow).await.unwrap();
-        // Its one step races the other's three or four.
+        // Its one step races the other's three or four: at any moment of them, or after.
         let submit = async {
-            sleep(Duration::from_micros(random() % 10_000)).await;
+            sleep(takes.moment_of_twice()).await;
             submitter.submit(&claim, &headers("new")).await
         };
-        let end = async {
-            sleep(Duration::from_micros(random() % 2_000)).await;
-            ended(&host, ender, &binding, number % 4 < 2).await
-        };
+        let end = takes.of(ended(&host, ender, &binding, number % 4 < 2));
         let (submitted, (flows, withdrawn)) = tokio::join!(submit, end);
         let has_stored = match submitted {
             Ok(_) => true,
@@ -167,9 +166,11 @@ pub async fn dead_claimers(
         for number in kill * EACH..(kill + 1) * EACH {
             flows.push(host.initiate(&binding(number), &base()).await.unwrap().flow);
         }
+        // One that is to last for ever must not end before that is done to it.
+        let lease = if forever { USUAL } else { SHORT };
         let args = json!({
             "url": server.url(), "prefix": prefix, "what": "claim", "plain": false,
-            "process": 0, "lease_ms": SHORT.as_millis() as u64,
+            "process": 0, "lease_ms": lease.as_millis() as u64,
         });
         let mut victim = children::spawn("race-headers", &args).await;
         children::start_together(std::slice::from_mut(&mut victim)).await;
@@ -177,16 +178,17 @@ pub async fn dead_claimers(
         let asked = Instant::now();
         victim.tell(&names.join(" ")).await;
         let said = victim.next().await.expect("it claims them");
-        let told = Instant::now();
+        let (told, since) = (Instant::now(), Stopwatch::start());
         assert!(said.as_array().unwrap().iter().all(|said| said["claimed"] == 1), "{said}");
         victim.kill9().await;
         if forever {
             for flow in &names {
                 let key = format!("{prefix}:{{{}}}:claim:{flow}", &flow[..2]);
-                let _: u64 = raw.persist(key).await.unwrap();
+                let kept: u64 = raw.persist(key).await.unwrap();
+                assert_eq!(kept, 1, "{flow} is claimed still");
             }
         }
-        let claims = flows.iter().map(|flow| claimed_again(&host, *flow, told + SHORT + LATE));
+        let claims = flows.iter().map(|flow| claimed_again(&host, *flow, &since, SHORT + LATE));
         for claimed in futures_util::future::join_all(claims).await {
             match claimed {
                 None => stuck += 1,
@@ -207,13 +209,14 @@ pub async fn dead_claimers(
     )
 }
 
-/// When it could be claimed; `None` if it could not until then.
+/// When it could be claimed; `None` if it could not for so long.
 async fn claimed_again(
     host: &HeaderCredentials,
     flow: PendingId,
-    until: Instant,
+    since: &Stopwatch,
+    most: Duration,
 ) -> Option<Instant> {
-    while Instant::now() < until {
+    while since.took() < most {
         match host.claim(flow).await {
             Ok(_) => return Some(Instant::now()),
             Err(HeadersError::FlowBusy { .. }) => sleep(Duration::from_millis(5)).await,
@@ -264,6 +267,9 @@ pub async fn lost_replies(plain: bool, count: u64, progress: Progress) -> Verdic
         ],
     )
 }
+
+/// How long somebody asks again, as the same request: many times the deadline of a verb.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a lost reply may do to what it was the answer to.
 enum Fault {
@@ -321,7 +327,7 @@ async fn surely<T, F: Future<Output = Result<T, HeadersError>>>(
     let started = Instant::now();
     loop {
         match ask().await {
-            Err(HeadersError::NotAvailable(_)) if started.elapsed() < Duration::from_secs(5) => {
+            Err(HeadersError::NotAvailable(_)) if started.elapsed() < PATIENCE => {
                 unknown.fetch_add(1, Ordering::Relaxed);
             }
             told => return told,
