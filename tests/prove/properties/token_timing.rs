@@ -13,7 +13,7 @@ use vestibule::token::{MintSpec, Minted, NotFound, TempTokens, TokenError};
 use super::{
     Progress, Verdict,
     tokens::{get, replica},
-    verdict,
+    unwatched, verdict,
 };
 use crate::support::{
     server::{TestServer, random},
@@ -51,7 +51,7 @@ const LOOKS: usize = 2;
 /// and one by a single character, the medians may differ by `bound`, as a part of the former.
 ///
 /// With `walks`, an answer also compares the text with a live one, as a search through a list would,
-/// and takes a microsecond for every character that agrees.
+/// and takes a part of what a lookup takes on this machine for every character that agrees.
 pub async fn of_answers(
     server: &TestServer,
     walks: bool,
@@ -105,8 +105,12 @@ struct Scene {
     expired: String,
     hit: String,
     texts: [String; KINDS.len()],
-    walks: bool,
+    /// For each character that agrees.
+    walks: Option<Duration>,
 }
+
+/// So small a part of a lookup is the comparison of a character, where one walks.
+const A_STEP: u32 = 200;
 
 impl Scene {
     async fn new(server: &TestServer, walks: bool) -> Self {
@@ -131,10 +135,16 @@ impl Scene {
             Kind::Dropped => text(&dropped),
             Kind::Malformed => hit.to_uppercase(),
         });
-        Self { tokens, raw: server.raw().await, expired: expired_key, hit, texts, walks }
+        let raw = server.raw().await;
+        let mut scene = Self { tokens, raw, expired: expired_key, hit, texts, walks: None };
+        if walks {
+            let usual = scene.look(50, &unwatched()).await.medians[Kind::RandomMiss as usize];
+            scene.walks = Some(Duration::from_secs_f64(usual / 1e6) / A_STEP);
+        }
+        scene
     }
 
-    async fn look(mut self, count: u64, progress: &Progress) -> Look {
+    async fn look(&mut self, count: u64, progress: &Progress) -> Look {
         let mut samples = KINDS.map(|_| Vec::with_capacity(count as usize));
         let (mut order, mut wrong) = ([0, 1, 2, 3, 4, 5, 6], 0);
         for round in 0..count {
@@ -150,8 +160,8 @@ impl Scene {
             for at in order {
                 let started = Instant::now();
                 let judged = get(&self.tokens, &self.texts[at]).await;
-                if self.walks {
-                    self.walk(&self.texts[at]);
+                if let Some(step) = self.walks {
+                    self.walk(&self.texts[at], step);
                 }
                 samples[at].push(started.elapsed().as_secs_f64() * 1e6);
                 let right = match KINDS[at].0 {
@@ -186,13 +196,13 @@ impl Scene {
         self.texts[Kind::RandomMiss as usize] = String::from_utf8(bytes).unwrap();
     }
 
-    fn walk(&self, text: &str) {
+    fn walk(&self, text: &str, step: Duration) {
         for (given, wanted) in text.bytes().zip(self.hit.bytes()) {
             if given != wanted {
                 return;
             }
             let started = Instant::now();
-            while started.elapsed() < Duration::from_micros(1) {}
+            while started.elapsed() < step {}
         }
     }
 }
