@@ -10,7 +10,10 @@ use std::{
 };
 
 use redis::AsyncCommands;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use vestibule::{
     Keys, Vestibule,
@@ -56,27 +59,34 @@ pub enum Rotation {
 
 /// One process of the host, whose ring can be replaced.
 struct Replica {
-    handles: Mutex<(Vestibule, Connections)>,
+    handles: Mutex<Handles>,
     issuer: String,
 }
+
+/// Held by whoever works with them: when nobody does, all that began with their ring has ended.
+type Handles = Arc<(Vestibule, Connections)>;
 
 impl Replica {
     async fn connect(url: &str, prefix: &str, issuer: &str, ring: &[u64]) -> Self {
         let vestibule = connect_with(url, prefix, &keys(ring)).await;
         let connections = connections_of(&vestibule, connector(issuer, ReplayPolicy::Strict));
-        Self { handles: Mutex::new((vestibule, connections)), issuer: issuer.to_owned() }
+        let handles = Mutex::new(Arc::new((vestibule, connections)));
+        Self { handles, issuer: issuer.to_owned() }
     }
 
-    fn handles(&self) -> (Vestibule, Connections) {
+    fn handles(&self) -> Handles {
         self.handles.lock().unwrap().clone()
     }
 
-    fn reload(&self, ring: &[u64]) {
-        let (vestibule, connections) = self.handles();
+    /// Those that it had before.
+    fn reload(&self, ring: &[u64]) -> Handles {
+        let before = self.handles();
+        let (vestibule, connections) = &*before;
         let vestibule = vestibule.with_keys(&keys(ring)).unwrap();
         let registry = Registry::new([connector(&self.issuer, ReplayPolicy::Strict)]).unwrap();
         let connections = connections.reloaded(&vestibule, registry);
-        *self.handles.lock().unwrap() = (vestibule, connections);
+        *self.handles.lock().unwrap() = Arc::new((vestibule, connections));
+        before
     }
 }
 
@@ -146,7 +156,7 @@ pub async fn under_load(
         // Long enough for the first to seal what the others have to open.
         let pause = if how == Rotation::SealsAtOnce { life } else { ROLL_OUT };
         roll_out(&replicas, &[new, old], pause).await;
-        let vestibule = replicas[0].handles().0;
+        let vestibule = replicas[0].handles().0.clone();
         let swept = match how {
             Rotation::RetiredFirst => Swept::default(),
             Rotation::WithoutLooking => {
@@ -170,7 +180,7 @@ pub async fn under_load(
     sleep(life).await;
     over.store(true, Ordering::Relaxed);
     while load.join_next().await.is_some() {}
-    let last = replicas[0].handles().1;
+    let last = replicas[0].handles().1.clone();
     let mut dead = 0;
     for (id, owner) in &*ids {
         let live = match last.vend(owner, id).await {
@@ -200,12 +210,20 @@ pub async fn under_load(
 }
 
 async fn roll_out(replicas: &[Arc<Replica>], ring: &[u64], pause: Duration) {
+    let mut before = Vec::new();
     for replica in replicas {
-        replica.reload(ring);
+        before.push(replica.reload(ring));
         sleep(pause).await;
     }
-    // An exchange ends with the ring that it began with.
-    sleep(ROLL_OUT * 5).await;
+    // What began ends with the ring that it began with.
+    for handles in before {
+        while Arc::strong_count(&handles) > 1 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        // Those of the new ones are waited for too: there is a moment without any.
+        let exchanges = timeout(Duration::from_secs(30), handles.1.drained());
+        exchanges.await.expect("what began ends");
+    }
 }
 
 /// Every shard once; the turns of others are waited for.
@@ -255,21 +273,23 @@ async fn vends(
     while !over.load(Ordering::Relaxed) {
         at = at.wrapping_add(1);
         let (id, owner) = &ids[at % ids.len()];
-        let connections = replica.handles().1;
-        match connections.vend(owner, id).await {
+        let handles = replica.handles();
+        match handles.1.vend(owner, id).await {
             Err(ConnectionError::Seal(_)) => &counts.unopened,
             Err(_) => &counts.failed,
             Ok(_) => &counts.vended,
         }
         .fetch_add(1, Ordering::Relaxed);
+        drop(handles);
         sleep(Duration::from_millis(1)).await;
     }
 }
 
 async fn refreshes(replica: Arc<Replica>, over: Arc<AtomicBool>) {
     while !over.load(Ordering::Relaxed) {
-        let connections = replica.handles().1;
-        RefreshDue::default().pass(&connections, &CancellationToken::new()).await;
+        let handles = replica.handles();
+        RefreshDue::default().pass(&handles.1, &CancellationToken::new()).await;
+        drop(handles);
         sleep(Duration::from_millis(20)).await;
     }
 }
