@@ -40,15 +40,15 @@ async fn a_person_types_the_code_in_and_the_device_is_signed_in() {
 
 #[tokio::test]
 async fn whoever_polls_too_fast_must_wait_longer() {
-    let settings = Settings { device_interval: Duration::from_millis(200), ..Settings::default() };
-    let device = Device::of(settings).await;
+    let interval = Settings::default().device_interval;
+    let device = Device::of(Settings::default()).await;
     let codes = device.codes().await;
-    assert_eq!(codes["interval"], 0.2);
+    assert_eq!(codes["interval"], interval.as_secs_f64());
     assert_eq!(device.error(&codes).await, "authorization_pending");
     assert!(device.provider.approve_device(codes["user_code"].as_str().unwrap(), "ada"));
     assert_eq!(device.error(&codes).await, "slow_down");
     // What was enough before is too fast now.
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    device.provider.advance(interval);
     assert_eq!(device.error(&codes).await, "slow_down");
     assert_eq!(device.provider.counts().device_polls_too_fast, 2);
     assert_eq!(device.provider.counts().device_grants, 0);
@@ -56,17 +56,13 @@ async fn whoever_polls_too_fast_must_wait_longer() {
 
 #[tokio::test]
 async fn a_code_is_denied_or_runs_out() {
-    let lifetime = Duration::from_millis(300);
-    let settings = Settings {
-        device_interval: Duration::ZERO,
-        device_code_lifetime: lifetime,
-        ..Settings::default()
-    };
+    let settings = Settings { device_interval: Duration::ZERO, ..Settings::default() };
+    let lifetime = settings.device_code_lifetime;
     let device = Device::of(settings).await;
     let (denied, late) = (device.codes().await, device.codes().await);
     assert!(device.provider.deny_device(denied["user_code"].as_str().unwrap()));
     assert_eq!(device.error(&denied).await, "access_denied");
-    tokio::time::sleep(lifetime).await;
+    device.provider.advance(lifetime);
     assert_eq!(device.error(&late).await, "expired_token");
     assert!(!device.provider.approve_device(late["user_code"].as_str().unwrap(), "ada"));
 }

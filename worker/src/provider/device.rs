@@ -153,7 +153,7 @@ pub(super) async fn authorize(
     let scope = params.find("scope").unwrap_or("offline_access").to_owned();
     let mut state = shared.lock();
     state.ledger.counts.device_authorizations += 1;
-    let (device_code, user_code) = state.devices.issue(scope, settings, Instant::now());
+    let (device_code, user_code) = state.devices.issue(scope, settings, shared.now());
     drop(state);
     tracing::debug!("device code issued");
     let page = format!("{}/device", shared.issuer);
@@ -193,7 +193,7 @@ pub(super) async fn decide(State(shared): State<Arc<Shared>>, body: Bytes) -> Re
     let login = params.find("login").unwrap_or("someone");
     let subject = (params.find("decision") == Some("approve")).then_some(login);
     let user_code = params.find("user_code").unwrap_or_default();
-    if shared.lock().devices.decide(user_code, subject, Instant::now()) {
+    if shared.lock().devices.decide(user_code, subject, shared.now()) {
         (StatusCode::OK, "thank you: go back to your device\n").into_response()
     } else {
         (StatusCode::NOT_FOUND, "no such code, or it has run out\n").into_response()

@@ -37,7 +37,7 @@ use axum::{
     routing::{any, get, post},
     serve::ListenerExt,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 mod authorize;
@@ -116,6 +116,7 @@ impl Provider {
             state: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             advanced_ms: AtomicU64::new(0),
+            held: watch::Sender::default(),
             stopped: CancellationToken::new(),
         });
         let routes = Router::new()
@@ -171,24 +172,40 @@ impl Provider {
     /// A person types this user code in, as `subject`, and says yes. False if there is no such code
     /// that still waits.
     pub fn approve_device(&self, user_code: &str, subject: &str) -> bool {
-        self.shared.lock().devices.decide(user_code, Some(subject), Instant::now())
+        self.shared.lock().devices.decide(user_code, Some(subject), self.shared.now())
     }
 
     /// A person types this user code in and says no; as [`approve_device`](Self::approve_device).
     pub fn deny_device(&self, user_code: &str) -> bool {
-        self.shared.lock().devices.decide(user_code, None, Instant::now())
+        self.shared.lock().devices.decide(user_code, None, self.shared.now())
     }
 
     /// The next poll for this user code is told to slow down, though it is not too fast, and from
     /// then on must be 5 s further apart.
     pub fn slow_device_down(&self, user_code: &str) -> bool {
-        self.shared.lock().devices.slow_down(user_code, Instant::now())
+        self.shared.lock().devices.slow_down(user_code, self.shared.now())
     }
 
     /// Holds every answer of the token endpoint back for so long, from the next request on. What
     /// the request asked for has been done by then.
     pub fn set_answer_delay(&self, delay: Duration) {
         self.shared.lock().answer_delay = delay;
+    }
+
+    /// Holds every answer of the token endpoint back from now on, until it is released. What was
+    /// asked for has been done by then, as under a delay.
+    pub fn hold_answers(&self) {
+        self.shared.held.send_modify(|held| held.holds = true);
+    }
+
+    /// Gives the answers that are held now, and goes on holding those to come.
+    pub fn give_held_answers(&self) {
+        self.shared.held.send_modify(|held| held.given += 1);
+    }
+
+    /// Gives the answers that are held, and holds none any more.
+    pub fn release_answers(&self) {
+        self.shared.held.send_modify(|held| *held = Held { holds: false, given: held.given + 1 });
     }
 
     /// Another life for the access tokens that codes are exchanged for, from the next one on.
@@ -206,7 +223,7 @@ impl Provider {
         self.shared.lock().failure = failure;
     }
 
-    /// Moves the time forward that codes, tokens and graces are judged by.
+    /// Moves the time forward that codes, tokens, polls and graces are judged by.
     pub fn advance(&self, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.shared.advanced_ms.fetch_add(by, Ordering::Relaxed);
@@ -230,6 +247,13 @@ impl Provider {
     /// Whether this access token would be accepted now.
     pub fn is_access_token_live(&self, access_token: &str) -> bool {
         self.shared.lock().ledger.subject_of(access_token, self.shared.now()).is_some()
+    }
+
+    /// The same, so long ago: but what was revoked since then does not count as live.
+    pub fn was_access_token_live(&self, access_token: &str, ago: Duration) -> bool {
+        let now = self.shared.now();
+        let then = now.checked_sub(ago).unwrap_or(now);
+        self.shared.lock().ledger.subject_of(access_token, then).is_some()
     }
 
     /// The user withdraws consent: every token of this subject dies. Returns how many families
@@ -259,11 +283,12 @@ struct Shared {
     state: Mutex<State>,
     in_flight: AtomicUsize,
     advanced_ms: AtomicU64,
+    held: watch::Sender<Held>,
     stopped: CancellationToken,
 }
 
 impl Shared {
-    /// The time that codes, tokens and graces are judged by.
+    /// The time that codes, tokens, polls and graces are judged by.
     fn now(&self) -> Instant {
         Instant::now() + Duration::from_millis(self.advanced_ms.load(Ordering::Relaxed))
     }
@@ -271,6 +296,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether answers are held, and how often those that were have been given.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    holds: bool,
+    given: u64,
 }
 
 #[derive(Default)]

@@ -20,7 +20,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Settings, Shared, client::authenticate, ledger::Tokens, params::Params};
+use super::{Held, Settings, Shared, client::authenticate, ledger::Tokens, params::Params};
 
 pub(super) async fn token(
     State(shared): State<Arc<Shared>>,
@@ -28,11 +28,20 @@ pub(super) async fn token(
     body: Bytes,
 ) -> Response {
     let _in_flight = InFlight::enter(&shared.in_flight);
+    let mut held = shared.held.subscribe();
+    let Held { holds, given } = *held.borrow_and_update();
     let (outgoing, delay) = decide(&shared, &headers, &body);
+    let answer = async {
+        if holds {
+            // Who would give it lasts as long as this.
+            let _ = held.wait_for(|now| now.given > given).await;
+        }
+        send(outgoing, delay).await
+    };
     tokio::select! {
         biased;
         () = shared.stopped.cancelled() => hang_up(),
-        response = send(outgoing, delay) => response,
+        response = answer => response,
     }
 }
 
