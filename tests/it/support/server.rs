@@ -11,7 +11,7 @@ use std::{
     collections::hash_map::RandomState,
     fs,
     hash::{BuildHasher, Hasher},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     path::Path,
     sync::{
         Mutex,
@@ -385,15 +385,22 @@ impl Ports {
 
 /// Below the range that the system gives to outgoing connections. In that range, a client that
 /// reconnects to a server which is down can end up connected to itself, or hold its port.
+///
+/// It is this process's until that ends, whoever is to listen on it, and when: the datagram port of the
+/// same number is held, and no other test takes a port whose it cannot have.
 pub fn free_port() -> u16 {
     listener().1
 }
 
 /// Listens on such a port.
 pub fn listener() -> (TcpListener, u16) {
+    static TAKEN: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     loop {
         let port = 12_000 + (random() % 20_000) as u16;
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+        if let Ok(taken) = UdpSocket::bind(("127.0.0.1", port))
+            && let Ok(listener) = TcpListener::bind(("127.0.0.1", port))
+        {
+            TAKEN.lock().unwrap().push(taken);
             return (listener, port);
         }
     }
