@@ -20,7 +20,7 @@ use vestibule::{
     sweep::{TrimEvents, TrimHistory},
 };
 
-use super::scene::{CANARY, LISTS, Scene, said, worker};
+use super::scene::{CANARY, LISTS, PATIENCE, Scene, said, worker};
 use crate::support::server::TestServer;
 
 const PASSWORD: &str = "of-a-role";
@@ -119,8 +119,7 @@ async fn wait(url: &str, scene: &Scene) {
     };
     let (here, there) = (connect().await, connect().await);
     let id = here.create(&Namespace::default(), &Spec::new("form", Form)).await.unwrap().id;
-    let waiting =
-        tokio::spawn(async move { here.wait::<String>(id, Duration::from_secs(20)).await });
+    let waiting = tokio::spawn(async move { here.wait::<String>(id, PATIENCE).await });
     while there.waiters(id).await.unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -247,7 +246,7 @@ async fn the_roles_can_do_what_they_must() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), refreshed).await.expect("refreshed");
+    tokio::time::timeout(PATIENCE, refreshed).await.expect("refreshed");
     running.kill().await.unwrap();
     tell(&scene).await;
     assert_eq!(refusals(&mut raw).await, "");

@@ -1,7 +1,5 @@
 //! What stands aside: header credentials, orphans, and what happened.
 
-use std::time::Duration;
-
 use redis::AsyncCommands;
 use serde_json::Value;
 use tokio::{
@@ -17,7 +15,7 @@ use vestibule::{
 
 use super::{
     golden::expect,
-    scene::{CANARY, Scene, now_ms},
+    scene::{CANARY, PATIENCE, Scene, now_ms},
 };
 use crate::support::{
     server::{self, TestServer},
@@ -235,13 +233,12 @@ async fn following_survives_redis() {
     let second = sign_in(&scene.host().await, CANARY).await;
     assert_eq!(told(&mut lines, second.as_str()).await, 0, "an event is told twice");
     server.restart().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
     let third = sign_in(&scene.host().await, CANARY).await;
     told(&mut lines, third.as_str()).await;
 
     let pid = following.id().unwrap().to_string();
     let _ = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    let ended = timeout(Duration::from_secs(5), following.wait()).await.unwrap().unwrap();
+    let ended = timeout(PATIENCE, following.wait()).await.unwrap().unwrap();
     assert_eq!(ended.code(), Some(0));
 }
 
@@ -249,7 +246,7 @@ async fn following_survives_redis() {
 async fn told(lines: &mut Lines<BufReader<ChildStdout>>, id: &str) -> usize {
     let mut others = 0;
     loop {
-        let line = timeout(Duration::from_secs(20), lines.next_line()).await;
+        let line = timeout(PATIENCE, lines.next_line()).await;
         let line = line.expect("it is told in time").unwrap().expect("it goes on");
         let event: Value = serde_json::from_str(&line).unwrap();
         if event["kind"] == "connect_completed" {

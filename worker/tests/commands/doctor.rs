@@ -6,7 +6,7 @@ use redis::AsyncCommands;
 use serde_json::Value;
 use vestibule::Keys;
 
-use super::scene::{Said, Scene};
+use super::scene::{PATIENCE, Said, Scene};
 use crate::support::server::TestServer;
 
 async fn doctor(scene: &Scene, args: &[&str]) -> (Said, Vec<Value>) {
@@ -155,7 +155,7 @@ async fn a_server_that_cannot_serve_is_told() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), failed).await.expect("it is told");
+    tokio::time::timeout(PATIENCE, failed).await.expect("it is told");
 
     set(&server, &["REPLICAOF", "127.0.0.1", "1"]).await;
     let (said, findings) = doctor(&scene, &[]).await;

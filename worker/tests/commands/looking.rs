@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::{
     golden::expect,
-    scene::{CANARY, Scene},
+    scene::{CANARY, PATIENCE, Scene},
 };
 use crate::support::server::{self, TestServer};
 
@@ -16,8 +16,10 @@ use crate::support::server::{self, TestServer};
 async fn everything_is_shown_and_no_secret() {
     let scene = Scene::shared().await;
     let ids = scene.populate(server::shared().await).await;
+    let mut raw = server::shared().await.raw().await;
     let mut all = String::new();
     for what in ["pendings", "tokens", "states", "connections", "due", "leases", "connectors"] {
+        scene.renew(&mut raw, &ids).await;
         let said = scene.look(&["ls", what]).await;
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{what}: {said:?}");
         expect(&format!("ls_{what}"), &said.out, &scene, &ids);
@@ -46,6 +48,7 @@ async fn everything_is_shown_and_no_secret() {
     let mut whys = String::new();
     let mut shows = String::new();
     for (name, id) in &subjects {
+        scene.renew(&mut raw, &ids).await;
         let why = scene.look(&["why", id]).await;
         assert_eq!((why.code, why.err.as_str()), (0, ""), "{name}: {why:?}");
         whys += &format!("== {name}\n{}", why.out);
@@ -257,7 +260,7 @@ async fn every_node_of_a_cluster_is_walked() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), together).await.expect("they are one");
+    tokio::time::timeout(PATIENCE, together).await.expect("they are one");
 
     let scene = Scene::on(&a.cluster_url()).await;
     let host = scene.host().await;

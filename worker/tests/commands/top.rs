@@ -1,6 +1,6 @@
 //! `top`, printed once and live in a terminal.
 
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -9,11 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    scene::{CANARY, Scene},
+    scene::{CANARY, PATIENCE, Scene},
     support::server,
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where there is no terminal one look is printed, as people see it or as one object.
 #[tokio::test]

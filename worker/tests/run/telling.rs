@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use vestibule::event::{Delivery, DeliveryConfig, Filter, LogNotifier, OutboxGroup};
 
 use crate::{
-    scene::{Scene, end, signal, until},
+    scene::{Running, Scene, end, signal, until},
     support::{ageing::age, server, sign_in::sign_in},
 };
 
@@ -67,13 +67,15 @@ async fn a_transition_is_told_once_by_any_number_of_workers() {
     let withdrawn = scene.withdrawn().await;
     let ids = scene.due(server, 2).await;
 
-    let workers: Vec<_> = (0..2).map(|_| scene.sweeping("off").spawn().unwrap()).collect();
+    let workers: Vec<_> = (0..2).map(|_| Running::start(scene.sweeping("off"))).collect();
     until("told", || async { !inbox.lock().unwrap().is_empty() }).await;
     until("the others", || async { scene.refreshed(server, &ids).await == 2 }).await;
     let mut logs = String::new();
-    for child in workers {
-        signal(&child, "TERM");
-        let (status, log) = end(child).await;
+    for worker in workers {
+        // The other may have done all of it before this one was there.
+        worker.sweeps().await;
+        worker.signal("TERM");
+        let (status, log) = worker.end().await;
         assert_eq!(status.code(), Some(0), "{log}");
         logs += &log;
     }

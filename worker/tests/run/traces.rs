@@ -16,12 +16,12 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
     process::Child,
-    time::sleep,
+    time::timeout,
 };
 use vestibule_worker::provider::Settings;
 
 use crate::{
-    scene::{Scene, end, signal, until, worker},
+    scene::{Running, Scene, end, signal, until, worker},
     support::{
         server::{self, free_port},
         sign_in::{consent, install_tls},
@@ -183,29 +183,40 @@ async fn a_collector_that_is_away_holds_up_nobody() {
 }
 
 async fn runs_without_a_collector(port: u16) {
-    const GRACE: Duration = Duration::from_secs(8);
     let server = server::shared().await;
     let scene = Scene::on(&server.url()).await;
     let ids = scene.due(server, 3).await;
     let mut command = scene.sweeping("off");
-    command.args(["--traces-endpoint", &format!("http://127.0.0.1:{port}"), "--grace-s", "8"]);
-    let child = command.spawn().unwrap();
+    command.args(["--traces-endpoint", &format!("http://127.0.0.1:{port}"), "--grace-s", "50"]);
+    let worker = Running::start(command);
     until("refreshed", || async { scene.refreshed(server, &ids).await == 3 }).await;
     // Past the first batch, which nobody took.
-    sleep(Duration::from_secs(9)).await;
+    worker.says("the collector does not take traces").await;
     let more = scene.due(server, 1).await;
     until("refreshed", || async { scene.refreshed(server, &more).await == 1 }).await;
-    let told = Instant::now();
-    signal(&child, "TERM");
-    let (status, log) = end(child).await;
+    worker.signal("TERM");
+    // Well within the grace.
+    let (status, log) = timeout(Duration::from_secs(40), worker.end()).await.expect("it ends");
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(told.elapsed() < GRACE, "{:?} {log}", told.elapsed());
     assert_eq!(log.matches("the collector does not take traces").count(), 1, "{log}");
 }
 
-/// A second signal does not wait for the last spans either.
+/// A second signal does not wait for the last spans either. That waits for two seconds at the least:
+/// the quickest of a few tells whether it does, on a machine that is busy as well.
 #[tokio::test]
 async fn a_second_signal_leaves_the_last_spans() {
+    let mut quickest = Duration::MAX;
+    for _ in 0..6 {
+        quickest = quickest.min(leaves_the_last_spans().await);
+        if quickest < Duration::from_millis(1500) {
+            return;
+        }
+    }
+    panic!("{quickest:?}");
+}
+
+/// How long it takes from a second signal to the end.
+async fn leaves_the_last_spans() -> Duration {
     let server = server::shared().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let scene = Scene::on(&server.url()).await;
@@ -221,6 +232,7 @@ async fn a_second_signal_leaves_the_last_spans() {
     let second = Instant::now();
     signal(&child, "TERM");
     let (status, log) = end(child).await;
+    let took = second.elapsed();
     assert_eq!(status.code(), Some(130), "{log}");
-    assert!(second.elapsed() < Duration::from_millis(1500), "{:?}", second.elapsed());
+    took
 }

@@ -25,7 +25,7 @@ use vestibule_worker::provider::{Provider, Settings};
 
 pub use self::{
     populated::{CANARY, Ids, LISTS, REASON, now_ms},
-    process::{PATIENCE, Said, end, fails, get, said, signal, until, worker},
+    process::{PATIENCE, Running, Said, end, fails, get, said, signal, until, worker},
 };
 use crate::support::{
     server::{self, users::by, with_every_right},

@@ -16,6 +16,8 @@ use crate::support::{server::TestServer, sign_in::sign_in};
 /// In every secret and every value that a user brought: nowhere in what is printed.
 pub const CANARY: &str = "canary-hunter2";
 pub const REASON: &str = "client secret has expired";
+/// None is longer than a minute.
+const LEASE_MS: u64 = 58_000;
 /// What `ls` lists.
 pub const LISTS: [&str; 9] = [
     "pendings",
@@ -99,7 +101,7 @@ impl Scene {
         self.set(&mut raw, &overdue, &[("next_at", &(now - 600_000).to_string())], now - 600_000)
             .await;
         let held = self.another(&host).await;
-        let ends = (now + 58_000).to_string();
+        let ends = (now + LEASE_MS).to_string();
         let since = (now - 5_000).to_string();
         let lease = [
             ("fence", "7"),
@@ -110,7 +112,7 @@ impl Scene {
             ("att_fence", "7"),
             ("att_at", &since),
         ];
-        self.set(&mut raw, &held, &lease, now + 58_000).await;
+        self.set(&mut raw, &held, &lease, now + LEASE_MS).await;
         let failing = self.another(&host).await;
         let next = (now + 3_600_000).to_string();
         let failed = [
@@ -167,6 +169,12 @@ impl Scene {
     ) {
         let _: () = raw.hset_multiple(self.names.connection(id), fields).await.unwrap();
         let _: () = raw.zadd(self.names.due(id.shard()), id.as_str(), due).await.unwrap();
+    }
+
+    /// Renews the lease that is held: for who looks for longer than it lasts.
+    pub async fn renew(&self, raw: &mut MultiplexedConnection, ids: &Ids) {
+        let ends = now_ms(raw).await + LEASE_MS;
+        self.set(raw, &ids.held, &[("lease_ends_at", &ends.to_string())], ends).await;
     }
 
     async fn waiter(&self, raw: &mut MultiplexedConnection, id: PendingId, who: &str) {

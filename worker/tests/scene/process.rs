@@ -2,16 +2,19 @@
 
 use std::{
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// On a machine that is slow, and busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a command said.
 #[derive(Debug)]
@@ -75,4 +78,52 @@ pub async fn end(mut child: Child) -> (ExitStatus, String) {
     let mut log = String::new();
     timeout(PATIENCE, stderr.read_to_string(&mut log)).await.expect("it ends").unwrap();
     (child.wait().await.unwrap(), log)
+}
+
+/// A worker whose log is read while it runs: what it has come to is seen there.
+pub struct Running {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::<Mutex<String>>::default();
+        let kept = Arc::clone(&log);
+        let reading = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                *kept.lock().unwrap() += &format!("{line}\n");
+            }
+        });
+        Self { child, log, reading }
+    }
+
+    /// Waits until it has said this.
+    pub async fn says(&self, what: &str) {
+        until(what, || async { self.log.lock().unwrap().contains(what) }).await;
+    }
+
+    /// Waits until it sweeps: from then on it does as it is told by signals.
+    pub async fn sweeps(&self) {
+        self.says("\"sweeping\"").await;
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits for its end, and returns what it logged.
+    pub async fn end(mut self) -> (ExitStatus, String) {
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap();
+        self.reading.await.unwrap();
+        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        (status, log)
+    }
 }

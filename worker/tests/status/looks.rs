@@ -9,7 +9,7 @@ use vestibule_worker::status::Access;
 
 use super::{
     browser::{browse, screenshot},
-    scene::{Scene, now_ms},
+    scene::{Scene, now_ms, until},
     served::Served,
 };
 use crate::support::server::{self, TestServer};
@@ -162,6 +162,6 @@ async fn pictures_are_taken() {
     screenshot(&phone, &dir.join("status-phone.png"), (500, 2600), false).await;
     server.kill9();
     served.readiness.set(false);
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    until("away", || async { served.page().await.contains("Redis does not answer") }).await;
     screenshot(&url, &dir.join("status-gone.png"), (1180, 700), false).await;
 }
