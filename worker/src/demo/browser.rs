@@ -64,7 +64,7 @@ impl Browser {
         let client = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
-            .timeout(Duration::from_secs(20))
+            .timeout(Duration::from_secs(60))
             .build()?;
         Ok(Self { client, cookie: None })
     }

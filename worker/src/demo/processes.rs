@@ -13,7 +13,7 @@ use super::{guarded::Guarded, replica::Event};
 use crate::cli;
 
 /// How long a process may take to say what is expected of it, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A replica of the service. It ends when its standard input does.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use tokio::{
 use super::guarded::Guarded;
 
 /// How long it may take to come up, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct RedisServer {

@@ -25,6 +25,8 @@ use crate::provider::{Provider, Settings};
 pub(super) const REUSE_GRACE: Duration = Duration::from_secs(30);
 /// Long enough that nothing comes due twice.
 const REFRESHED_LIFE: Duration = Duration::from_secs(120);
+/// What a token that is handed out must have left of its life.
+pub(super) const SERVE_MARGIN: Duration = Duration::from_secs(2);
 /// Where the provider sends users back to. Whichever replica takes it: the browser decides.
 pub(super) const REDIRECT_URI: &str = "http://service.localhost/callback";
 
@@ -254,13 +256,14 @@ fn write_config(
             text,
             "\n[[connectors]]\nslug = {}\nauthorize_url = {}\ntoken_url = {}\nissuer = {}\n\
              client_id = {}\nclient_secret_file = {}\nscopes = [\"offline_access\"]\n\
-             refresh_lead_s = 3\nserve_margin_s = 2\n",
+             refresh_lead_s = 3\nserve_margin_s = {}\n",
             quoted(entry.slug),
             quoted(&entry.provider.authorize_url()),
             quoted(&entry.provider.token_url()),
             quoted(&entry.provider.issuer()),
             quoted(entry.client_id),
             file(&secret),
+            SERVE_MARGIN.as_secs(),
         )?;
         if !entry.grace.is_zero() {
             writeln!(text, "replay_grace_s = {}", entry.grace.as_secs())?;

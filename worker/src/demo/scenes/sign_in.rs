@@ -119,6 +119,8 @@ pub(super) async fn fifty(stage: &mut Stage, report: &mut Report) -> anyhow::Res
             done.push(one??);
         }
     }
+    // Held from here on: on a slow machine the first may come due while others are still asked.
+    stage.provider.hold_answers();
     // What the browsers were told is what the replicas know.
     let mut told = vec![HashSet::new(); stage.replicas.len()];
     for (_, finish) in &done {

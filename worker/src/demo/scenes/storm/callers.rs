@@ -6,12 +6,18 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{House, Party};
 use crate::{
-    demo::browser::{Browser, NotVended, Vended},
+    demo::{
+        browser::{Browser, NotVended, Vended},
+        stage::SERVE_MARGIN,
+    },
     provider::Provider,
 };
 
@@ -51,9 +57,10 @@ impl Callers {
                     running.spawn(async move {
                         while !stop.is_cancelled() {
                             let one = &signed[chance.usize(..signed.len())];
+                            let asked = Instant::now();
                             let vended = browser.vend_or_reason(port, &one.owner, one.id.as_str());
                             let vended = vended.await;
-                            lock(&counted).see(&provider, vended);
+                            lock(&counted).see(&provider, vended, asked.elapsed());
                             sleep(PAUSE).await;
                         }
                     });
@@ -72,11 +79,18 @@ impl Callers {
 }
 
 impl Counted {
-    fn see(&mut self, provider: &Provider, vended: anyhow::Result<Result<Vended, NotVended>>) {
+    fn see(
+        &mut self,
+        provider: &Provider,
+        vended: anyhow::Result<Result<Vended, NotVended>>,
+        took: Duration,
+    ) {
         let reason = match vended {
             Ok(Ok(vended)) => {
                 self.vends += 1;
-                let is_live = provider.is_access_token_live(&vended.access_token);
+                // What was on its way for longer than that may have run out meanwhile.
+                let late = took.saturating_sub(SERVE_MARGIN);
+                let is_live = provider.was_access_token_live(&vended.access_token, late);
                 self.dead_vends += u64::from(!is_live);
                 return;
             }

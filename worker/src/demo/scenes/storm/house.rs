@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 use futures_util::future::join_all;
 use tokio::{task::JoinSet, time::timeout};
+use vestibule::store::ConnectionId;
 
 use super::{Party, callers::Callers};
 use crate::{
@@ -14,13 +15,15 @@ use crate::{
         inspect::Inspector,
         narrator::Narrator,
         processes::{Replica, Worker},
-        scenes::{Signed, sign_in_over},
+        scenes::{Signed, sign_in_over, until},
         stage::{self, Entry, Stage},
     },
     provider::{Provider, Settings},
 };
 
 const AT_A_TIME: usize = 12;
+/// Until a worker that has just been started is inside an exchange: tokens live for less.
+const MAY_TAKE: Duration = Duration::from_secs(10);
 
 pub(super) struct House {
     pub(super) redis: Inspector,
@@ -121,11 +124,25 @@ impl House {
         Worker::start(&name, &self.config, &log).await
     }
 
-    /// Kills one where it stands, and starts another in its place. Returns the dead one's name.
-    pub(super) async fn kill(&mut self, which: usize) -> anyhow::Result<String> {
+    /// Kills one where it stands, and starts another in its place; if one of these is wanted, as soon
+    /// as it is inside an exchange for it. Returns the dead one's name.
+    pub(super) async fn kill(
+        &mut self,
+        which: usize,
+        wanted: Option<&[ConnectionId]>,
+    ) -> anyhow::Result<String> {
         let mut successor = self.one_more().await?;
         std::mem::swap(&mut self.workers[which], &mut successor);
         let mut dead = successor;
+        if let Some(ids) = wanted {
+            let redis = &mut self.redis;
+            let inside = until("an exchange", MAY_TAKE, async || {
+                let rows = redis.rows(ids).await?;
+                Ok(rows.iter().any(|row| row.is_exchanged_by(&dead.name)).then_some(()))
+            });
+            // The next kill has another chance.
+            let _ = inside.await;
+        }
         dead.kill().await?;
         Ok(dead.name)
     }

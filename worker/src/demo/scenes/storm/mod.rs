@@ -105,7 +105,9 @@ pub(super) async fn breaks_out(stage: &Stage) -> anyhow::Result<Storm> {
     let mut chance = fastrand::Rng::with_seed(seed);
     for _ in 0..KILLS {
         house.listens_for(Duration::from_millis(chance.u64(BETWEEN_MS))).await;
-        let dead = house.kill(chance.usize(..3)).await?;
+        // Chance alone might meet none in the middle of an exchange: both have to have some.
+        let spared = at.iter().find(|party| party.in_flight.is_empty()).map(Party::ids);
+        let dead = house.kill(chance.usize(..3), spared.as_deref()).await?;
         sleep(ARRIVED).await;
         for party in &mut at {
             let rows = house.redis.rows(&party.ids()).await?;
