@@ -80,11 +80,17 @@ async fn a_transition_is_told_once_by_any_number_of_workers() {
         logs += &log;
     }
     // Whatever is told again would be told by the next.
-    let mut next = scene.sweeping("off");
-    next.arg("--once");
-    let (status, log) = end(next.spawn().unwrap()).await;
-    assert_eq!(status.code(), Some(0), "{log}");
-    logs += &log;
+    loop {
+        let mut next = scene.sweeping("off");
+        next.arg("--once");
+        let (status, log) = end(next.spawn().unwrap()).await;
+        logs += &log;
+        if status.success() {
+            break;
+        }
+        // A verb has a deadline, which a machine that stands still lets pass: then there is another run.
+        assert!(status.code() == Some(1) && log.contains("outcome unknown after"), "{log}");
+    }
 
     assert_eq!(kept(&scene).await, 0, "what all were told is not kept until the next run");
     let told = inbox.lock().unwrap().clone();
