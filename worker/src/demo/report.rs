@@ -65,6 +65,8 @@ pub(super) struct Stormed {
     pub(super) dead_vends: u64,
     /// Vends that gave no token, by their reason.
     pub(super) refused: BTreeMap<String, u64>,
+    /// Of these, what no kill had left in the middle of an exchange.
+    pub(super) refused_otherwise: usize,
     pub(super) refreshes: u64,
     pub(super) reused_presentations: u64,
     pub(super) family_revocations: u64,

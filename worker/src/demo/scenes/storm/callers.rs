@@ -11,6 +11,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
+use vestibule::store::ConnectionId;
 
 use super::{House, Party};
 use crate::{
@@ -39,6 +40,8 @@ pub(super) struct Counted {
     pub(super) dead_vends: u64,
     /// The others, by the reason that they were told.
     pub(super) refused: BTreeMap<String, u64>,
+    /// What was asked for then.
+    pub(super) refused_of: Vec<ConnectionId>,
 }
 
 impl Callers {
@@ -60,7 +63,7 @@ impl Callers {
                             let asked = Instant::now();
                             let vended = browser.vend_or_reason(port, &one.owner, one.id.as_str());
                             let vended = vended.await;
-                            lock(&counted).see(&provider, vended, asked.elapsed());
+                            lock(&counted).see(&provider, &one.id, vended, asked.elapsed());
                             sleep(PAUSE).await;
                         }
                     });
@@ -82,6 +85,7 @@ impl Counted {
     fn see(
         &mut self,
         provider: &Provider,
+        id: &ConnectionId,
         vended: anyhow::Result<Result<Vended, NotVended>>,
         took: Duration,
     ) {
@@ -98,6 +102,7 @@ impl Counted {
             Err(_) => "no_answer".to_owned(),
         };
         *self.refused.entry(reason).or_default() += 1;
+        self.refused_of.push(id.clone());
     }
 }
 
