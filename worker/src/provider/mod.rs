@@ -45,6 +45,7 @@ mod client;
 mod counts;
 mod device;
 mod failure;
+mod held;
 mod ledger;
 mod params;
 mod token;
@@ -53,6 +54,7 @@ mod userinfo;
 pub use counts::Counts;
 use device::Devices;
 pub use failure::{Answer, Failure};
+use held::Held;
 use ledger::Ledger;
 
 /// How the provider behaves from its start on.
@@ -192,22 +194,6 @@ impl Provider {
         self.shared.lock().answer_delay = delay;
     }
 
-    /// Holds every answer of the token endpoint back from now on, until it is released. What was
-    /// asked for has been done by then, as under a delay.
-    pub fn hold_answers(&self) {
-        self.shared.held.send_modify(|held| held.holds = true);
-    }
-
-    /// Gives the answers that are held now, and goes on holding those to come.
-    pub fn give_held_answers(&self) {
-        self.shared.held.send_modify(|held| held.given += 1);
-    }
-
-    /// Gives the answers that are held, and holds none any more.
-    pub fn release_answers(&self) {
-        self.shared.held.send_modify(|held| *held = Held { holds: false, given: held.given + 1 });
-    }
-
     /// Another life for the access tokens that codes are exchanged for, from the next one on.
     pub fn set_access_lifetime_first(&self, lifetime: Duration) {
         self.shared.lock().ledger.access_lifetime_first = Some(lifetime);
@@ -296,13 +282,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether answers are held, and how often those that were have been given.
-#[derive(Debug, Clone, Copy, Default)]
-struct Held {
-    holds: bool,
-    given: u64,
 }
 
 #[derive(Default)]

@@ -20,7 +20,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Held, Settings, Shared, client::authenticate, ledger::Tokens, params::Params};
+use super::{Settings, Shared, client::authenticate, held::Held, ledger::Tokens, params::Params};
 
 pub(super) async fn token(
     State(shared): State<Arc<Shared>>,
