@@ -136,7 +136,11 @@ pub(crate) use self::{
     resealing::reseal,
 };
 use self::{
-    cache::Cache, journal::InFlight, outlasting::Outlasting, poison::Poison, under_way::UnderWay,
+    cache::Cache,
+    journal::{InFlight, Rounds},
+    outlasting::Outlasting,
+    poison::Poison,
+    under_way::UnderWay,
 };
 pub use crate::cache::CacheConfig;
 use crate::{
@@ -160,6 +164,7 @@ struct Inner {
     /// The exchanges under way: they outlive their callers, and a graceful stop waits for them.
     exchanges: TaskTracker,
     in_flight: InFlight,
+    replays: Rounds,
     outlasting: Outlasting,
     /// The connections that are refreshed behind a vend: a std Mutex, never held across an await.
     behind: Arc<Mutex<HashSet<ConnectionId>>>,
@@ -181,6 +186,7 @@ impl Connections {
                 pkce,
                 exchanges,
                 in_flight: InFlight::default(),
+                replays: Rounds::default(),
                 outlasting: Outlasting::default(),
                 behind: Arc::default(),
                 poison: Poison::default(),

@@ -23,6 +23,7 @@ impl Connections {
                 foundation,
                 exchanges: inner.exchanges.clone(),
                 in_flight: inner.in_flight.clone(),
+                replays: inner.replays.clone(),
                 outlasting: inner.outlasting.clone(),
                 behind: inner.behind.clone(),
                 poison: Poison::default(),

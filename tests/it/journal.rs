@@ -1,5 +1,6 @@
 //! The journal: what dies after its write is recovered, what dies before is told as lost.
 
+mod left;
 mod outages;
 mod sharing;
 

@@ -20,6 +20,7 @@ mod entry;
 mod file;
 mod in_flight;
 mod replay;
+mod round;
 mod settled;
 
 use std::{fmt::Debug, io, sync::Arc};
@@ -31,6 +32,7 @@ pub use self::directory::DirectoryJournal;
 pub(super) use self::entry::{Entry, Sealed};
 pub(super) use self::in_flight::InFlight;
 pub use self::replay::Replay;
+pub(super) use self::round::Rounds;
 use crate::digest::Digest;
 
 /// The port: where answers are kept until they are decided. [`NoJournal`] is the default,

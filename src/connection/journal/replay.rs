@@ -30,6 +30,8 @@ pub struct Replay {
     pub damaged: usize,
     /// What is still undecided: Redis is away, or the key that it was sealed with is.
     pub left: usize,
+    /// Whether another pass may find more that can be decided now.
+    pub more: bool,
 }
 
 /// What became of one entry.
@@ -41,10 +43,10 @@ enum Replayed {
 }
 
 impl Replay {
-    /// Whether nothing was decided: there is nothing behind it that can be decided now.
+    /// Whether nothing that is there can be decided now.
     #[must_use]
     pub const fn is_at_its_end(&self) -> bool {
-        self.recovered + self.settled + self.damaged == 0
+        !self.more
     }
 }
 
@@ -70,7 +72,7 @@ impl Inner {
         let replayed = self.replay_pass().await;
         match &replayed {
             Ok(pass) => {
-                let left = u32::try_from(pass.left).unwrap_or(u32::MAX);
+                let left = u32::try_from(pass.left.max(self.replays.left())).unwrap_or(u32::MAX);
                 metric::JOURNAL_UNDECIDED.of(&[]).set(left);
             }
             Err(_) => count("error", 1),
@@ -89,10 +91,14 @@ impl Inner {
         if undecided.damaged > 0 {
             tracing::error!(files = undecided.damaged, "a journal's file is damaged: set aside");
         }
-        let mine = |kept: &&JournalEntry| !self.in_flight.has(kept.name);
-        let entries: Vec<_> = undecided.entries.iter().filter(mine).collect();
+        pass.more = undecided.damaged > 0;
+        let full = undecided.entries.len() == MOST;
         let mut failing = Failing::default();
-        for (done, kept) in entries.iter().enumerate() {
+        for (at, kept) in undecided.entries.iter().enumerate() {
+            if self.in_flight.has(kept.name) {
+                pass.more |= self.replays.meet(kept.name, false) && full;
+                continue;
+            }
             match self.replay(kept).await {
                 Ok(Replayed::Decided(outcome)) => {
                     failing.answered();
@@ -111,14 +117,23 @@ impl Inner {
                     pass.damaged += 1;
                 }
                 Err(error) if failing.ends_with(&error) => {
-                    let left = entries.len() - done;
+                    let left = undecided.entries.len() - at;
                     tracing::warn!(%error, left, "the journal is replayed later");
-                    pass.left += left;
-                    break;
+                    self.replays.break_off();
+                    return Ok(Replay { left: pass.left + left, more: false, ..pass });
                 }
                 // On a Cluster the others may be there.
-                Ok(Replayed::Left) | Err(_) => pass.left += 1,
+                Ok(Replayed::Left) | Err(_) => {
+                    pass.left += 1;
+                    pass.more |= self.replays.meet(kept.name, true) && full;
+                    continue;
+                }
             }
+            self.replays.forget(kept.name);
+            pass.more = true;
+        }
+        if !pass.more {
+            self.replays.end();
         }
         Ok(pass)
     }
@@ -128,12 +143,12 @@ impl Inner {
         let entry = match Entry::open(self, kept).await {
             Ok(entry) if entry.name() == kept.name => entry,
             Ok(_) => return Ok(Replayed::Damaged),
-            Err(error) => return Ok(unopened(kept, &error)),
+            Err(error) => return Ok(self.unopened(kept, &error)),
         };
         let sealed = match entry.seal_secret(self).await {
             Ok(Some(sealed)) => sealed,
             Ok(None) => return Ok(Replayed::Damaged),
-            Err(error) => return Ok(unopened(kept, &error)),
+            Err(error) => return Ok(self.unopened(kept, &error)),
         };
         let store = &self.foundation.store;
         // Calibrates the clock, if this process has not talked to the store yet.
@@ -163,16 +178,18 @@ impl Inner {
             Err(error) => Err(error),
         }
     }
-}
 
-/// What an operator can mend is left; what nobody can is put aside.
-fn unopened(kept: &JournalEntry, error: &SealError) -> Replayed {
-    tracing::error!(name = %kept.name, %error, "a journaled answer does not open");
-    match error {
-        SealError::UnknownKey(_) | SealError::KeyService(_) | SealError::SealedByARing => {
-            Replayed::Left
+    /// What an operator can mend is left, and told once; what nobody can is put aside.
+    fn unopened(&self, kept: &JournalEntry, error: &SealError) -> Replayed {
+        if !self.replays.has_left(kept.name) {
+            tracing::error!(name = %kept.name, %error, "a journaled answer does not open");
         }
-        _ => Replayed::Damaged,
+        match error {
+            SealError::UnknownKey(_) | SealError::KeyService(_) | SealError::SealedByARing => {
+                Replayed::Left
+            }
+            _ => Replayed::Damaged,
+        }
     }
 }
 
