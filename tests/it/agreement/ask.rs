@@ -20,7 +20,7 @@ use super::{
 use crate::support::verbs::BY;
 
 /// How far two spans may differ: by how long a step takes, and by a clock's calibration.
-const TOLERANCE_MS: u64 = 1500;
+pub(super) const TOLERANCE: Duration = Duration::from_millis(1500);
 
 /// A grace: time moves by multiples of 7 s.
 const FORGIVEN: Duration = Duration::from_secs(16);
@@ -38,7 +38,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn agrees(&self, other: &Self) -> bool {
-        let near = |(a, b): (&i64, &i64)| a.abs_diff(*b) <= TOLERANCE_MS;
+        let near = |(a, b): (&i64, &i64)| u128::from(a.abs_diff(*b)) <= TOLERANCE.as_millis();
         self.outcome == other.outcome
             && self.detail == other.detail
             && self.spans.len() == other.spans.len()
