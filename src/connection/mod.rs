@@ -135,13 +135,7 @@ pub(crate) use self::{
     persisting::{MayPass, persist},
     resealing::reseal,
 };
-use self::{
-    cache::Cache,
-    journal::{InFlight, Rounds},
-    outlasting::Outlasting,
-    poison::Poison,
-    under_way::UnderWay,
-};
+use self::{cache::Cache, outlasting::Outlasting, poison::Poison, under_way::UnderWay};
 pub use crate::cache::CacheConfig;
 use crate::{
     digest::RequestId,
@@ -163,8 +157,8 @@ struct Inner {
     pkce: PkceStates,
     /// The exchanges under way: they outlive their callers, and a graceful stop waits for them.
     exchanges: TaskTracker,
-    in_flight: InFlight,
-    replays: Rounds,
+    in_flight: journal::InFlight,
+    replays: journal::Rounds,
     outlasting: Outlasting,
     /// The connections that are refreshed behind a vend: a std Mutex, never held across an await.
     behind: Arc<Mutex<HashSet<ConnectionId>>>,
@@ -185,8 +179,8 @@ impl Connections {
                 config,
                 pkce,
                 exchanges,
-                in_flight: InFlight::default(),
-                replays: Rounds::default(),
+                in_flight: journal::InFlight::default(),
+                replays: journal::Rounds::default(),
                 outlasting: Outlasting::default(),
                 behind: Arc::default(),
                 poison: Poison::default(),

@@ -17,6 +17,7 @@ use redis::{
     cluster_async::ClusterConnection,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
+use rustls::crypto::CryptoProvider;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{
@@ -26,6 +27,9 @@ use super::{
     url::{RedisConfig, Topology, tcp},
 };
 use crate::store::StoreError;
+
+const PROVIDER: &str =
+    "install one first in main: rustls::crypto::…::default_provider().install_default()";
 
 /// A connection that many verbs share: a clone is a handle.
 #[derive(Clone)]
@@ -116,7 +120,7 @@ impl Manager {
         handshake: Handshake,
         clock: Arc<ServerClock>,
     ) -> Result<Self, Fault> {
-        let opener = opener(config).map_err(|error| Fault::of_opening(&error))?;
+        let opener = checked_opener(config)?;
         Ok(Self { opener, handshake, clock, connects: Semaphore::new(4) })
     }
 
@@ -175,8 +179,17 @@ impl Opener {
 
 /// Opens a link that nothing is asked of first: for who wants to know what is wrong with a server.
 pub(super) async fn open_unchecked(config: &RedisConfig) -> Result<Link, Fault> {
-    let opener = opener(config).map_err(|error| Fault::of_opening(&error))?;
+    let opener = checked_opener(config)?;
     opener.open().await.map_err(|error| Fault::of_opening(&error))
+}
+
+/// Without a crypto provider rustls panics, in whatever task opens a connection.
+fn checked_opener(config: &RedisConfig) -> Result<Opener, Fault> {
+    if config.is_over_tls() && CryptoProvider::get_default().is_none() {
+        let cause = "rediss:// needs TLS, and this process has no rustls crypto provider";
+        return Err(Fault::operator(cause, PROVIDER));
+    }
+    opener(config).map_err(|error| Fault::of_opening(&error))
 }
 
 fn opener(config: &RedisConfig) -> redis::RedisResult<Opener> {

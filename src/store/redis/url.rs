@@ -70,7 +70,8 @@ impl RedisConfig {
     /// | `redis-sentinel://[user:password@]host:port[,…]/service[/db]` | the primary that Sentinel names; user and password are for it |
     ///
     /// `rediss…` instead of `redis…` is the same over TLS. The process must have a default rustls
-    /// crypto provider installed then (`rustls::crypto::…::install_default`): libraries cannot.
+    /// crypto provider installed then (`rustls::crypto::…::install_default`): libraries cannot. Without
+    /// one, connecting is a [`StoreError::Config`] at once.
     ///
     /// # Errors
     ///
@@ -111,6 +112,14 @@ impl RedisConfig {
     pub fn with_confirmation(mut self, confirmation: Confirmation) -> Self {
         self.confirmation = Some(confirmation.bounded());
         self
+    }
+
+    pub(super) fn is_over_tls(&self) -> bool {
+        let node = match &self.topology {
+            Topology::Standalone(node) | Topology::Sentinel { node, .. } => Some(node),
+            Topology::Cluster(nodes) => nodes.first(),
+        };
+        node.is_some_and(|node| matches!(node.addr(), ConnectionAddr::TcpTls { .. }))
     }
 
     /// The same for connections on which WAIT runs: it may take that much longer.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 use vestibule::{
     NamingKey,
@@ -13,7 +14,7 @@ use vestibule::{
 
 use super::{CANARY, message};
 use crate::support::{
-    logs,
+    children, logs,
     proxy::Proxy,
     server::{self, TestServer},
     stopwatch::Stopwatch,
@@ -92,6 +93,30 @@ async fn a_redis_that_is_down_is_said_to_be_in_time() {
         }
     }
     assert!(!logs.contain(CANARY));
+}
+
+/// TLS without a crypto provider: rustls would panic, and nothing would come of any retry.
+#[tokio::test]
+async fn a_process_without_a_crypto_provider_is_told_to_install_one() {
+    let (_nobody, port) = server::dead_port();
+    for (scheme, path) in [("rediss", ""), ("rediss-cluster", ""), ("rediss-sentinel", "/service")]
+    {
+        for installs in [false, true] {
+            let url = format!("{scheme}://user:{CANARY}@127.0.0.1:{port}{path}");
+            let args = json!({ "url": url, "installs": installs });
+            let mut child = children::spawn("connect", &args).await;
+            children::start_together(std::slice::from_mut(&mut child)).await;
+            let told = child.next().await.expect("an error");
+            let (class, error) = (&told["class"], told["error"].as_str().unwrap());
+            assert!(!error.contains(CANARY), "{error}");
+            if installs {
+                assert_eq!(class, "NotExecuted", "{error}");
+            } else {
+                assert_eq!(class, "Operator", "{error}");
+                assert!(error.contains("no rustls crypto provider; install one"), "{error}");
+            }
+        }
+    }
 }
 
 /// Something else listens: not executed, or an operator's matter; never a panic, never a hang.

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use vestibule::store::redis::{RedisConfig, RedisStore, Timeouts};
 
 use super::{
     children::Parent,
     server::{self, TestServer},
+    sign_in::install_tls,
     stopwatch::Stopwatch,
+    stores::naming_key,
 };
 use crate::properties::{
     callers, connections, crashes, deliveries, devices, headers, journal, limits, pendings, pkce,
@@ -21,6 +24,7 @@ pub async fn play(role: &str, args: Value, parent: Parent) {
         "echo" => echo(args, parent).await,
         "serve" => serve(parent).await,
         "time" => time(parent).await,
+        "connect" => connect(args, parent).await,
         "ask-for-more" => end_as_a_test(parent),
         "poll" => devices::poller(args, parent).await,
         "race" => pkce::racer(args, parent).await,
@@ -64,6 +68,19 @@ async fn time(mut parent: Parent) {
         let (took, late) = (watch.took().as_millis() as u64, watch.late().as_millis() as u64);
         parent.say(json!({ "took": took, "late": late }));
     }
+}
+
+/// Says why it does not come to a Redis, in a process that has no TLS but what it is told to install.
+async fn connect(args: Value, mut parent: Parent) {
+    parent.ready().await;
+    if args["installs"] == true {
+        install_tls();
+    }
+    let url = args["url"].as_str().unwrap();
+    let timeouts = Timeouts { overall: Duration::from_secs(1), ..Timeouts::default() };
+    let config = RedisConfig::new(url).unwrap().with_timeouts(timeouts);
+    let error = RedisStore::connect(config, &naming_key()).await.unwrap_err();
+    parent.say(json!({ "class": format!("{:?}", error.class()), "error": error.to_string() }));
 }
 
 /// A thread as that of a test, which asks the shared server for more than it may, and ends.
