@@ -38,9 +38,15 @@ async fn answers_are_timed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_comparison_that_walks_shows_near_guesses() {
     let server = server::shared().await;
-    let found = token_timing::of_answers(server, true, 0.03, 200, unwatched()).await;
-    let found = found.unwrap_err();
-    assert!(found.contains("a near guess shows"), "{found}");
+    // Beside other tests a few samples may hide it.
+    for _ in 0..5 {
+        let found = token_timing::of_answers(server, true, 0.03, 200, unwatched()).await;
+        if let Err(found) = found {
+            assert!(found.contains("a near guess shows"), "{found}");
+            return;
+        }
+    }
+    panic!("nothing shows");
 }
 
 /// T-6: whatever the clock of Redis does, a token ends by one clock or the other.
