@@ -298,9 +298,10 @@ pub async fn dropped_futures(
     let states = states(&server.url(), &prefix, &shared_keys()).await;
     let raw = redis::Client::open(with_every_right(&server.url())).unwrap();
     let raw = raw.get_multiplexed_async_connection().await.unwrap();
-    let [lost, wrong, dropped] = [(); 3].map(|()| AtomicU64::new(0));
+    let [takes, lost, wrong, dropped] = [(); 4].map(|()| AtomicU64::new(0));
     let run = || {
         for_each(count, 32, async |number| {
+            takes.fetch_add(1, Ordering::Relaxed);
             let patience = Patience::random(number);
             if taker == Taker::PlainGetdel {
                 let (key, mut raw) = (plain_key(seed, number), raw.clone());
@@ -340,10 +341,10 @@ pub async fn dropped_futures(
             run().await;
         }
     }
-    let dropped = dropped.into_inner();
+    let (takes, dropped) = (takes.into_inner(), dropped.into_inner());
     verdict(
         format!(
-            "{count} takes, {dropped} futures dropped at 0-5 ms, all values delivered; seed {seed}"
+            "{takes} takes, {dropped} futures dropped at 0-5 ms, all values delivered; seed {seed}"
         ),
         &[
             ("values lost", lost.into_inner()),
